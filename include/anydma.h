@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * anydma: ordinary memory, ready for device DMA.
+ *
+ * The only header an application needs. Every function below may be called with or without the shim: the header finds
+ * libanydma.so.0 at run time (`LD_PRELOAD`, or linked with -lanydma), so one binary serves both. Without it every call
+ * fails with ENOSYS and anydma_active() is false. C11 and C++11.
+ *
+ * Addresses are the process's virtual addresses; IOVAs are what a device behind the IOMMU uses. An IOVA handed out
+ * leads the device to the page that the CPU sees at that address for as long as the caller keeps the allocation alive.
+ * A forked child sees nothing registered.
+ *
+ * Errors, the same everywhere:
+ *   ENODEV         no device is attached, and this memory can't be promised before one is
+ *   EFAULT         nothing readable and writable is mapped there
+ *   EOPNOTSUPP     the kernel gives no way to watch this memory (or ANYDMA_FOREIGN refuses it)
+ *   ESTALE         the memory was purged behind the shim's doors, or replaced within a live registration
+ *   ENOMEM         the memlock limit (or memory) does not suffice to pin it
+ *   ENOSPC         the IOMMU's table of mappings is full
+ *   EADDRNOTAVAIL  no IOVA within the device's aperture is free for it
+ *   EINVAL         a length of 0 or a range that wraps
+ *   ENOSYS         the shim is not loaded or is disabled
+ */
+#ifndef ANYDMA_H
+#define ANYDMA_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ANYDMA_BAD_IOVA UINT64_MAX
+
+/* One contiguous run of IOVA space. */
+struct anydma_segment {
+    uint64_t iova; /* where the device finds the first byte */
+    uint64_t len;  /* bytes */
+};
+
+/* Counters since start; bytes unless named otherwise. Fields are only ever appended. */
+struct anydma_stats {
+    uint64_t size;               /* bytes of this structure that were filled in */
+    uint64_t containers;         /* attached now */
+    uint64_t iova_first;         /* lowest and highest IOVA usable in every container */
+    uint64_t iova_last;
+    uint64_t registrations;      /* ranges registered now */
+    uint64_t registrations_peak;
+    uint64_t pinned;             /* registered by anydma now, counted once a container */
+    uint64_t pinned_peak;
+    uint64_t requested;          /* of those: inside live allocations or mappings */
+    uint64_t app_mappings;       /* the application's own MAP_DMA ranges now */
+    uint64_t app_pinned;
+    uint64_t app_pinned_peak;
+    uint64_t owed;               /* ranges promised before a device was attached */
+    uint64_t maps;               /* map ioctls issued by anydma, all containers */
+    uint64_t unmaps;
+    uint64_t map_failures;
+    uint64_t unmap_failures;
+    uint64_t app_maps;           /* the application's MAP_DMA calls seen */
+    uint64_t app_unmaps;
+    uint64_t lookups_cold;       /* lookups that left the inline path */
+    uint64_t lookups_refused;
+    uint64_t held_back;          /* freed or unmapped, kept because a live neighbour shares the registration */
+    uint64_t memlock_limit;      /* RLIMIT_MEMLOCK; UINT64_MAX: none, or CAP_IPC_LOCK exempts */
+    uint64_t entries_limit;      /* mappings the fullest container can hold */
+    uint64_t entries_used;       /* mappings in the fullest container, the application's included */
+};
+
+#ifndef ANYDMA_BUILDING_SHIM
+
+/* The flat table that libanydma.so.0 exports as `anydma_table_v1`: one entry for each 2 MiB of the first
+ * 512 GiB. Entry: bit 0, the whole block is registered: IOVA = address + (entry - 1). Any other value: ask the library. */
+struct anydma_table {
+    const uint64_t *entries;
+    uint64_t nr_entries;
+};
+static const uint64_t *anydma_entries_ __attribute__((unused));
+static uint64_t anydma_nr_entries_ __attribute__((unused));
+
+extern void *dlsym(void *__restrict handle, const char *__restrict name)
+#ifdef __cplusplus
+    noexcept(true)
+#endif
+        ;
+
+/* Finds the library's function `name`, once; 0 when the shim is not there. */
+static inline int anydma_find_(const char *name, void **slot)
+{
+    void *fn = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    if (!fn) {
+        fn = dlsym((void *)0, name);
+        if (!fn)
+            fn = (void *)(uintptr_t)1;
+        __atomic_store_n(slot, fn, __ATOMIC_RELAXED);
+    }
+    return fn != (void *)(uintptr_t)1;
+}
+
+__attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(const void *addr)
+{
+    static uint64_t (*fn)(const void *);
+    static void *table;
+    if (!anydma_find_("anydma_iova", (void **)&fn)) {
+        errno = ENOSYS;
+        return ANYDMA_BAD_IOVA;
+    }
+    uint64_t iova = fn(addr);
+    if (iova != ANYDMA_BAD_IOVA && !anydma_nr_entries_ && anydma_find_("anydma_table_v1", &table)) {
+        const struct anydma_table *t = (const struct anydma_table *)table;
+        anydma_entries_ = t->entries;
+        __atomic_store_n(&anydma_nr_entries_, t->nr_entries, __ATOMIC_RELEASE);
+    }
+    return iova;
+}
+
+/* Returns the IOVA of `addr`, registering the granule around it on the first use; ANYDMA_BAD_IOVA with errno set when
+ * it can't be had. Registered memory: one load, one test, one add; no lock, no call, no system call. Thread safe,
+ * async-signal safe. The answer holds for the byte at `addr`; for a length use anydma_iova_range or anydma_segments. */
+static inline uint64_t anydma_iova(const void *addr)
+{
+    uint64_t va = (uint64_t)(uintptr_t)addr;
+    if (va >> 21 < __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE)) {
+        uint64_t entry = __atomic_load_n(&anydma_entries_[va >> 21], __ATOMIC_ACQUIRE);
+        if (entry & 1)
+            return va + (entry - 1);
+    }
+    return anydma_iova_cold_(addr);
+}
+
+/* Registers all of [addr, addr + len) and stores the IOVA of its first byte.
+ * Returns 0; -ERANGE when it is registered but not one run of IOVAs; -errno. Thread safe. */
+static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
+{
+    static int (*fn)(const void *, size_t, uint64_t *);
+    return anydma_find_("anydma_iova_range", (void **)&fn) ? fn(addr, len, iova) : -ENOSYS;
+}
+
+/* Registers all of [addr, addr + len) and writes its runs of IOVAs, in order, to segs[0..max).
+ * Returns how many there are (more than `max`: only max were written), or -errno. Thread safe. */
+static inline int anydma_segments(const void *addr, size_t len, struct anydma_segment *segs, size_t max)
+{
+    static int (*fn)(const void *, size_t, struct anydma_segment *, size_t);
+    return anydma_find_("anydma_segments", (void **)&fn) ? fn(addr, len, segs, max) : -ENOSYS;
+}
+
+/* The way back: the address that an IOVA of anydma's leads to, or NULL. Thread safe. */
+static inline void *anydma_addr(uint64_t iova)
+{
+    static void *(*fn)(uint64_t);
+    return anydma_find_("anydma_addr", (void **)&fn) ? fn(iova) : (void *)0;
+}
+
+/* Registers [addr, addr + len) and holds the registration until as many anydma_unpin of the same range, even when the
+ * memory is freed meanwhile (its pages are then kept back). Returns 0 or -errno. Thread safe. */
+static inline int anydma_pin(const void *addr, size_t len)
+{
+    static int (*fn)(const void *, size_t);
+    return anydma_find_("anydma_pin", (void **)&fn) ? fn(addr, len) : -ENOSYS;
+}
+
+/* Ends one hold. Returns 0, -ENOENT when that range is not held, or -errno. Thread safe. */
+static inline int anydma_unpin(const void *addr, size_t len)
+{
+    static int (*fn)(const void *, size_t);
+    return anydma_find_("anydma_unpin", (void **)&fn) ? fn(addr, len) : -ENOSYS;
+}
+
+/* Hands a container (`ioas_id` 0) or an iommufd with its IOAS to anydma that it could not see being opened.
+ * The descriptor stays the caller's and must stay open until anydma_detach. Returns 0 or -errno. Thread safe. */
+static inline int anydma_attach(int fd, uint32_t ioas_id)
+{
+    static int (*fn)(int, uint32_t);
+    return anydma_find_("anydma_attach", (void **)&fn) ? fn(fd, ioas_id) : -ENOSYS;
+}
+
+/* Undoes every registration in that container and forgets it. Returns 0 or -errno. Thread safe. */
+static inline int anydma_detach(int fd)
+{
+    static int (*fn)(int);
+    return anydma_find_("anydma_detach", (void **)&fn) ? fn(fd) : -ENOSYS;
+}
+
+/* Fills `size` bytes of *stats (sizeof of the structure the caller was built with). Returns 0 or -errno. Thread safe. */
+static inline int anydma_stats(struct anydma_stats *stats, size_t size)
+{
+    static int (*fn)(struct anydma_stats *, size_t);
+    return anydma_find_("anydma_stats", (void **)&fn) ? fn(stats, size) : -ENOSYS;
+}
+
+/* Writes what is registered now to `path`, one line a range. Returns 0 or -errno. Thread safe. */
+static inline int anydma_snapshot(const char *path)
+{
+    static int (*fn)(const char *);
+    return anydma_find_("anydma_snapshot", (void **)&fn) ? fn(path) : -ENOSYS;
+}
+
+/* Names what the calling thread registers from here on; labels nest, `label` must stay valid until popped. */
+static inline void anydma_label_push(const char *label)
+{
+    static void (*fn)(const char *);
+    if (anydma_find_("anydma_label_push", (void **)&fn))
+        fn(label);
+}
+
+static inline void anydma_label_pop(void)
+{
+    static void (*fn)(void);
+    if (anydma_find_("anydma_label_pop", (void **)&fn))
+        fn();
+}
+
+/* True when the shim is loaded and not disabled. */
+static inline bool anydma_active(void)
+{
+    static bool (*fn)(void);
+    return anydma_find_("anydma_active", (void **)&fn) && fn();
+}
+
+/* The library's version, "" without it. */
+static inline const char *anydma_version(void)
+{
+    static const char *(*fn)(void);
+    return anydma_find_("anydma_version", (void **)&fn) ? fn() : "";
+}
+
+#endif /* ANYDMA_BUILDING_SHIM */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract of every backend that maps and unmaps: type1 (a VFIO container), sim (the kernel's rules in process).
+ * Only dma/registry.c calls these, under its lock. Nothing here keeps records: the registry does.
+ */
+#ifndef IOMMU_H
+#define IOMMU_H
+
+#include <stdint.h>
+
+enum { IOMMU_MAX_RANGES = 16 };
+
+struct iommu_range {
+    uint64_t start;
+    uint64_t last; /* inclusive */
+};
+
+struct iommu_info {
+    struct iommu_range ranges[IOMMU_MAX_RANGES]; /* usable IOVAs, ascending */
+    unsigned nr_ranges;
+    uint64_t page_sizes; /* bitmap of supported page sizes */
+    uint64_t nr_entries; /* mappings that can still be made; UINT64_MAX: unlimited */
+};
+
+struct iommu;
+
+struct iommu_ops {
+    const char *name;
+    /* Fills *info. Returns 0 or -errno. */
+    int (*query)(struct iommu *iommu, struct iommu_info *info);
+    /* Pins [va, va + len) and maps it readable and writable at [iova, iova + len). Returns 0 or -errno; on failure
+     * nothing is mapped. Source: VFIO_IOMMU_MAP_DMA in <linux/vfio.h>. */
+    int (*map)(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len);
+    /* Undoes what lies whole in [iova, iova + len); *unmapped gets the bytes that the kernel says it undid.
+     * Returns 0 or -errno. Source: VFIO_IOMMU_UNMAP_DMA in <linux/vfio.h>. */
+    int (*unmap)(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t *unmapped);
+    /* Releases the backend's own state; the descriptor stays its owner's. May be NULL. */
+    void (*close)(struct iommu *iommu);
+};
+
+struct iommu {
+    const struct iommu_ops *ops;
+    int fd;           /* the container; -1 for sim */
+    uint32_t ioas_id; /* 0: a container */
+    void *state;      /* sim: its tables */
+};
+
+/* A VFIO container with a type1 (v1 or v2) IOMMU set. `fd` stays the caller's. */
+void type1_init(struct iommu *iommu, int fd);
+
+/* Which kernel's rules the simulated IOMMU follows. */
+enum sim_rules { SIM_TYPE1_V1, SIM_TYPE1_V2, SIM_IOMMUFD };
+
+struct sim_config {
+    enum sim_rules rules;
+    struct iommu_range ranges[IOMMU_MAX_RANGES];
+    unsigned nr_ranges;
+    uint64_t page_sizes;
+    uint64_t max_entries;   /* like vfio_iommu_type1's dma_entry_limit */
+    uint64_t memlock_bytes; /* UINT64_MAX: unlimited */
+    /* Told of each success, for a simulated device; may be NULL. A non-zero return of mapped fails the map with it. */
+    int (*mapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
+    void (*unmapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
+    void *arg;
+};
+
+/* The rules of type1 v2 behind a 48-bit Intel IOMMU. */
+void sim_config_default(struct sim_config *config);
+/* Returns 0 or -ENOMEM. */
+int sim_init(struct iommu *iommu, const struct sim_config *config);
+/* Where `iova` leads, for tests: 0 and *va, or -EFAULT as a device would fault. */
+int sim_translate(struct iommu *iommu, uint64_t iova, uint64_t *va);
+/* Bytes mapped and mappings held now. */
+void sim_usage(struct iommu *iommu, uint64_t *bytes, uint64_t *entries);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* The mutex behind every cold path (the three-state futex of Drepper's "Futexes Are Tricky"). */
+#include "base/lock.h"
+
+#include <assert.h>
+
+#include "base/os.h"
+
+#ifndef NDEBUG
+static _Thread_local uint32_t held_ranks;
+#endif
+
+void lock_take(struct lock *lock)
+{
+    uint64_t saved;
+    uint32_t seen = 0;
+    os_signals_block(&saved);
+#ifndef NDEBUG
+    assert(held_ranks >> lock->rank == 0);
+    held_ranks |= 1u << lock->rank;
+#endif
+    if (!atomic_compare_exchange_strong_explicit(&lock->state, &seen, 1, memory_order_acquire,
+                                                 memory_order_relaxed)) {
+        while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+            os_futex_wait(&lock->state, 2);
+    }
+    lock->saved_signals = saved;
+}
+
+void lock_release(struct lock *lock)
+{
+    uint64_t saved = lock->saved_signals;
+#ifndef NDEBUG
+    held_ranks &= ~(1u << lock->rank);
+#endif
+    if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
+        os_futex_wake(&lock->state, 1);
+    os_signals_restore(&saved);
+}
+
+void lock_reset(struct lock *lock)
+{
+    atomic_store_explicit(&lock->state, 0, memory_order_relaxed);
+#ifndef NDEBUG
+    held_ranks = 0;
+#endif
+}

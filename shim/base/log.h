@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages to stderr, one write(2) each, never to stdout, never through stdio. Levels as ANYDMA_VERBOSE. */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+
+extern int log_verbosity; /* highest level that is written; LOG_WARNING until config has been read */
+
+/* Formats %s %d %u %x %p %lu %lx %zu only. Prefixes "anydma: ". Async-signal safe; keeps errno. */
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same without prefix or level, for the summary. */
+void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls, raw: no errno, no cancellation points, and never through a symbol that the shim interposes.
+ * Each returns the kernel's answer: a value, or -errno. Units and meaning: section 2 of the manual.
+ */
+#ifndef BASE_OS_H
+#define BASE_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define OS_PAGE_SHIFT 12
+#define OS_PAGE_SIZE ((size_t)1 << OS_PAGE_SHIFT)
+
+static inline bool os_is_error(intptr_t result)
+{
+    return (uintptr_t)result > (uintptr_t)-4096;
+}
+
+static inline uintptr_t os_page_up(uintptr_t value)
+{
+    return (value + OS_PAGE_SIZE - 1) & ~(OS_PAGE_SIZE - 1);
+}
+
+intptr_t os_call(long number, long a, long b, long c, long d, long e, long f);
+
+intptr_t os_mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset);
+int os_munmap(uintptr_t addr, size_t len);
+int os_mprotect(uintptr_t addr, size_t len, int prot);
+int os_madvise(uintptr_t addr, size_t len, int advice);
+intptr_t os_mremap(uintptr_t addr, size_t old_len, size_t new_len, int flags, uintptr_t new_addr);
+int os_mlock2(uintptr_t addr, size_t len, int flags);
+int os_munlock(uintptr_t addr, size_t len);
+int os_ioctl(int fd, unsigned long request, void *arg);
+int os_open(const char *path, int flags, int mode);
+int os_close(int fd);
+ssize_t os_read(int fd, void *buf, size_t len);
+ssize_t os_write(int fd, const void *buf, size_t len);
+int os_getpid(void);
+int os_gettid(void);
+uint64_t os_monotonic_ns(void);
+
+/* Sleeps while *word == value; may return early. */
+void os_futex_wait(const void *word, uint32_t value);
+void os_futex_wake(const void *word, int nr_waiters);
+
+/* Blocks every signal; *saved gets the mask to hand to os_signals_restore. */
+void os_signals_block(uint64_t *saved);
+void os_signals_restore(const uint64_t *saved);
+
+/* RLIMIT_AS or RLIMIT_MEMLOCK of this process, soft; UINT64_MAX when unlimited. */
+uint64_t os_limit(int resource);
+/* Whether this process has CAP_IPC_LOCK in effect. */
+bool os_can_lock_all(void);
+
+#endif

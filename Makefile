@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+# Builds everything below $(BUILD). `make help` lists what there is to make.
+BUILD  ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC     ?= gcc
+CXX    ?= g++
+V      ?= 0
+AW     ?= 48
+KERNEL ?= 6.12
+VERSION := 0.1.0
+
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-5s %s\n' $(1) $(2))
+
+WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
+CFLAGS ?= -O2 -g
+BASE_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -fvisibility=hidden -MMD -MP -Ishim -Iinclude -DANYDMA_VERSION='"$(VERSION)"'
+# No builtin malloc: gcc would turn a calloc written as malloc+memset into a call to itself.
+SHIM_CFLAGS := $(BASE_CFLAGS) -fPIC -ftls-model=initial-exec -fno-builtin-malloc -DANYDMA_BUILDING_SHIM
+
+CORE_SRC := $(wildcard shim/base/*.c shim/iommu/*.c shim/dma/*.c shim/memory/*.c shim/profile/*.c)
+DOOR_SRC := $(wildcard shim/interpose/*.c)
+CLI_SRC  := $(wildcard shim/cli/*.c)
+EXAMPLE_COMMON := examples/vfio_device.c
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(filter-out $(EXAMPLE_COMMON),$(wildcard examples/*.c)))
+VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))
+PRELOAD_TESTS := $(patsubst tests/preload/%.c,$(BUILD)/tests/preload/%,$(wildcard tests/preload/*.c))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
+
+obj = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
+SHIM_OBJ := $(call obj,pic,$(CORE_SRC) $(DOOR_SRC))
+UNIT_CORE_OBJ := $(call obj,san,$(CORE_SRC))
+CLI_OBJ := $(call obj,cli,$(CLI_SRC))
+SHIM := $(BUILD)/libanydma.so.0
+PRODUCT := $(SHIM) $(BUILD)/anydma $(BUILD)/anydma.pc $(EXAMPLES)
+
+all: deps-build $(PRODUCT)
+
+help:
+	@echo 'make              build the shim, the anydma command and the examples into $(BUILD)/'
+	@echo 'make demo         the main job: an unmodified device program, before and after, on real VFIO in a VM'
+	@echo 'make check        every test (V=1 shows commands)'
+	@echo 'make check-all    the long ones too: sanitizers, linters, torture'
+	@echo 'make bench        figures beside their references (ONLY=name for one)'
+	@echo "make vm CMD='...' run one command in the VM [AW=39|48] [KERNEL=6.1|6.12]"
+	@echo 'make install      to $$(DESTDIR)$$(PREFIX) (PREFIX=$(PREFIX))'
+	@echo 'make clean        remove $(BUILD)/ (but not the downloaded kernels: make distclean)'
+
+# --- installing what is missing -------------------------------------------------------------------------------------
+deps-%:
+	@tests/deps.sh $*
+
+# --- the shim -------------------------------------------------------------------------------------------------------
+JEMALLOC_PIC := $(shell $(CC) -print-file-name=libjemalloc_pic.a)
+
+# jemalloc's names become je_*, its page calls ours, and its reading of settings meant for other copies of it nobody's.
+$(BUILD)/libje.a: shim/memory/jemalloc.syms | deps-build
+	$(call say,JE,$@)
+	@mkdir -p $(@D)
+	$(Q)objcopy --redefine-syms=$< $$($(CC) -print-file-name=libjemalloc_pic.a) $@
+	$(Q)ar d $@ jemalloc_cpp.pic.o
+
+$(SHIM): $(SHIM_OBJ) $(BUILD)/libje.a shim/libanydma.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -o $@ $(SHIM_OBJ) $(BUILD)/libje.a -Wl,-soname,libanydma.so.0 -Wl,--version-script=shim/libanydma.map \
+		-Wl,-z,defs,-z,now,-z,relro -static-libgcc -lm -lunwind $(LDFLAGS)
+	$(Q)ln -sf libanydma.so.0 $(BUILD)/libanydma.so
+
+$(BUILD)/pic/%.o: %.c | deps-build
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SHIM_CFLAGS) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/anydma: $(CLI_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS)
+
+$(BUILD)/cli/%.o: %.c | deps-build
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/anydma.pc: Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: anydma' \
+		'Description: ordinary memory, ready for device DMA' 'Version: $(VERSION)' 'Cflags: -I$${includedir}' \
+		'Libs: -L$${libdir} -lanydma' > $@
+
+# --- examples and tests ---------------------------------------------------------------------------------------------
+$(BUILD)/examples/%: examples/%.c $(wildcard $(EXAMPLE_COMMON) examples/*.h) include/anydma.h
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Iexamples -o $@ $< $(wildcard $(EXAMPLE_COMMON)) -pthread
+
+$(BUILD)/tests/vm/%: tests/vm/%.c $(wildcard $(EXAMPLE_COMMON) examples/*.h tests/vm/*.h) include/anydma.h $(BUILD)/san/core.a
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Iexamples -Ishim -o $@ $< $(wildcard $(EXAMPLE_COMMON)) \
+		$(BUILD)/plain/core.a -pthread
+
+$(BUILD)/tests/preload/%: tests/preload/%.c include/anydma.h $(wildcard tests/preload/*.h)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread
+
+# Units link the modules without the doors, under ASan and UBSan.
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+$(BUILD)/san/%.o: %.c | deps-build
+	$(call say,CCSAN,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(SAN) -DANYDMA_BUILDING_SHIM -O1 -g -c $< -o $@
+$(BUILD)/san/core.a: $(UNIT_CORE_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(BUILD)/plain/%.o: %.c | deps-build
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) -DANYDMA_BUILDING_SHIM -c $< -o $@
+$(BUILD)/plain/core.a: $(call obj,plain,$(CORE_SRC))
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(VM_TESTS): $(BUILD)/plain/core.a
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | deps-unit
+	$(call say,CCSAN,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(BASE_CFLAGS)) -fvisibility=default $(SAN) -DANYDMA_BUILDING_SHIM -O1 -g -o $@ $< \
+		$(BUILD)/san/core.a -lcriterion -pthread
+
+tests: $(UNIT_TESTS) $(PRELOAD_TESTS) $(VM_TESTS) $(PRODUCT)
+
+check: deps-build deps-unit deps-vm deps-demo deps-programs
+	@+tests/check.sh
+
+check-all: deps-build deps-unit deps-vm deps-demo deps-programs deps-lint
+	@+tests/check.sh --all
+
+demo: deps-build deps-vm deps-demo
+	@+tests/demo.sh
+
+vm: deps-vm
+	@AW=$(AW) KERNEL=$(KERNEL) tests/vm/run.sh '$(subst ','\'',$(CMD))'
+
+bench: deps-build deps-unit
+	@+tests/bench/run.sh $(ONLY)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(BUILD)/anydma $(DESTDIR)$(PREFIX)/bin/anydma
+	install -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/lib/libanydma.so.0
+	ln -sf libanydma.so.0 $(DESTDIR)$(PREFIX)/lib/libanydma.so
+	install -m 644 include/anydma.h $(DESTDIR)$(PREFIX)/include/anydma.h
+	install -m 644 $(BUILD)/anydma.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/anydma.pc
+
+format:
+	clang-format -i include/*.h shim/*/*.[ch] examples/*.[ch] $(wildcard tests/*/*.[ch])
+
+clean:
+	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name vm -exec rm -rf {} + 2>/dev/null || true
+distclean:
+	rm -rf $(BUILD)
+
+.PHONY: all help tests check check-all demo vm bench install format clean distclean
+.SECONDARY:
+.DELETE_ON_ERROR:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

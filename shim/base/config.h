@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* The ANYDMA_* environment, read once before anything else; constant afterwards. */
+#ifndef BASE_CONFIG_H
+#define BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum config_mode { MODE_AUTO, MODE_LAZY, MODE_EAGER };
+enum config_iommu { IOMMU_AUTO, IOMMU_TYPE1, IOMMU_SIM, IOMMU_NONE };
+enum config_heap { HEAP_OWN, HEAP_SYSTEM };
+enum config_foreign { FOREIGN_WATCH, FOREIGN_REFUSE, FOREIGN_TRUST };
+enum config_thp { THP_AUTO, THP_ALWAYS, THP_NEVER };
+
+struct config {
+    enum config_mode mode;
+    enum config_iommu iommu;
+    enum config_heap heap;
+    enum config_foreign foreign;
+    enum config_thp thp;
+    uint64_t granule_bytes; /* 0: auto */
+    uint64_t limit_bytes;   /* 0: half of the available memory */
+    uint64_t sample_bytes;  /* 0: off */
+    unsigned depth;
+    const char *output; /* NULL: no capture */
+    bool check;
+    bool stats;
+    bool disabled;
+};
+
+extern struct config config;
+
+/* Reads every ANYDMA_* variable of `environment`; what can't be understood is warned about and left at its default. */
+void config_read(char *const *environment);
+
+/* "64K", "2M", "1G", "1T" or plain bytes. Returns 0 or -EINVAL. */
+int config_parse_size(const char *text, uint64_t *bytes);
+
+#endif

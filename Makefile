@@ -22,7 +22,8 @@ SHIM_CFLAGS := $(BASE_CFLAGS) -fPIC -ftls-model=initial-exec -fno-builtin-malloc
 CORE_SRC := $(wildcard shim/base/*.c shim/iommu/*.c shim/dma/*.c shim/memory/*.c shim/profile/*.c)
 DOOR_SRC := $(wildcard shim/interpose/*.c)
 CLI_SRC  := $(wildcard shim/cli/*.c)
-EXAMPLE_COMMON := examples/vfio_device.c
+# What the examples and the VM tests share: each examples/*.h has a .c beside it.
+EXAMPLE_COMMON := $(patsubst %.h,%.c,$(wildcard examples/*.h))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(filter-out $(EXAMPLE_COMMON),$(wildcard examples/*.c)))
 VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))
 PRELOAD_TESTS := $(patsubst tests/preload/%.c,$(BUILD)/tests/preload/%,$(wildcard tests/preload/*.c))

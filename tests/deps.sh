@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Installs with apt what a group of targets lacks: tests/deps.sh GROUP...
+# Silent and fast (one dpkg-query) when everything is there; else it says in one line what it installs.
+# Called by the Makefile; a target names the groups that it needs. Set ANYDMA_NO_APT=1 to be told instead.
+set -euo pipefail
+
+packages_of() {
+    case $1 in
+    build) echo gcc make binutils libjemalloc-dev libunwind-dev uthash-dev libbsd-dev pkgconf ;;
+    unit) echo libcriterion-dev liburing-dev ;;
+    # zstd and xz-utils unpack the kernels; ipxe and slirp are not needed.
+    vm) echo qemu-system-x86 busybox-static cpio xz-utils zstd ;;
+    # dpdk-dev has dpdk-testpmd and its drivers, qemu-utils has qemu-io with nvme://.
+    demo) echo dpdk-dev qemu-utils tcpdump ;;
+    programs) echo python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind ;;
+    lint) echo clang clang-format clang-tidy cppcheck shellcheck ;;
+    *) return 1 ;;
+    esac
+}
+
+# fail WHAT WHY FIX
+fail() {
+    printf 'deps.sh: %s\n  why: %s\n  fix: %s\n' "$1" "$2" "$3" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+wanted=()
+for group in "$@"; do
+    list=$(packages_of "$group") ||
+        fail "no group is called '$group'" "the groups are: build unit vm demo programs lint" "name one of them"
+    read -ra more <<<"$list"
+    wanted+=("${more[@]}")
+done
+[ ${#wanted[@]} -gt 0 ] || exit 0
+
+command -v dpkg-query >/dev/null ||
+    fail "can't look for: ${wanted[*]}" "this is not a Debian system (no dpkg-query)" \
+        "install the equivalents by hand, and put a dpkg-query that succeeds on PATH, or use Debian 12"
+
+# dpkg-query knows nothing of a package that it never saw: what it does not name as installed is missing.
+installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' "${wanted[@]}" 2>/dev/null || true)"
+missing=()
+for package in "${wanted[@]}"; do
+    [[ $installed == *" installed:$package "* || " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+by_hand="apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+[ "${ANYDMA_NO_APT:-0}" != 1 ] || fail "missing: ${missing[*]}" "ANYDMA_NO_APT=1 forbids installing" "$by_hand"
+[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+    fail "can't install ${missing[*]}" "not root, and there is no sudo" "as root: $by_hand"
+
+echo "deps.sh: installing with apt: ${missing[*]}" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt_options=(-q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+# An update may fail for one foreign source and still bring all that is needed: only the install decides.
+as_root apt-get "${apt_options[@]}" update >>"$log" 2>&1 </dev/null || true
+# A package's service must not start here: tests start what they need themselves.
+if ! as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get "${apt_options[@]}" \
+    install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    fail "apt could not install: ${missing[*]}" "see the lines above" "repair apt, then: $by_hand"
+fi

@@ -1,0 +1,153 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Runs one command in a VM with an emulated IOMMU and edu, nvme and e1000e behind it, each bound to vfio-pci; gives its
+# output (both streams) on stdout, as it comes, and its exit status:
+#   [AW=39|48] [KERNEL=6.1|6.12] [MEM=3072M] [CPUS=2] [TIMEOUT=180] [PCAP=file] [OUT=dir] tests/vm/run.sh 'command line'
+#   (or: tests/vm/run.sh program argument...)
+# The guest sees the host's files, read-only below an overlay, starts in the repository, and has the variables
+# {EDU,NVME,E1000E}_{BDF,GROUP}, the helpers of tests/vm/guest on PATH, and $VM_OUT, a directory that OUT= brings out.
+# On stderr: what the guest's kernel said about DMA faults and crashes ("dmesg: ..."), and why a run failed.
+# 124: no end within TIMEOUT seconds; 125: the VM itself failed (its console's last lines follow).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+build=$(realpath -m "${BUILD:-$repo/build}")
+boot_limit=${BOOT_TIMEOUT:-120}
+limit=${TIMEOUT:-180}
+pcap_bytes=$((16 << 20))
+
+[ $# -ge 1 ] || {
+    sed -n '3,6s/^# \{0,1\}//p' "$0" >&2
+    exit 125
+}
+case ${AW:=48}:${KERNEL:=6.12} in
+39:6.1 | 39:6.12 | 48:6.1 | 48:6.12) ;;
+*)
+    echo "vm: AW=$AW KERNEL=$KERNEL is not known: AW is 39 or 48 (bits of the IOMMU), KERNEL 6.1 or 6.12" >&2
+    exit 125
+    ;;
+esac
+
+"$here/../deps.sh" vm || exit 125
+kernel=$("$here/kernel.sh" "$KERNEL") || exit 125
+
+run=$(mktemp -d "$build/vm/run.XXXXXX")
+share=$run/share
+pids=()
+# Ends what this run started, and only that.
+# shellcheck disable=SC2317 # reached by the trap
+cleanup() {
+    [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
+    wait
+    rm -rf "$run"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+# The share carries the command as a file, so that no quoting can hurt it.
+mkdir -p "$share/out"
+chmod 755 "$run" "$share"
+chmod 1777 "$share/out"
+cp "$here/guest-init" "$share/guest-init"
+printf 'repo=%q vm_dir=%q\n' "$repo" "$here" >"$share/settings"
+if [ $# -eq 1 ]; then
+    printf '%s\n' "$1" >"$share/command"
+else
+    printf '%q ' "$@" >"$share/command"
+fi
+: >"$share/output"
+truncate -s 64M "$run/nvme.img"
+
+# shellcheck disable=SC2054 # the commas are QEMU's
+devices=(
+    -device intel-iommu,intremap=on,aw-bits="$AW"
+    -device edu,addr=3,dma_mask=0xffffffffffffffff
+    -drive file="$run/nvme.img",if=none,id=disk,format=raw,cache=unsafe -device nvme,addr=4,drive=disk,serial=anydma
+    # A hub with one port: the link is up, and what is sent goes nowhere but into the capture.
+    -netdev hubport,id=net,hubid=0 -device e1000e,addr=5,netdev=net,romfile=
+    -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap
+    -virtfs local,path="$share",mount_tag=vm,security_model=none
+)
+if [ -n "${PCAP:-}" ]; then
+    # Through a fifo that closes when it has enough: a sender at full speed would fill the disk.
+    mkfifo "$run/pcap"
+    head -c "$pcap_bytes" "$run/pcap" >"$run/pcap.bytes" &
+    capture=$!
+    pids+=("$capture")
+    # shellcheck disable=SC2054
+    devices+=(-object filter-dump,id=dump,netdev=net,file="$run/pcap",maxlen=256)
+fi
+
+qemu-system-x86_64 -nodefaults -machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu max,la57=off \
+    -m "${MEM:-3072M}" -smp "${CPUS:-2}" "${devices[@]}" \
+    -kernel "$kernel/vmlinux" -initrd "$kernel/initramfs.cpio" \
+    -append "console=ttyS0 quiet intel_iommu=on panic=-1 mitigations=off nokaslr audit=0 ${APPEND:-}" \
+    -display none -serial file:"$run/console" -monitor none -no-reboot >"$run/qemu.log" 2>&1 </dev/null &
+qemu=$!
+pids+=("$qemu")
+# Ends by itself, with all that there is, when QEMU has ended.
+tail -c +1 -f -s 0.1 --pid="$qemu" "$share/output" 2>/dev/null &
+streamer=$!
+pids+=("$streamer")
+
+# Waits for the VM's end; the command's time begins when it is started, however long the machine took to boot.
+timed_out=
+deadline=$((SECONDS + boot_limit))
+started=
+while kill -0 "$qemu" 2>/dev/null; do
+    if [ -z "$started" ] && [ -e "$share/started" ]; then
+        started=$SECONDS
+        deadline=$((SECONDS + limit))
+    fi
+    if [ "$SECONDS" -ge "$deadline" ]; then
+        timed_out=1
+        kill "$qemu" 2>/dev/null || true
+        break
+    fi
+    sleep 0.1
+done
+wait "$qemu" 2>/dev/null || true
+wait "$streamer" 2>/dev/null || true
+if [ -n "${PCAP:-}" ]; then
+    : <>"$run/pcap" # QEMU may have died before it opened its end: the reader would wait for ever
+    wait "$capture" 2>/dev/null || true
+fi
+pids=()
+
+# The last lines of what kernel and init said to the serial console, for a run that did not end well.
+show_console() {
+    echo "vm: the console's last lines:" >&2
+    tail -n 30 "$run/console" 2>/dev/null | tr -d '\r' | sed 's/^/console: /' >&2
+    head -n 5 "$run/qemu.log" | sed 's/^/qemu: /' >&2 # what follows are registers
+}
+
+kernel_log=$share/dmesg
+[ -s "$kernel_log" ] || kernel_log=$run/console
+tr -d '\r' <"$kernel_log" 2>/dev/null | sed -n -E \
+    '/DMAR: (\[|DRHD: handling)|dmar_fault|BUG:|WARNING:|Oops|segfault at|general protection|Out of memory:/s/^/dmesg: /p' >&2 || true
+
+if [ -n "${PCAP:-}" ]; then
+    mkdir -p "$(dirname "$PCAP")"
+    mv "$run/pcap.bytes" "$PCAP"
+    echo "vm: packets captured into $PCAP ($(stat -c %s "$PCAP") bytes)" >&2
+fi
+if [ -n "${OUT:-}" ]; then
+    mkdir -p "$OUT"
+    cp -a "$share/out/." "$OUT/"
+fi
+
+if [ -s "$share/status" ]; then
+    exit "$(cat "$share/status")"
+elif [ -n "$timed_out" ] && [ -n "$started" ]; then
+    echo "vm: the command did not end within $limit s (TIMEOUT=)" >&2
+    show_console
+    exit 124
+elif [ -n "$timed_out" ]; then
+    echo "vm: the guest did not boot within $boot_limit s (BOOT_TIMEOUT=)" >&2
+    show_console
+    exit 124
+else
+    echo "vm: the guest ended before the command did (kernel panic? no memory left on the host?)" >&2
+    show_console
+    exit 125
+fi

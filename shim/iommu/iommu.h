@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The contract of every backend that maps and unmaps: type1 (a VFIO container), sim (the kernel's rules in process).
- * Only dma/registry.c calls these, under its lock. Nothing here keeps records: the registry does.
+ * The contract of every backend that maps and unmaps: type1 (a VFIO container), sim (the kernel's rules in
+ * process). Only dma/registry.c calls these, under its lock. Nothing here keeps records: the registry does.
  */
 #ifndef IOMMU_H
 #define IOMMU_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { IOMMU_MAX_RANGES = 16 };
@@ -28,8 +29,8 @@ struct iommu_ops {
     const char *name;
     /* Fills *info. Returns 0 or -errno. */
     int (*query)(struct iommu *iommu, struct iommu_info *info);
-    /* Pins [va, va + len) and maps it readable and writable at [iova, iova + len). Returns 0 or -errno; on failure
-     * nothing is mapped. Source: VFIO_IOMMU_MAP_DMA in <linux/vfio.h>. */
+    /* Pins [va, va + len) and maps it readable and writable at [iova, iova + len). Returns 0 or -errno; on
+     * failure nothing is mapped. Source: VFIO_IOMMU_MAP_DMA in <linux/vfio.h>. */
     int (*map)(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len);
     /* Undoes what lies whole in [iova, iova + len); *unmapped gets the bytes that the kernel says it undid.
      * Returns 0 or -errno. Source: VFIO_IOMMU_UNMAP_DMA in <linux/vfio.h>. */
@@ -56,9 +57,11 @@ struct sim_config {
     struct iommu_range ranges[IOMMU_MAX_RANGES];
     unsigned nr_ranges;
     uint64_t page_sizes;
-    uint64_t max_entries;   /* like vfio_iommu_type1's dma_entry_limit */
+    uint64_t max_entries;   /* like vfio_iommu_type1's dma_entry_limit; SIM_IOMMUFD has no such limit */
     uint64_t memlock_bytes; /* UINT64_MAX: unlimited */
-    /* Told of each success, for a simulated device; may be NULL. A non-zero return of mapped fails the map with it. */
+    bool populate;          /* fault pages in, EFAULT for what can't be pinned; off: touch nothing */
+    /* Told of each success, for a simulated device; may be NULL. A non-zero return of mapped fails the map
+     * with it. */
     int (*mapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
     void (*unmapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
     void *arg;

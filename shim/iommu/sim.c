@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The in-process IOMMU: the kernel's rules about what may be mapped and unmapped, without a device behind
+ * them. Called by dma/registry.c under its lock, which guards the state here too; tests/vm/sim_vs_kernel.c
+ * compares the rules with a real container, errno for errno. One omission: a shared mapping of a file on disk
+ * counts as pinnable.
+ */
+#include <bsd/sys/tree.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/os.h"
+#include "base/pool.h"
+#include "iommu/iommu.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+struct mapping {
+    RB_ENTRY(mapping) link;
+    uint64_t iova;
+    uint64_t last; /* inclusive */
+    uint64_t va;
+};
+
+RB_HEAD(mapping_tree, mapping);
+
+struct sim {
+    struct sim_config config;
+    struct mapping_tree tree; /* by IOVA, disjoint */
+    uint64_t bytes;
+    uint64_t entries;
+};
+
+static struct pool sims = POOL_OF(struct sim);
+static struct pool mappings = POOL_OF(struct mapping);
+
+static int compare_iova(const struct mapping *a, const struct mapping *b)
+{
+    return a->iova < b->iova ? -1 : a->iova > b->iova;
+}
+
+RB_GENERATE_INTERNAL(mapping_tree, mapping, link, compare_iova, __attribute__((unused)) static)
+
+static struct sim *sim_of(const struct iommu *iommu)
+{
+    return iommu->state;
+}
+
+static uint64_t mapping_len(const struct mapping *mapping)
+{
+    return mapping->last - mapping->iova + 1;
+}
+
+/* The lowest mapping that holds `iova` or lies above it; NULL if there is none. */
+static struct mapping *find_from(struct sim *sim, uint64_t iova)
+{
+    struct mapping *found = NULL;
+    for (struct mapping *m = RB_ROOT(&sim->tree); m;) {
+        if (m->last >= iova) {
+            found = m;
+            m = RB_LEFT(m, link);
+        } else {
+            m = RB_RIGHT(m, link);
+        }
+    }
+    return found;
+}
+
+static bool is_anything_mapped(struct sim *sim, uint64_t iova, uint64_t last)
+{
+    const struct mapping *m = find_from(sim, iova);
+    return m && m->iova <= last;
+}
+
+/* Whether a mapping lies on both sides of the border below `iova`. */
+static bool is_bisected_at(struct sim *sim, uint64_t iova)
+{
+    const struct mapping *m = find_from(sim, iova);
+    return m && m->iova < iova;
+}
+
+static bool is_in_aperture(const struct sim *sim, uint64_t iova, uint64_t last)
+{
+    for (unsigned i = 0; i < sim->config.nr_ranges; i++)
+        if (iova >= sim->config.ranges[i].start && last <= sim->config.ranges[i].last)
+            return true;
+    return false;
+}
+
+static bool is_aligned(const struct sim *sim, uint64_t value)
+{
+    uint64_t smallest = sim->config.page_sizes & -sim->config.page_sizes;
+    return (value & (smallest - 1)) == 0;
+}
+
+static bool is_wrapping(uint64_t start, uint64_t len)
+{
+    return start + len - 1 < start;
+}
+
+/* The order of these checks is the kernel's: it decides which error a doubly wrong call gets. */
+static int check_map_type1(struct sim *sim, uint64_t iova, uint64_t va, uint64_t len)
+{
+    if (len == 0 || !is_aligned(sim, len | iova | va))
+        return -EINVAL;
+    if (is_wrapping(iova, len) || is_wrapping(va, len))
+        return -EINVAL;
+    if (is_anything_mapped(sim, iova, iova + len - 1))
+        return -EEXIST;
+    if (sim->entries >= sim->config.max_entries)
+        return -ENOSPC;
+    return is_in_aperture(sim, iova, iova + len - 1) ? 0 : -EINVAL;
+}
+
+static int check_map_iommufd(struct sim *sim, uint64_t iova, uint64_t va, uint64_t len)
+{
+    if (iova == UINT64_MAX || len == UINT64_MAX)
+        return -EOVERFLOW;
+    if (len == 0 || len > UINT64_MAX - OS_PAGE_SIZE)
+        return -EINVAL;
+    if (va + len < va)
+        return -EOVERFLOW;
+    if (!is_aligned(sim, len | iova))
+        return -EINVAL;
+    if (is_wrapping(iova, len))
+        return -EOVERFLOW;
+    if (!is_in_aperture(sim, iova, iova + len - 1))
+        return -EINVAL;
+    if (is_anything_mapped(sim, iova, iova + len - 1))
+        return -EEXIST;
+    return is_aligned(sim, va) ? 0 : -EINVAL;
+}
+
+/* Faults the pages in for writing, as a pin would. EINVAL is a kernel before 5.14, or a device's memory: both
+ * taken for pinnable. */
+static bool can_pin(uint64_t va, uint64_t len)
+{
+    int error = os_madvise(va, len, MADV_POPULATE_WRITE);
+    return error == 0 || error == -EINVAL;
+}
+
+/* The kernel pins page by page, up to the first that it can't pin or that exceeds the limit: the first one
+ * decides. */
+static int pin(const struct sim *sim, uint64_t va, uint64_t len)
+{
+    uint64_t limit = sim->config.memlock_bytes & ~(uint64_t)(OS_PAGE_SIZE - 1);
+    uint64_t room = limit > sim->bytes ? limit - sim->bytes : 0;
+    bool is_fitting = len <= room;
+    if (sim->config.populate && !can_pin(va, is_fitting ? len : room + OS_PAGE_SIZE))
+        return -EFAULT;
+    return is_fitting ? 0 : -ENOMEM;
+}
+
+static int sim_map(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len)
+{
+    struct sim *sim = sim_of(iommu);
+    const struct sim_config *config = &sim->config;
+    int error = config->rules == SIM_IOMMUFD ? check_map_iommufd(sim, iova, va, len)
+                                             : check_map_type1(sim, iova, va, len);
+    if (!error)
+        error = pin(sim, va, len);
+    if (error)
+        return error;
+    struct mapping *mapping = pool_take(&mappings);
+    if (!mapping)
+        return -ENOMEM;
+    error = config->mapped ? config->mapped(config->arg, iova, va, len) : 0;
+    if (error) {
+        pool_give(&mappings, mapping);
+        return error;
+    }
+    mapping->iova = iova;
+    mapping->last = iova + len - 1;
+    mapping->va = va;
+    RB_INSERT(mapping_tree, &sim->tree, mapping);
+    sim->bytes += len;
+    sim->entries++;
+    return 0;
+}
+
+static void drop_mapping(struct sim *sim, struct mapping *mapping)
+{
+    const struct sim_config *config = &sim->config;
+    uint64_t len = mapping_len(mapping);
+    RB_REMOVE(mapping_tree, &sim->tree, mapping);
+    sim->bytes -= len;
+    sim->entries--;
+    if (config->unmapped)
+        config->unmapped(config->arg, mapping->iova, mapping->va, len);
+    pool_give(&mappings, mapping);
+}
+
+/* v1 undoes whole mappings from their first byte on, even past the end of the range, and reports what it
+ * undid; it does nothing at all, and calls that success, when the range starts inside a mapping. v2 refuses
+ * both. */
+static int unmap_type1(struct sim *sim, uint64_t iova, uint64_t len, uint64_t *unmapped)
+{
+    if (len == 0 || !is_aligned(sim, iova | len) || is_wrapping(iova, len))
+        return -EINVAL;
+    uint64_t last = iova + len - 1;
+    bool is_v2 = sim->config.rules == SIM_TYPE1_V2;
+    if (is_bisected_at(sim, iova))
+        return is_v2 ? -EINVAL : 0;
+    if (is_v2 && last != UINT64_MAX && is_bisected_at(sim, last + 1))
+        return -EINVAL;
+    for (struct mapping *m; (m = find_from(sim, iova)) && m->iova <= last;) {
+        *unmapped += mapping_len(m);
+        drop_mapping(sim, m);
+    }
+    return 0;
+}
+
+/* Goes upwards and stops at the first mapping that isn't whole in the range: what lay below it is gone by
+ * then. */
+static int unmap_iommufd(struct sim *sim, uint64_t iova, uint64_t len, uint64_t *unmapped)
+{
+    uint64_t done = 0;
+    if (iova == 0 && len == UINT64_MAX) {
+        for (struct mapping *m; (m = find_from(sim, 0));) {
+            *unmapped += mapping_len(m);
+            drop_mapping(sim, m);
+        }
+        return 0;
+    }
+    if (iova == UINT64_MAX || len == UINT64_MAX)
+        return -EOVERFLOW;
+    if (len == 0)
+        return -EINVAL;
+    if (is_wrapping(iova, len))
+        return -EOVERFLOW;
+    uint64_t last = iova + len - 1;
+    for (struct mapping *m; (m = find_from(sim, iova)) && m->iova <= last;) {
+        if (m->iova < iova || m->last > last)
+            return -ENOENT;
+        done += mapping_len(m);
+        drop_mapping(sim, m);
+    }
+    *unmapped = done;
+    return done ? 0 : -ENOENT;
+}
+
+static int sim_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t *unmapped)
+{
+    struct sim *sim = sim_of(iommu);
+    *unmapped = 0;
+    return sim->config.rules == SIM_IOMMUFD ? unmap_iommufd(sim, iova, len, unmapped)
+                                            : unmap_type1(sim, iova, len, unmapped);
+}
+
+static int sim_query(struct iommu *iommu, struct iommu_info *info)
+{
+    const struct sim *sim = sim_of(iommu);
+    memset(info, 0, sizeof(*info));
+    memcpy(info->ranges, sim->config.ranges, sizeof(info->ranges));
+    info->nr_ranges = sim->config.nr_ranges;
+    info->page_sizes = sim->config.page_sizes;
+    bool is_limited = sim->config.rules != SIM_IOMMUFD && sim->config.max_entries != UINT64_MAX;
+    info->nr_entries = is_limited ? sim->config.max_entries - sim->entries : UINT64_MAX;
+    return 0;
+}
+
+static void sim_close(struct iommu *iommu)
+{
+    struct sim *sim = sim_of(iommu);
+    for (struct mapping *m; (m = RB_ROOT(&sim->tree));)
+        drop_mapping(sim, m);
+    pool_give(&sims, sim);
+    iommu->state = NULL;
+}
+
+void sim_config_default(struct sim_config *config)
+{
+    *config = (struct sim_config){
+        .rules = SIM_TYPE1_V2,
+        .ranges = {{0, 0xfedfffff}, {0xfef00000, (1ull << 48) - 1}},
+        .nr_ranges = 2,
+        .page_sizes = 0x40201000,
+        .max_entries = 65535,
+        .memlock_bytes = UINT64_MAX,
+        .populate = true,
+    };
+}
+
+int sim_init(struct iommu *iommu, const struct sim_config *config)
+{
+    static const struct iommu_ops ops = {
+        .name = "sim",
+        .query = sim_query,
+        .map = sim_map,
+        .unmap = sim_unmap,
+        .close = sim_close,
+    };
+    struct sim *sim = pool_take(&sims);
+    if (!sim)
+        return -ENOMEM;
+    sim->config = *config;
+    RB_INIT(&sim->tree);
+    *iommu = (struct iommu){.ops = &ops, .fd = -1, .state = sim};
+    return 0;
+}
+
+int sim_translate(struct iommu *iommu, uint64_t iova, uint64_t *va)
+{
+    const struct mapping *m = find_from(sim_of(iommu), iova);
+    if (!m || m->iova > iova)
+        return -EFAULT;
+    *va = m->va + (iova - m->iova);
+    return 0;
+}
+
+void sim_usage(struct iommu *iommu, uint64_t *bytes, uint64_t *entries)
+{
+    *bytes = sim_of(iommu)->bytes;
+    *entries = sim_of(iommu)->entries;
+}

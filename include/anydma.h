@@ -100,7 +100,7 @@ static inline int anydma_find_(const char *name, void **slot)
     return fn != (void *)(uintptr_t)1;
 }
 
-__attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(const void *addr)
+__attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(uint64_t va)
 {
     static uint64_t (*fn)(const void *);
     static void *table;
@@ -108,7 +108,7 @@ __attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(const 
         errno = ENOSYS;
         return ANYDMA_BAD_IOVA;
     }
-    uint64_t iova = fn(addr);
+    uint64_t iova = fn((const void *)(uintptr_t)va);
     if (iova != ANYDMA_BAD_IOVA && !anydma_nr_entries_ && anydma_find_("anydma_table_v1", &table)) {
         const struct anydma_table *t = (const struct anydma_table *)table;
         anydma_entries_ = t->entries;
@@ -128,7 +128,7 @@ static inline uint64_t anydma_iova(const void *addr)
         if (entry & 1)
             return va + (entry - 1);
     }
-    return anydma_iova_cold_(addr);
+    return anydma_iova_cold_(va);
 }
 
 /* Registers all of [addr, addr + len) and stores the IOVA of its first byte.

@@ -88,11 +88,11 @@ static void put_format(struct line *line, const char *format, va_list args)
     }
 }
 
-static void write_line(struct line *line)
+static void write_line(int fd, struct line *line)
 {
     line->text[line->len++] = '\n';
     for (size_t done = 0; done < line->len;) {
-        ssize_t n = os_write(2, line->text + done, line->len - done);
+        ssize_t n = os_write(fd, line->text + done, line->len - done);
         if (n <= 0)
             return;
         done += (size_t)n;
@@ -109,15 +109,15 @@ void log_write(enum log_level level, const char *format, ...)
     put_text(&line, "anydma: ");
     put_format(&line, format, args);
     va_end(args);
-    write_line(&line);
+    write_line(2, &line);
 }
 
-void log_line(const char *format, ...)
+void log_line(int fd, const char *format, ...)
 {
     struct line line = {.len = 0};
     va_list args;
     va_start(args, format);
     put_format(&line, format, args);
     va_end(args);
-    write_line(&line);
+    write_line(fd, &line);
 }

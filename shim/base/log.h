@@ -9,7 +9,7 @@ extern int log_verbosity; /* highest level that is written; LOG_WARNING until co
 
 /* Formats %s %d %u %x %p %lu %lx %zu only. Prefixes "anydma: ". Async-signal safe; keeps errno. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same without prefix or level, for the summary. */
-void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* One line to `fd` without prefix or level: the summary, a snapshot. */
+void log_line(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

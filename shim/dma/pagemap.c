@@ -193,10 +193,12 @@ static void publish_in_block(uintptr_t start, uintptr_t end, uint64_t delta)
         atomic_store_explicit(slot, delta | PAGEMAP_FULL, memory_order_release);
         return;
     }
-    uint64_t low = entry & PAGEMAP_LEAF ? entry & ~DELTA_MASK : new_leaf(false) | PAGEMAP_PINNED;
-    if (!(low & PAGEMAP_LEAF))
+    /* Another delta takes a new leaf: a reader may still combine the old entry with what the old leaf says. */
+    bool keeps_leaf = entry & PAGEMAP_LEAF && (entry & DELTA_MASK) == delta;
+    if (entry & PAGEMAP_LEAF && !keeps_leaf && !leaf_is_empty(leaf_of(entry)))
         return;
-    if (entry & PAGEMAP_LEAF && (entry & DELTA_MASK) != delta && !leaf_is_empty(leaf_of(entry)))
+    uint64_t low = keeps_leaf ? entry & ~DELTA_MASK : new_leaf(false);
+    if (!(low & PAGEMAP_LEAF))
         return;
     atomic_store_explicit(slot, delta | low | PAGEMAP_PINNED, memory_order_release);
     leaf_change(leaf_of(low), page_in_block(start), page_in_block(end - 1), true);

@@ -136,12 +136,13 @@ static int check_map_iommufd(struct sim *sim, uint64_t iova, uint64_t va, uint64
     return is_aligned(sim, va) ? 0 : -EINVAL;
 }
 
-/* Faults the pages in for writing, as a pin would. EINVAL is a kernel before 5.14, or a device's memory: both
- * taken for pinnable. */
+/* Faults the pages in for writing, as a pin would. A kernel that doesn't know this advice (before 5.14)
+ * refuses it for no bytes too: nothing can be learnt there, and all memory counts as pinnable. */
 static bool can_pin(uint64_t va, uint64_t len)
 {
-    int error = os_madvise(va, len, MADV_POPULATE_WRITE);
-    return error == 0 || error == -EINVAL;
+    if (os_madvise(va, len, MADV_POPULATE_WRITE) == 0)
+        return true;
+    return os_madvise(0, 0, MADV_POPULATE_WRITE) != 0;
 }
 
 /* The kernel pins page by page, up to the first that it can't pin or that exceeds the limit: the first one

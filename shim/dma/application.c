@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The application's own MAP_DMA and UNMAP_DMA: carried out as if we were not there, and recorded. Its MAP of what we
+ * have at the same address and IOVA is an alias of ours, which it then holds; its wide unmaps are issued for what it
+ * mapped, never for what we did. Under LOCK_REGISTRY.
+ */
+#include <errno.h>
+#include <linux/vfio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/registration.h"
+
+static int compare_iova(const struct app_map *a, const struct app_map *b)
+{
+    return a->iova < b->iova ? -1 : a->iova > b->iova;
+}
+
+RB_GENERATE_INTERNAL(app_maps, app_map, by_iova, compare_iova, __attribute__((unused)) static)
+
+/* The first that ends above `iova`. */
+static struct app_map *map_from(struct container *container, uint64_t iova)
+{
+    struct app_map *map = RB_ROOT(&container->app_maps), *found = NULL;
+    while (map) {
+        if (iova < map->iova + map->len) {
+            found = map;
+            map = RB_LEFT(map, by_iova);
+        } else {
+            map = RB_RIGHT(map, by_iova);
+        }
+    }
+    return found;
+}
+
+bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        struct container *container = &registry.containers[i];
+        struct app_map *map = container->attached ? map_from(container, iova) : NULL;
+        if (map && map->iova < iova + len) {
+            *next_below = map->iova;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void record(struct container *container, const struct vfio_iommu_type1_dma_map *arg, bool is_alias)
+{
+    struct app_map *map = pool_take(&registry.app_map_pool);
+    if (!map)
+        return;
+    map->iova = arg->iova;
+    map->len = arg->size;
+    map->va = arg->vaddr;
+    map->is_alias = is_alias;
+    RB_INSERT(app_maps, &container->app_maps, map);
+    container->nr_app_maps++;
+    if (is_alias) {
+        registration_hold_range(map->va, map->len, 1);
+        return;
+    }
+    container->nr_entries++;
+    registry.count.app_pinned += map->len;
+    if (registry.count.app_pinned > registry.count.app_pinned_peak)
+        registry.count.app_pinned_peak = registry.count.app_pinned;
+}
+
+static void forget(struct container *container, struct app_map *map)
+{
+    RB_REMOVE(app_maps, &container->app_maps, map);
+    container->nr_app_maps--;
+    if (map->is_alias) {
+        registration_hold_range(map->va, map->len, -1);
+    } else {
+        container->nr_entries--;
+        registry.count.app_pinned -= map->len;
+    }
+    pool_give(&registry.app_map_pool, map);
+}
+
+void application_forget_container(struct container *container)
+{
+    struct app_map *map;
+    while ((map = RB_MIN(app_maps, &container->app_maps)))
+        forget(container, map);
+}
+
+/* Whether all of ours in the IOVA range is where the application wants it: same address, same IOVA. */
+static bool is_same_place(const struct vfio_iommu_type1_dma_map *arg)
+{
+    struct registration *reg = registration_from_iova(arg->iova);
+    for (; reg && reg->iova < arg->iova + arg->size; reg = registration_next_iova(reg))
+        if (reg->iova - reg->start != arg->iova - arg->vaddr)
+            return false;
+    return true;
+}
+
+static bool overlaps_ours(uint64_t iova, uint64_t len)
+{
+    struct registration *reg = registration_from_iova(iova);
+    return reg && reg->iova < iova + len;
+}
+
+static int map_over_ours(struct container *container, unsigned long request, struct vfio_iommu_type1_dma_map *arg)
+{
+    struct app_map *other = map_from(container, arg->iova);
+    if (other && other->iova < arg->iova + arg->size)
+        return -EEXIST;
+    const uint64_t page_mask = OS_PAGE_SIZE - 1;
+    if ((arg->iova | arg->vaddr | arg->size) & page_mask || !(arg->flags & 3))
+        return -EINVAL;
+    if (is_same_place(arg)) {
+        int error = registration_fill(arg->vaddr, arg->size, true);
+        if (!error) {
+            record(container, arg, true);
+            return 0;
+        }
+    }
+    registration_release_unused(arg->iova, arg->size);
+    if (overlaps_ours(arg->iova, arg->size)) {
+        log_write(LOG_WARNING,
+                  "the application maps 0x%lx at IOVA 0x%lx (%lu bytes), where memory of its own is registered whose IOVA was "
+                  "handed out: answered EEXIST",
+                  (uint64_t)arg->vaddr, (uint64_t)arg->iova, (uint64_t)arg->size);
+        return -EEXIST;
+    }
+    int result = os_ioctl(container->iommu.fd, request, arg);
+    if (result == 0)
+        record(container, arg, false);
+    return result;
+}
+
+/* Releases everything that nobody was told of, for a MAP that failed for want of room. */
+static bool release_all_unused(void)
+{
+    uint64_t before = registry.nr_registrations;
+    registration_release_unused(0, UINT64_MAX);
+    return registry.nr_registrations != before;
+}
+
+static int app_map_locked(struct container *container, unsigned long request, struct vfio_iommu_type1_dma_map *arg)
+{
+    registry.count.app_maps++;
+    if (arg->size && arg->iova + (arg->size - 1) >= arg->iova && overlaps_ours(arg->iova, arg->size))
+        return map_over_ours(container, request, arg);
+    int result = os_ioctl(container->iommu.fd, request, arg);
+    if ((result == -ENOMEM || result == -ENOSPC) && release_all_unused()) {
+        registry.eager_stopped = true;
+        result = os_ioctl(container->iommu.fd, request, arg);
+    }
+    if (result != 0)
+        return result;
+    record(container, arg, false);
+    if (config.mode == MODE_AUTO && !registry.manages_itself) {
+        if (arg->iova == arg->vaddr)
+            eager_start();
+        else
+            registry.manages_itself = true;
+    }
+    return 0;
+}
+
+int registry_app_map(int fd, unsigned long request, void *arg)
+{
+    struct vfio_iommu_type1_dma_map *map = arg;
+    int result;
+    lock_take(&registry.lock);
+    struct container *container = container_of_fd(fd);
+    if (!container || !map || map->argsz < sizeof(*map) || map->flags & ~3u)
+        result = os_ioctl(fd, request, arg);
+    else
+        result = app_map_locked(container, request, map);
+    lock_release(&registry.lock);
+    return result;
+}
+
+/* Takes the application's own mappings that lie whole in the range out of the IOMMU, one by one. */
+static int unmap_each(struct container *container, unsigned long request, struct vfio_iommu_type1_dma_unmap *arg)
+{
+    bool all = arg->flags & VFIO_DMA_UNMAP_FLAG_ALL;
+    uint64_t start = all ? 0 : arg->iova, last = all ? UINT64_MAX : arg->iova + (arg->size - 1), total = 0;
+    if (arg->flags & ~VFIO_DMA_UNMAP_FLAG_ALL || (all && (arg->iova || arg->size)) ||
+        (!all && (!arg->size || last < start || (start | arg->size) & (OS_PAGE_SIZE - 1))))
+        return -EINVAL;
+    struct app_map *first = map_from(container, start), *map, *next;
+    struct app_map *final = map_from(container, last);
+    if ((first && first->iova < start && first->iova + first->len > start) ||
+        (final && final->iova <= last && final->iova + (final->len - 1) > last))
+        return -EINVAL;
+    for (map = first; map && map->iova <= last; map = next) {
+        struct vfio_iommu_type1_dma_unmap one = {.argsz = sizeof(one), .iova = map->iova, .size = map->len};
+        next = RB_NEXT(app_maps, , map);
+        int error = map->is_alias ? 0 : os_ioctl(container->iommu.fd, request, &one);
+        if (error) {
+            arg->size = total;
+            return error;
+        }
+        total += one.size;
+        forget(container, map);
+    }
+    arg->size = total;
+    return 0;
+}
+
+/* What the kernel undid of the application's mappings, by its own rules. */
+static void forget_range(struct container *container, uint64_t start, uint64_t len, uint64_t undone)
+{
+    struct app_map *map = map_from(container, start), *next;
+    for (; map && undone && map->iova < start + len; map = next) {
+        next = RB_NEXT(app_maps, , map);
+        undone -= undone < map->len ? undone : map->len;
+        forget(container, map);
+    }
+}
+
+int registry_app_unmap(int fd, unsigned long request, void *arg)
+{
+    struct vfio_iommu_type1_dma_unmap *unmap = arg;
+    int result;
+    lock_take(&registry.lock);
+    struct container *container = container_of_fd(fd);
+    if (!container || !unmap || unmap->argsz < offsetof(struct vfio_iommu_type1_dma_unmap, data)) {
+        result = os_ioctl(fd, request, arg);
+    } else {
+        uint64_t start = unmap->iova, len = unmap->size;
+        bool all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
+        registry.count.app_unmaps++;
+        struct app_map *map = map_from(container, start);
+        bool has_alias = false;
+        for (; map && (all || map->iova < start + len); map = RB_NEXT(app_maps, , map))
+            has_alias |= map->is_alias;
+        if (has_alias || overlaps_ours(all ? 0 : start, all ? UINT64_MAX : len)) {
+            result = unmap_each(container, request, unmap);
+        } else {
+            result = os_ioctl(fd, request, arg);
+            if (result == 0)
+                forget_range(container, all ? 0 : start, all ? UINT64_MAX : len, unmap->size);
+        }
+    }
+    lock_release(&registry.lock);
+    return result;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* Attached containers and the program's descriptors of them. Every container holds the same registrations. Under
+ * LOCK_REGISTRY. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/pagemap.h"
+#include "dma/registration.h"
+
+/* Descriptors below this are found by a bit, without the lock: `close` is called often. */
+enum { NR_FD_BITS = 65536 };
+static _Atomic uint64_t fd_bits[NR_FD_BITS / 64];
+
+bool registry_knows_fd(int fd)
+{
+    if (fd < 0 || fd >= NR_FD_BITS)
+        return false;
+    return atomic_load_explicit(&fd_bits[fd / 64], memory_order_acquire) >> (fd % 64) & 1;
+}
+
+static void mark_fd(int fd, bool known)
+{
+    uint64_t bit = UINT64_C(1) << (fd % 64);
+    if (fd < 0 || fd >= NR_FD_BITS)
+        return;
+    if (known)
+        atomic_fetch_or_explicit(&fd_bits[fd / 64], bit, memory_order_release);
+    else
+        atomic_fetch_and_explicit(&fd_bits[fd / 64], ~bit, memory_order_release);
+}
+
+struct container *container_of_fd(int fd)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
+        for (unsigned n = 0; n < registry.containers[i].nr_fds; n++)
+            if (registry.containers[i].fds[n] == fd)
+                return &registry.containers[i];
+    return NULL;
+}
+
+/* Maps what is owed or registered elsewhere; what this container can't take loses its promise, loudly. */
+static void map_existing(void)
+{
+    struct registration *reg = registration_from(0), *next;
+    for (; reg; reg = next) {
+        next = registration_next(reg);
+        if (reg->mapped == registry.attached)
+            continue;
+        pagemap_clear(reg->start, reg->len);
+        int error = pagemap_mark_pinned(reg->start, reg->len);
+        if (!error)
+            error = registration_map(reg);
+        if (!error)
+            continue;
+        log_write(LOG_ERROR,
+                  "0x%lx (%lu bytes), whose IOVA was handed out before, can't be mapped in the container just attached: "
+                  "error %d; its lookups are refused until it can be. Attach the device before looking up, or raise "
+                  "`ulimit -l`",
+                  reg->start, reg->len, -error);
+    }
+}
+
+static int attach_locked(const struct iommu *iommu)
+{
+    unsigned index = 0;
+    while (index < MAX_CONTAINERS && registry.containers[index].attached)
+        index++;
+    if (index == MAX_CONTAINERS)
+        return -EMFILE;
+    struct container *container = &registry.containers[index];
+    memset(container, 0, sizeof(*container));
+    container->iommu = *iommu;
+    int error = iommu->ops->query(&container->iommu, &container->info);
+    if (error)
+        return error;
+    container->max_entries = container->info.nr_entries;
+    if (iommu->fd >= 0) {
+        container->fds[container->nr_fds++] = iommu->fd;
+        mark_fd(iommu->fd, true);
+    }
+    container->attached = true;
+    registry.attached |= 1u << index;
+    log_write(LOG_INFO, "attached %s container %d: IOVAs 0x%lx to 0x%lx, %lu mappings", iommu->ops->name, iommu->fd,
+              container->info.ranges[0].start,
+              container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last,
+              container->max_entries);
+    map_existing();
+    if (config.mode == MODE_EAGER)
+        eager_start();
+    return 0;
+}
+
+int registry_attach(const struct iommu *iommu)
+{
+    lock_take(&registry.lock);
+    int error = iommu->fd >= 0 && container_of_fd(iommu->fd) ? -EBUSY : attach_locked(iommu);
+    lock_release(&registry.lock);
+    return error;
+}
+
+/* Unmaps everything of ours from the container and forgets it. Registrations left in no container end. */
+static void detach_locked(struct container *container)
+{
+    uint32_t bit = 1u << (container - registry.containers);
+    struct registration *reg = registration_from(0), *next;
+    registry.attached &= ~bit;
+    for (; reg; reg = next) {
+        uintptr_t start = reg->start;
+        size_t len = reg->len;
+        next = registration_next(reg);
+        if (!(reg->mapped & bit))
+            continue;
+        if (reg->mapped == bit) {
+            if (registration_undo(reg))
+                registry.memory->release(start, len);
+            continue;
+        }
+        uint64_t unmapped;
+        container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
+        registry.count.unmaps++;
+        registry.count.pinned -= len;
+        reg->mapped &= ~bit;
+    }
+    application_forget_container(container);
+    for (unsigned i = 0; i < container->nr_fds; i++)
+        mark_fd(container->fds[i], false);
+    if (container->iommu.ops->close)
+        container->iommu.ops->close(&container->iommu);
+    container->attached = false;
+    container->nr_fds = 0;
+}
+
+int registry_detach_fd(int fd)
+{
+    int error = -ENOENT;
+    lock_take(&registry.lock);
+    struct container *container = container_of_fd(fd);
+    if (container) {
+        detach_locked(container);
+        error = 0;
+    }
+    lock_release(&registry.lock);
+    return error;
+}
+
+void registry_fd_closing(int fd)
+{
+    lock_take(&registry.lock);
+    struct container *container = container_of_fd(fd);
+    if (container && container->nr_fds == 1) {
+        detach_locked(container);
+    } else if (container) {
+        unsigned n = 0;
+        while (container->fds[n] != fd)
+            n++;
+        container->fds[n] = container->fds[--container->nr_fds];
+        container->iommu.fd = container->fds[0];
+        mark_fd(fd, false);
+    }
+    lock_release(&registry.lock);
+}
+
+void registry_fd_duplicated(int old_fd, int new_fd)
+{
+    lock_take(&registry.lock);
+    struct container *container = container_of_fd(old_fd);
+    if (container && container->nr_fds < MAX_FDS && old_fd != new_fd) {
+        container->fds[container->nr_fds++] = new_fd;
+        mark_fd(new_fd, true);
+    }
+    lock_release(&registry.lock);
+}
+
+void registry_make_way(int fd)
+{
+    lock_take(&registry.lock);
+    struct container *container = container_of_fd(fd);
+    struct registration *reg = registration_from(0);
+    for (; container && reg; reg = registration_next(reg)) {
+        uint64_t unmapped = 0;
+        uint32_t bit = 1u << (container - registry.containers);
+        if (!(reg->mapped & bit))
+            continue;
+        pagemap_clear(reg->start, reg->len);
+        container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
+        registry.count.unmaps++;
+        registry.count.pinned -= reg->len;
+        reg->mapped &= ~bit;
+        if (!reg->mapped)
+            registry.count.owed++;
+        container->nr_entries--;
+    }
+    lock_release(&registry.lock);
+}
+
+void registry_restore(int fd)
+{
+    lock_take(&registry.lock);
+    struct container *container = container_of_fd(fd);
+    if (container) {
+        container->iommu.ops->query(&container->iommu, &container->info);
+        map_existing();
+    }
+    lock_release(&registry.lock);
+}
+
+bool registry_is_sim(void)
+{
+    return config.iommu == IOMMU_SIM;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* Which IOVA a range gets: its own address wherever every container can reach it and nothing else is there; else a
+ * window inside the apertures, congruent modulo 2 MiB so that superpages and the pagemap's blocks still fit. */
+#include <errno.h>
+
+#include "dma/pagemap.h"
+#include "dma/registration.h"
+
+#define USER_END (UINT64_C(1) << 47)
+#define IDENTITY_BASE (UINT64_C(1) << 38) /* windows stay off the arena's own addresses, from 256 GiB up */
+
+bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t len)
+{
+    for (unsigned i = 0; i < container->info.nr_ranges; i++) {
+        const struct iommu_range *range = &container->info.ranges[i];
+        if (iova >= range->start && iova + (len - 1) >= iova && iova + (len - 1) <= range->last)
+            return true;
+    }
+    return false;
+}
+
+static bool is_usable_everywhere(uint64_t iova, uint64_t len)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
+        if (registry.containers[i].attached && !iova_is_usable(&registry.containers[i], iova, len))
+            return false;
+    return true;
+}
+
+/* Whether anything of ours or the application's lies in [iova, iova + len); *below gets where the lowest of it that was
+ * seen starts. */
+static bool collides(uint64_t iova, uint64_t len, uint64_t *below)
+{
+    struct registration *reg = registration_from_iova(iova);
+    if (reg && reg->iova < iova + len) {
+        *below = reg->iova;
+        return true;
+    }
+    return application_collides(iova, len, below);
+}
+
+/* The highest place below `limit` in `range` that is free and congruent to `va`; 0 for none. */
+static uint64_t find_in_range(const struct iommu_range *range, uintptr_t va, size_t len)
+{
+    const uint64_t mask = PAGEMAP_BLOCK_SIZE - 1;
+    uint64_t end = range->last & ~mask;
+    if (end < USER_END && end > IDENTITY_BASE)
+        end = IDENTITY_BASE;
+    while (end >= len) {
+        uint64_t iova = ((end - len) & ~mask) | (va & mask);
+        uint64_t below;
+        if (iova + len > end) {
+            if (iova < PAGEMAP_BLOCK_SIZE)
+                return 0;
+            iova -= PAGEMAP_BLOCK_SIZE;
+        }
+        if (iova < range->start || iova == 0)
+            return 0;
+        if (!is_usable_everywhere(iova, len))
+            end = iova & ~mask;
+        else if (collides(iova, len, &below))
+            end = below;
+        else
+            return iova;
+    }
+    return 0;
+}
+
+int iova_choose(uintptr_t va, size_t len, uint64_t *iova)
+{
+    uint64_t below;
+    if (is_usable_everywhere(va, len) && !collides(va, len, &below)) {
+        *iova = va;
+        return 0;
+    }
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        const struct container *container = &registry.containers[i];
+        if (!container->attached)
+            continue;
+        for (unsigned r = container->info.nr_ranges; r-- > 0;)
+            if ((*iova = find_in_range(&container->info.ranges[r], va, len)))
+                return 0;
+        break; /* what one container can't reach is no use */
+    }
+    return -EADDRNOTAVAIL;
+}

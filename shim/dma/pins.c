@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* anydma_pin and anydma_unpin: holds on registrations, counted for each exact range. Under LOCK_REGISTRY. */
+#include <errno.h>
+
+#include "base/os.h"
+#include "dma/registration.h"
+
+struct pin {
+    RB_ENTRY(pin) by_range;
+    uintptr_t start;
+    size_t len;
+    uint64_t count;
+};
+
+RB_HEAD(pins, pin);
+
+static struct pins pins;
+static struct pool pin_pool = POOL_OF(struct pin);
+
+static int compare_range(const struct pin *a, const struct pin *b)
+{
+    if (a->start != b->start)
+        return a->start < b->start ? -1 : 1;
+    return a->len < b->len ? -1 : a->len > b->len;
+}
+
+RB_GENERATE_INTERNAL(pins, pin, by_range, compare_range, __attribute__((unused)) static)
+
+void pins_reset(void)
+{
+    RB_INIT(&pins);
+}
+
+void registration_hold_range(uintptr_t start, size_t len, int change)
+{
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < start + len; reg = next) {
+        next = registration_next(reg);
+        reg->pins += (uint32_t)change;
+        if (!reg->pins)
+            registration_settle(reg);
+    }
+}
+
+static struct pin *find_pin(uintptr_t start, size_t len)
+{
+    struct pin key = {.start = start, .len = len};
+    return RB_FIND(pins, &pins, &key);
+}
+
+static int pin_locked(uintptr_t start, size_t len)
+{
+    struct pin *pin = find_pin(start, len);
+    if (pin) {
+        pin->count++;
+        return 0;
+    }
+    int error = registration_fill(start, len, true);
+    if (error)
+        return error;
+    pin = pool_take(&pin_pool);
+    if (!pin)
+        return -ENOMEM;
+    pin->start = start;
+    pin->len = len;
+    pin->count = 1;
+    RB_INSERT(pins, &pins, pin);
+    registration_hold_range(start, len, 1);
+    return 0;
+}
+
+int registry_pin(uintptr_t va, size_t len)
+{
+    if (!len || va + len < va)
+        return -EINVAL;
+    lock_take(&registry.lock);
+    int error = pin_locked(va, len);
+    lock_release(&registry.lock);
+    return error;
+}
+
+int registry_unpin(uintptr_t va, size_t len)
+{
+    int error = 0;
+    lock_take(&registry.lock);
+    struct pin *pin = find_pin(va, len);
+    if (!pin) {
+        error = -ENOENT;
+    } else if (--pin->count == 0) {
+        RB_REMOVE(pins, &pins, pin);
+        pool_give(&pin_pool, pin);
+        registration_hold_range(va, len, -1);
+    }
+    lock_release(&registry.lock);
+    return error;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* The registry's records, shared by the files of dma/ that work under its lock. Everything here needs LOCK_REGISTRY. */
+#ifndef DMA_REGISTRATION_H
+#define DMA_REGISTRATION_H
+
+#include <bsd/sys/tree.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/lock.h"
+#include "base/pool.h"
+#include "dma/registry.h"
+#include "iommu/iommu.h"
+
+enum { MAX_CONTAINERS = 32, MAX_FDS = 16 };
+
+struct registration {
+    RB_ENTRY(registration) by_va;
+    RB_ENTRY(registration) by_iova;
+    uintptr_t start;
+    size_t len;
+    uint64_t iova;
+    uint32_t mapped; /* a bit for each container that has it; 0: owed */
+    uint32_t pins;
+    bool handed;  /* an IOVA inside was given out, or the program relies on it */
+    bool is_stuck; /* an unmap failed: its pages are never used again */
+};
+
+/* One of the application's own mappings in one container. */
+struct app_map {
+    RB_ENTRY(app_map) by_iova;
+    uint64_t iova;
+    uint64_t len;
+    uintptr_t va;
+    bool is_alias; /* the IOMMU has it by a registration of ours, which it pins */
+};
+
+RB_HEAD(regs_by_va, registration);
+RB_HEAD(regs_by_iova, registration);
+RB_HEAD(app_maps, app_map);
+
+struct container {
+    bool attached;
+    struct iommu iommu;
+    struct iommu_info info;
+    uint64_t max_entries; /* UINT64_MAX: unlimited */
+    struct app_maps app_maps;
+    uint64_t nr_app_maps;
+    uint64_t nr_entries; /* ours and the application's */
+    int fds[MAX_FDS];    /* the program's descriptors of it; fds[0] is used */
+    unsigned nr_fds;
+};
+
+struct registry {
+    struct lock lock;
+    const struct memory_ops *memory;
+    struct regs_by_va by_va;
+    struct regs_by_iova by_iova;
+    struct pool registrations;
+    struct pool app_map_pool;
+    struct container containers[MAX_CONTAINERS];
+    uint32_t attached; /* a bit for each */
+    _Atomic uint64_t nr_registrations;
+    bool is_eager;
+    bool eager_stopped;
+    bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */
+    struct {
+        uint64_t peak_registrations, pinned, pinned_peak, app_pinned, app_pinned_peak, owed;
+        uint64_t maps, unmaps, map_failures, unmap_failures, app_maps, app_unmaps;
+        _Atomic uint64_t lookups_cold, lookups_refused;
+    } count;
+};
+
+extern struct registry registry;
+
+/* The first registration that ends above `va`, by address; NULL. */
+struct registration *registration_from(uintptr_t va);
+/* The first that ends above `iova`, by IOVA; NULL. */
+struct registration *registration_from_iova(uint64_t iova);
+struct registration *registration_next_iova(struct registration *reg);
+struct registration *registration_next(struct registration *reg);
+
+/* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
+int registration_map(struct registration *reg);
+/* Undoes it everywhere and frees the record. False: a backend refused, the record is stuck. */
+bool registration_undo(struct registration *reg);
+/* Undoes it if nothing alive is in it and nobody holds it. */
+void registration_settle(struct registration *reg);
+/* Registers the unit around `va`. Returns 0 and *made, or -errno. */
+int registration_make(uintptr_t va, size_t want_len, bool handed, struct registration **made);
+/* Registers every gap of [start, start + len); lenient ones skip what can't be. */
+int registration_fill(uintptr_t start, size_t len, bool handed);
+/* Releases those that were never handed out and overlap [iova, iova + len). */
+void registration_release_unused(uint64_t iova, uint64_t len);
+/* Adds `change` to the holds of every registration that reaches into the range. */
+void registration_hold_range(uintptr_t start, size_t len, int change);
+void pins_reset(void);
+
+/* dma/containers.c */
+struct container *container_of_fd(int fd);
+/* dma/application.c */
+void application_forget_container(struct container *container);
+bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below);
+/* dma/eager.c: registers everything that is alive now; from here on what is handed out. */
+void eager_start(void);
+
+/* dma/iova.c: the IOVA for [va, va + len): identity where possible, else a window. Returns 0 or -EADDRNOTAVAIL. */
+int iova_choose(uintptr_t va, size_t len, uint64_t *iova);
+bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t len);
+
+#endif

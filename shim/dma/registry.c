@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+/* Registrations: made by lookups, undone when nothing alive is left in them. Owns LOCK_REGISTRY. */
+#include "dma/registry.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/pagemap.h"
+#include "dma/registration.h"
+
+struct registry registry = {
+    .lock = {.rank = LOCK_REGISTRY},
+    .registrations = POOL_OF(struct registration),
+    .app_map_pool = POOL_OF(struct app_map),
+};
+
+static int compare_va(const struct registration *a, const struct registration *b)
+{
+    return a->start < b->start ? -1 : a->start > b->start;
+}
+
+static int compare_iova(const struct registration *a, const struct registration *b)
+{
+    return a->iova < b->iova ? -1 : a->iova > b->iova;
+}
+
+RB_GENERATE_INTERNAL(regs_by_va, registration, by_va, compare_va, __attribute__((unused)) static)
+RB_GENERATE_INTERNAL(regs_by_iova, registration, by_iova, compare_iova, __attribute__((unused)) static)
+
+void registry_init(const struct memory_ops *memory)
+{
+    registry.memory = memory;
+}
+
+/* --- finding ---------------------------------------------------------------------------------------------------- */
+
+struct registration *registration_from(uintptr_t va)
+{
+    struct registration *reg = RB_ROOT(&registry.by_va), *found = NULL;
+    while (reg) {
+        if (va < reg->start + reg->len) {
+            found = reg;
+            reg = RB_LEFT(reg, by_va);
+        } else {
+            reg = RB_RIGHT(reg, by_va);
+        }
+    }
+    return found;
+}
+
+struct registration *registration_from_iova(uint64_t iova)
+{
+    struct registration *reg = RB_ROOT(&registry.by_iova), *found = NULL;
+    while (reg) {
+        if (iova < reg->iova + reg->len) {
+            found = reg;
+            reg = RB_LEFT(reg, by_iova);
+        } else {
+            reg = RB_RIGHT(reg, by_iova);
+        }
+    }
+    return found;
+}
+
+struct registration *registration_next(struct registration *reg)
+{
+    return RB_NEXT(regs_by_va, , reg);
+}
+
+struct registration *registration_next_iova(struct registration *reg)
+{
+    return RB_NEXT(regs_by_iova, , reg);
+}
+
+static struct registration *registration_at(uintptr_t va)
+{
+    struct registration *reg = registration_from(va);
+    return reg && reg->start <= va ? reg : NULL;
+}
+
+static bool is_complete(const struct registration *reg)
+{
+    return reg->mapped == registry.attached;
+}
+
+/* --- making ----------------------------------------------------------------------------------------------------- */
+
+static struct registration *insert_record(uintptr_t start, size_t len, uint64_t iova)
+{
+    struct registration *reg = pool_take(&registry.registrations);
+    if (!reg)
+        return NULL;
+    reg->start = start;
+    reg->len = len;
+    reg->iova = iova;
+    RB_INSERT(regs_by_va, &registry.by_va, reg);
+    RB_INSERT(regs_by_iova, &registry.by_iova, reg);
+    uint64_t nr = atomic_fetch_add_explicit(&registry.nr_registrations, 1, memory_order_relaxed) + 1;
+    if (nr > registry.count.peak_registrations)
+        registry.count.peak_registrations = nr;
+    registry.count.owed++;
+    return reg;
+}
+
+static void remove_record(struct registration *reg)
+{
+    RB_REMOVE(regs_by_va, &registry.by_va, reg);
+    RB_REMOVE(regs_by_iova, &registry.by_iova, reg);
+    if (!reg->mapped)
+        registry.count.owed--;
+    atomic_fetch_sub_explicit(&registry.nr_registrations, 1, memory_order_relaxed);
+    pool_give(&registry.registrations, reg);
+}
+
+static int map_in(struct registration *reg, unsigned index)
+{
+    struct container *container = &registry.containers[index];
+    if (!iova_is_usable(container, reg->iova, reg->len))
+        return -EADDRNOTAVAIL;
+    registry.count.maps++;
+    int error = container->iommu.ops->map(&container->iommu, reg->iova, reg->start, reg->len);
+    if (error) {
+        registry.count.map_failures++;
+        return error;
+    }
+    if (!reg->mapped)
+        registry.count.owed--;
+    reg->mapped |= 1u << index;
+    container->nr_entries++;
+    registry.count.pinned += reg->len;
+    if (registry.count.pinned > registry.count.pinned_peak)
+        registry.count.pinned_peak = registry.count.pinned;
+    return 0;
+}
+
+static bool unmap_in(struct registration *reg, unsigned index)
+{
+    struct container *container = &registry.containers[index];
+    uint64_t unmapped = 0;
+    registry.count.unmaps++;
+    int error = container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
+    if (error || unmapped != reg->len) {
+        registry.count.unmap_failures++;
+        log_write(LOG_ERROR,
+                  "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside and never used "
+                  "again; report this",
+                  reg->iova, reg->len, unmapped, -error, reg->start);
+        return false;
+    }
+    reg->mapped &= ~(1u << index);
+    if (!reg->mapped)
+        registry.count.owed++;
+    container->nr_entries--;
+    registry.count.pinned -= reg->len;
+    return true;
+}
+
+int registration_map(struct registration *reg)
+{
+    uint32_t had = reg->mapped;
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        if (!(registry.attached & ~reg->mapped & 1u << i))
+            continue;
+        int error = map_in(reg, i);
+        if (!error)
+            continue;
+        for (unsigned undo = 0; undo < i; undo++)
+            if ((reg->mapped & ~had) & 1u << undo && !unmap_in(reg, undo))
+                reg->is_stuck = true;
+        return error;
+    }
+    return 0;
+}
+
+/* A mark is kept while some registration reaches into the block. */
+static void unmark_blocks(uintptr_t start, size_t len)
+{
+    for (uintptr_t block = start & ~(PAGEMAP_BLOCK_SIZE - 1); block < start + len; block += PAGEMAP_BLOCK_SIZE) {
+        struct registration *other = registration_from(block);
+        if (!other || other->start >= block + PAGEMAP_BLOCK_SIZE)
+            pagemap_unmark_pinned(block);
+    }
+}
+
+static void discard(struct registration *reg)
+{
+    uintptr_t start = reg->start;
+    size_t len = reg->len;
+    remove_record(reg);
+    unmark_blocks(start, len);
+}
+
+bool registration_undo(struct registration *reg)
+{
+    pagemap_clear(reg->start, reg->len);
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
+        if (reg->mapped & 1u << i && !unmap_in(reg, i))
+            reg->is_stuck = true;
+    if (reg->is_stuck)
+        return false;
+    discard(reg);
+    return true;
+}
+
+/* Cuts [*start, *end) back to the gap around `va` between registrations. */
+static void clip_to_gap(uintptr_t va, uintptr_t *start, uintptr_t *end)
+{
+    struct registration *above = registration_from(va);
+    struct registration *below =
+        above ? RB_PREV(regs_by_va, , above) : RB_MAX(regs_by_va, &registry.by_va);
+    if (above && above->start < *end)
+        *end = above->start;
+    if (below && below->start + below->len > *start)
+        *start = below->start + below->len;
+}
+
+static int make_range(uintptr_t start, size_t len, bool handed, struct registration **made)
+{
+    uint64_t iova = start;
+    int error = registry.attached ? iova_choose(start, len, &iova) : 0;
+    if (error)
+        return error;
+    struct registration *reg = insert_record(start, len, iova);
+    if (!reg)
+        return -ENOMEM;
+    reg->handed = handed;
+    if (registry.attached) {
+        error = pagemap_mark_pinned(start, len);
+        if (!error) {
+            registry.memory->prepare(start, len);
+            error = registration_map(reg);
+        }
+        if (error) {
+            if (!reg->is_stuck)
+                discard(reg);
+            return error;
+        }
+    }
+    *made = reg;
+    return 0;
+}
+
+int registration_make(uintptr_t va, size_t want_len, bool handed, struct registration **made)
+{
+    uintptr_t start, end;
+    size_t len;
+    int error = registry.memory->unit_at(va, &start, &len);
+    if (error)
+        return error;
+    end = start + len;
+    clip_to_gap(va, &start, &end);
+    error = make_range(start, end - start, handed, made);
+    if (error != -ENOMEM && error != -EFAULT && error != -EADDRNOTAVAIL)
+        return error;
+    /* The whole unit can't be had: exactly the pages asked for, then. */
+    uintptr_t exact_start = va & ~(OS_PAGE_SIZE - 1);
+    uintptr_t exact_end = os_page_up(va + want_len);
+    if (exact_end > end)
+        exact_end = end;
+    if (exact_start == start && exact_end == end)
+        return error;
+    return make_range(exact_start, exact_end - exact_start, handed, made);
+}
+
+int registration_fill(uintptr_t start, size_t len, bool handed)
+{
+    for (uintptr_t va = start, end = start + len; va < end;) {
+        struct registration *reg = registration_at(va);
+        int error = reg ? 0 : registration_make(va, end - va, handed, &reg);
+        if (error)
+            return error;
+        va = reg->start + reg->len;
+    }
+    return 0;
+}
+
+void registration_release_unused(uint64_t iova, uint64_t len)
+{
+    struct registration *reg = registration_from_iova(iova), *next;
+    for (; reg && reg->iova < iova + len; reg = next) {
+        next = registration_next_iova(reg);
+        uintptr_t start = reg->start;
+        size_t reg_len = reg->len;
+        if (!reg->handed && !reg->pins && registration_undo(reg))
+            registry.memory->release(start, reg_len);
+    }
+}
+
+/* --- lookups ---------------------------------------------------------------------------------------------------- */
+
+static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_len)
+{
+    struct registration *reg = registration_at(va);
+    uintptr_t start;
+    size_t len;
+    int error = reg ? 0 : registration_make(va, want_len, true, &reg);
+    if (error)
+        return error;
+    if (reg->is_stuck)
+        return -ESTALE;
+    error = registry.memory->unit_at(va, &start, &len); /* the stretch around va that is what was registered */
+    if (!error && !is_complete(reg))
+        error = registration_map(reg);
+    if (error)
+        return error;
+    uintptr_t end = start + len < reg->start + reg->len ? start + len : reg->start + reg->len;
+    if (start < reg->start)
+        start = reg->start;
+    reg->handed = true;
+    if (registry.attached)
+        pagemap_publish(start, end - start, reg->iova - reg->start);
+    *iova = va + (reg->iova - reg->start);
+    *run_len = end - va;
+    return 0;
+}
+
+int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_len)
+{
+    lock_take(&registry.lock);
+    int error = lookup_locked(va, want_len, iova, run_len);
+    lock_release(&registry.lock);
+    return error;
+}
+
+uintptr_t registry_address(uint64_t iova)
+{
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from_iova(iova);
+    uintptr_t va = reg && reg->iova <= iova ? reg->start + (iova - reg->iova) : 0;
+    uintptr_t start;
+    size_t len;
+    if (va && registry.memory->unit_at(va, &start, &len) != 0)
+        va = 0;
+    lock_release(&registry.lock);
+    return va;
+}
+
+void registry_count_lookup(bool refused)
+{
+    atomic_fetch_add_explicit(&registry.count.lookups_cold, 1, memory_order_relaxed);
+    if (refused)
+        atomic_fetch_add_explicit(&registry.count.lookups_refused, 1, memory_order_relaxed);
+}
+
+/* --- memory leaves ---------------------------------------------------------------------------------------------- */
+
+void registration_settle(struct registration *reg)
+{
+    uintptr_t start = reg->start;
+    size_t len = reg->len;
+    if (reg->pins || reg->is_stuck || !registry.memory->retire(start, len))
+        return;
+    if (registration_undo(reg))
+        registry.memory->release(start, len);
+}
+
+/* What is only owed can be cut: no IOMMU has it yet. */
+static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
+{
+    struct registration old = *reg;
+    uintptr_t old_end = old.start + old.len;
+    if (reg->pins)
+        return;
+    remove_record(reg);
+    if (old.start < start) {
+        struct registration *left = insert_record(old.start, start - old.start, old.iova);
+        if (left)
+            left->handed = old.handed;
+    }
+    if (end < old_end) {
+        struct registration *right = insert_record(end, old_end - end, old.iova + (end - old.start));
+        if (right)
+            right->handed = old.handed;
+    }
+}
+
+static bool is_anything_registered(void)
+{
+    return atomic_load_explicit(&registry.nr_registrations, memory_order_acquire) != 0;
+}
+
+void registry_forget(uintptr_t start, size_t len)
+{
+    if (!is_anything_registered())
+        return;
+    uintptr_t end = start + len;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < end; reg = next) {
+        next = registration_next(reg);
+        uintptr_t from = reg->start > start ? reg->start : start;
+        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
+        pagemap_clear(from, to - from);
+        if (reg->mapped)
+            registration_settle(reg);
+        else
+            cut_owed(reg, from, to);
+    }
+    lock_release(&registry.lock);
+}
+
+void registry_settle(uintptr_t start, size_t len)
+{
+    if (!is_anything_registered())
+        return;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < start + len; reg = next) {
+        next = registration_next(reg);
+        registration_settle(reg);
+    }
+    lock_release(&registry.lock);
+}
+
+bool registry_covers(uintptr_t start, size_t len)
+{
+    if (!is_anything_registered())
+        return false;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start);
+    while (reg && !reg->mapped && !reg->pins)
+        reg = registration_next(reg);
+    bool covers = reg && reg->start < start + len;
+    lock_release(&registry.lock);
+    return covers;
+}
+
+/* --- fork ------------------------------------------------------------------------------------------------------- */
+
+void registry_lock_for_fork(void)
+{
+    lock_take(&registry.lock);
+}
+
+void registry_unlock_after_fork(void)
+{
+    lock_release(&registry.lock);
+}
+
+void registry_reset(void)
+{
+    lock_reset(&registry.lock);
+    RB_INIT(&registry.by_va);
+    RB_INIT(&registry.by_iova);
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        registry.containers[i].attached = false;
+        RB_INIT(&registry.containers[i].app_maps);
+        registry.containers[i].nr_fds = 0;
+    }
+    registry.attached = 0;
+    registry.is_eager = registry.eager_stopped = registry.manages_itself = false;
+    atomic_store_explicit(&registry.nr_registrations, 0, memory_order_relaxed);
+    memset(&registry.count, 0, sizeof(registry.count));
+    pins_reset();
+}

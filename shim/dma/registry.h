@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is registered with the IOMMU: the one writer of IOMMU state. Every change takes the registry's lock
+ * (LOCK_REGISTRY), held over the backend's calls. Callers: memory/ (pages come and go), interpose/ (lookups, VFIO).
+ *
+ * A registration is a range of addresses mapped at a range of IOVAs in every attached container. It is undone whole,
+ * as it was made, and only when nothing alive lies in it. Before a container is attached it is owed: a promise of
+ * IOVA == address, kept at attach.
+ */
+#ifndef DMA_REGISTRY_H
+#define DMA_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "iommu/iommu.h"
+
+struct anydma_stats;
+
+/* What the registry asks of the layer that knows whose pages they are. Called with the registry's lock held. */
+struct memory_ops {
+    /* The range around `va` that is registered at once. Returns 0; -ENOENT: not this owner's; -EFAULT: nothing
+     * readable and writable is there; -ESTALE: replaced within a live registration; -EOPNOTSUPP. */
+    int (*unit_at)(uintptr_t va, uintptr_t *start, size_t *len);
+    /* The next stretch at or after *cursor that eager mode registers; moves *cursor behind it. */
+    bool (*next_alive)(uintptr_t *cursor, uintptr_t *start, size_t *len);
+    /* Before a range is pinned for the first time: huge pages, if wanted. */
+    void (*prepare)(uintptr_t start, size_t len);
+    /* True when nothing alive is in the range; nobody is given any of it until release. */
+    bool (*retire)(uintptr_t start, size_t len);
+    /* The range is no longer registered. */
+    void (*release)(uintptr_t start, size_t len);
+};
+
+/* Before any other call. */
+void registry_init(const struct memory_ops *memory);
+/* In a forked child: no container, nothing registered; the locks are free. */
+void registry_reset(void);
+
+/* The cold lookup: finds or makes the registration of `va`. *iova gets its IOVA, *run_len how many bytes from `va` on
+ * follow in the same registration. `want_len` is what the caller is after: the least that is registered when the whole
+ * unit can't be. Returns 0 or -errno as <anydma.h> lists them. */
+int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_len);
+/* The way back. Returns 0 when nothing of ours is at `iova`. */
+uintptr_t registry_address(uint64_t iova);
+int registry_pin(uintptr_t va, size_t len);
+int registry_unpin(uintptr_t va, size_t len);
+
+/* Pages of the range leave their addresses: no lookup answers for them from here on. What has nothing alive left is
+ * unregistered. Before the system call. */
+void registry_forget(uintptr_t start, size_t len);
+/* Something in the range was given back: unregisters what has nothing alive left. */
+void registry_settle(uintptr_t start, size_t len);
+/* Whether a registration covers part of the range. */
+bool registry_covers(uintptr_t start, size_t len);
+/* Memory was handed out: registers it in eager mode. */
+void registry_offer(uintptr_t start, size_t len);
+
+/* Containers. `fd` stays its owner's. */
+int registry_attach(const struct iommu *iommu);
+int registry_detach_fd(int fd);
+/* The program's descriptors: its last one of a container closing drops what is registered there. */
+bool registry_knows_fd(int fd);
+void registry_fd_closing(int fd);
+void registry_fd_duplicated(int old_fd, int new_fd);
+/* Releases what is registered so that an attach can be tried again, and puts back what fits. */
+void registry_make_way(int fd);
+void registry_restore(int fd);
+
+/* The program's own VFIO_IOMMU_MAP_DMA / UNMAP_DMA on a known container; `arg` is its structure. Returns as the ioctl,
+ * -errno on failure. */
+int registry_app_map(int fd, unsigned long request, void *arg);
+int registry_app_unmap(int fd, unsigned long request, void *arg);
+
+/* A lookup through the public interface was made: the program manages itself. */
+void registry_note_lookup(void);
+void registry_fill_stats(struct anydma_stats *stats);
+void registry_count_lookup(bool refused);
+int registry_snapshot(int fd);
+bool registry_is_sim(void);
+
+/* For fork: the lock, taken before the memory layer's. */
+void registry_lock_for_fork(void);
+void registry_unlock_after_fork(void);
+
+#endif

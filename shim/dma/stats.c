@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* The registry's counters, as anydma_stats and the snapshot show them. Under LOCK_REGISTRY. */
+#include <sys/resource.h>
+
+#include "anydma.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/registration.h"
+
+static void fill_containers(struct anydma_stats *stats)
+{
+    stats->iova_last = UINT64_MAX;
+    stats->entries_limit = UINT64_MAX;
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        const struct container *container = &registry.containers[i];
+        if (!container->attached || !container->info.nr_ranges)
+            continue;
+        uint64_t first = container->info.ranges[0].start;
+        uint64_t last = container->info.ranges[container->info.nr_ranges - 1].last;
+        stats->containers++;
+        stats->app_mappings += container->nr_app_maps;
+        stats->iova_first = first > stats->iova_first ? first : stats->iova_first;
+        stats->iova_last = last < stats->iova_last ? last : stats->iova_last;
+        stats->entries_limit = container->max_entries < stats->entries_limit ? container->max_entries
+                                                                             : stats->entries_limit;
+        stats->entries_used = container->nr_entries > stats->entries_used ? container->nr_entries : stats->entries_used;
+    }
+    if (!stats->containers)
+        stats->iova_last = stats->entries_limit = 0;
+}
+
+void registry_fill_stats(struct anydma_stats *stats)
+{
+    lock_take(&registry.lock);
+    fill_containers(stats);
+    stats->registrations = registry.nr_registrations;
+    stats->registrations_peak = registry.count.peak_registrations;
+    stats->pinned = registry.count.pinned;
+    stats->pinned_peak = registry.count.pinned_peak;
+    stats->app_pinned = registry.count.app_pinned;
+    stats->app_pinned_peak = registry.count.app_pinned_peak;
+    stats->owed = registry.count.owed;
+    stats->maps = registry.count.maps;
+    stats->unmaps = registry.count.unmaps;
+    stats->map_failures = registry.count.map_failures;
+    stats->unmap_failures = registry.count.unmap_failures;
+    stats->app_maps = registry.count.app_maps;
+    stats->app_unmaps = registry.count.app_unmaps;
+    stats->lookups_cold = registry.count.lookups_cold;
+    stats->lookups_refused = registry.count.lookups_refused;
+    lock_release(&registry.lock);
+    stats->memlock_limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
+}
+
+void registry_note_lookup(void)
+{
+    if (!registry.manages_itself)
+        registry.manages_itself = true;
+}
+
+int registry_snapshot(int fd)
+{
+    lock_take(&registry.lock);
+    log_line(fd, "# address length iova state holds");
+    for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg))
+        log_line(fd, "0x%lx %lu 0x%lx %s %u", reg->start, reg->len, reg->iova, reg->mapped ? "mapped" : "owed",
+                 reg->pins);
+    lock_release(&registry.lock);
+    return 0;
+}

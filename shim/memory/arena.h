@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The arena: address space that is ours to place, from 256 GiB to just under 512 GiB (reachable by a 39-bit IOMMU), and
+ * whose pages come and go only through here. Two kinds of zones: heap zones serve jemalloc (memory/heap.c), map zones
+ * the program's anonymous private mappings (interpose/mmap.c). Owns LOCK_ARENA, never held over an ioctl; calls into
+ * dma/registry.c with no lock held.
+ *
+ *   256 GiB                           416 GiB                512 GiB
+ *   | heap zone, granules of 2 to 64 MiB | map zone, top down    |     further zones wherever there is room
+ *
+ * While a page may be pinned (dma/pagemap.c says so) it stays where it is: a heap page given back is zeroed when it is
+ * handed out again, a page that the program unmaps becomes PROT_NONE and its address is held back, until nothing alive
+ * is left in the registration and the registry releases it.
+ */
+#ifndef MEMORY_ARENA_H
+#define MEMORY_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dma/registry.h"
+
+/* Reserves address space. Without any, arena_contains is always false and everything else refuses. */
+void arena_init(void);
+extern const struct memory_ops arena_memory_ops;
+
+/* Whether the address lies in a zone: no lock. */
+bool arena_contains(uintptr_t addr);
+bool arena_is_heap(uintptr_t addr);
+/* Whether [addr, addr + len) reaches into a map zone. */
+bool arena_overlaps(uintptr_t addr, size_t len);
+
+/* `len` zeroed bytes (whole pages) for the heap at a multiple of `align`; 0 when there are none. */
+uintptr_t arena_heap_take(size_t len, size_t align);
+void arena_heap_give(uintptr_t addr, size_t len);
+
+/* A place for a mapping of the program's, kept from everyone else until arena_map_done. 0: none. */
+uintptr_t arena_map_place(size_t len);
+/* The mapping was made there; `ordinary`: private anonymous memory that may be registered. */
+void arena_map_done(uintptr_t addr, size_t len, int prot, bool ordinary);
+/* It could not be made. */
+void arena_map_undo(uintptr_t addr, size_t len);
+/* Takes [addr, addr + len), free now and next to a mapping, for growing in place. False: not free. */
+bool arena_map_grow(uintptr_t addr, size_t len);
+/* The program unmaps part of a map zone: its pages go, the reservation stays. Returns 0 or -errno. */
+int arena_unmap(uintptr_t addr, size_t len);
+/* Before a call that replaces what is mapped there with something of another kind (MAP_FIXED, MREMAP_FIXED). */
+void arena_replace_begin(uintptr_t addr, size_t len);
+void arena_replace_end(uintptr_t addr, size_t len, int prot, bool ordinary, bool failed);
+void arena_protected(uintptr_t addr, size_t len, int prot);
+/* The protection that [addr, ...) was given; *run_len how far it goes. -1: nothing is mapped there. */
+int arena_protection(uintptr_t addr, size_t *run_len);
+/* Zeroes what may be pinned of the range in place and purges the rest. Returns 0 or -errno. */
+int arena_purge(uintptr_t addr, size_t len, int advice);
+/* What mlockall(2) may lock: the next committed stretch at or after *cursor. */
+bool arena_next_committed(uintptr_t *cursor, uintptr_t *start, size_t *len);
+/* Every later mmap is locked by the kernel: reservations are made unlocked. */
+void arena_locked_in_future(bool locked);
+
+uint64_t arena_held_bytes(void);
+uint64_t arena_reserved_bytes(void);
+
+void arena_lock_for_fork(void);
+void arena_unlock_after_fork(void);
+/* In a forked child: nothing is pinned any more. */
+void arena_reset(void);
+
+#endif

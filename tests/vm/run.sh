@@ -49,7 +49,7 @@ mkdir -p "$share/out"
 chmod 755 "$run" "$share"
 chmod 1777 "$share/out"
 cp "$here/guest-init" "$share/guest-init"
-printf 'repo=%q vm_dir=%q\n' "$repo" "$here" >"$share/settings"
+printf 'repo=%q vm_dir=%q limit=%q\n' "$repo" "$here" "$limit" >"$share/settings"
 if [ $# -eq 1 ]; then
     printf '%s\n' "$1" >"$share/command"
 else
@@ -96,8 +96,9 @@ deadline=$((SECONDS + boot_limit))
 started=
 while kill -0 "$qemu" 2>/dev/null; do
     if [ -z "$started" ] && [ -e "$share/started" ]; then
-        started=$SECONDS
-        deadline=$((SECONDS + limit))
+        started=1
+        # The guest ends itself at the limit, and says what hangs; this is for one that can't.
+        deadline=$((SECONDS + limit + 10))
     fi
     if [ "$SECONDS" -ge "$deadline" ]; then
         timed_out=1
@@ -117,14 +118,15 @@ pids=()
 # The last lines of what kernel and init said to the serial console, for a run that did not end well.
 show_console() {
     echo "vm: the console's last lines:" >&2
-    tail -n 30 "$run/console" 2>/dev/null | tr -d '\r' | sed 's/^/console: /' >&2
-    head -n 5 "$run/qemu.log" | sed 's/^/qemu: /' >&2 # what follows are registers
+    tail -n 60 "$run/console" 2>/dev/null | tr -d '\r' | sed 's/^/console: /' >&2
+    # Five lines: what follows may be all registers.
+    sed '/hub 0 is not connected/d; s/^/qemu: /' "$run/qemu.log" | head -n 5 >&2 || true
 }
 
 kernel_log=$share/dmesg
 [ -s "$kernel_log" ] || kernel_log=$run/console
 tr -d '\r' <"$kernel_log" 2>/dev/null | sed -n -E \
-    '/DMAR: (\[|DRHD: handling)|dmar_fault|BUG:|WARNING:|Oops|segfault at|general protection|Out of memory:/s/^/dmesg: /p' >&2 || true
+    '/DMAR: (\[|DRHD: handling)|dmar_fault|Kernel panic|BUG:|WARNING:|Oops|segfault at|general protection|Out of memory:/s/^/dmesg: /p' >&2 || true
 
 if [ -n "${PCAP:-}" ]; then
     mkdir -p "$(dirname "$PCAP")"
@@ -138,7 +140,7 @@ fi
 
 if [ -s "$share/status" ]; then
     exit "$(cat "$share/status")"
-elif [ -n "$timed_out" ] && [ -n "$started" ]; then
+elif [ -e "$share/timed_out" ] || [ "$timed_out$started" = 11 ]; then
     echo "vm: the command did not end within $limit s (TIMEOUT=)" >&2
     show_console
     exit 124

@@ -103,6 +103,12 @@ static bool is_wrapping(uint64_t start, uint64_t len)
     return start + len - 1 < start;
 }
 
+/* To type1 of 6.1 and 6.12, a range that ends with the address space ends at 0: nothing is found in it. */
+static bool ends_unseen(uint64_t iova, uint64_t len)
+{
+    return iova + len == 0;
+}
+
 /* The order of these checks is the kernel's: it decides which error a doubly wrong call gets. */
 static int check_map_type1(struct sim *sim, uint64_t iova, uint64_t va, uint64_t len)
 {
@@ -110,7 +116,7 @@ static int check_map_type1(struct sim *sim, uint64_t iova, uint64_t va, uint64_t
         return -EINVAL;
     if (is_wrapping(iova, len) || is_wrapping(va, len))
         return -EINVAL;
-    if (is_anything_mapped(sim, iova, iova + len - 1))
+    if (!ends_unseen(iova, len) && is_anything_mapped(sim, iova, iova + len - 1))
         return -EEXIST;
     if (sim->entries >= sim->config.max_entries)
         return -ENOSPC;
@@ -207,7 +213,9 @@ static int unmap_type1(struct sim *sim, uint64_t iova, uint64_t len, uint64_t *u
     bool is_v2 = sim->config.rules == SIM_TYPE1_V2;
     if (is_bisected_at(sim, iova))
         return is_v2 ? -EINVAL : 0;
-    if (is_v2 && last != UINT64_MAX && is_bisected_at(sim, last + 1))
+    if (ends_unseen(iova, len))
+        return 0;
+    if (is_v2 && is_bisected_at(sim, last + 1))
         return -EINVAL;
     for (struct mapping *m; (m = find_from(sim, iova)) && m->iova <= last;) {
         *unmapped += mapping_len(m);

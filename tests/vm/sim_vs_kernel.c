@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Is the simulated IOMMU's every answer the kernel's? Makes the same random calls to a VFIO container and to
+ * sim, and compares errno and unmapped size, call for call: type1 v1 and v2, without limits, with few
+ * entries, with little memlock. Runs in the guest, as root: sim_vs_kernel [seed [calls per scenario]];
+ * EDU_GROUP names the group.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <linux/vfio.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "iommu/iommu.h"
+
+#define PAGE 4096ull
+/* Where WINDOW_PAGES of memory of every kind lie: away from where the kernel would map anything in its holes.
+ */
+#define WINDOW 0x100000000000ull
+#define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
+
+enum { WINDOW_PAGES = 1024, NR_REMEMBERED = 64, SKIPPED = 77 };
+
+struct scenario {
+    const char *name;
+    enum sim_rules rules;
+    int vfio_type;
+    unsigned max_entries;   /* 0: the kernel's default */
+    uint64_t memlock_bytes; /* 0: unlimited */
+};
+
+static const struct scenario scenarios[] = {
+    {"v1", SIM_TYPE1_V1, VFIO_TYPE1_IOMMU, 0, 0},
+    {"v2", SIM_TYPE1_V2, VFIO_TYPE1v2_IOMMU, 0, 0},
+    {"v1, 6 entries", SIM_TYPE1_V1, VFIO_TYPE1_IOMMU, 6, 0},
+    {"v2, 6 entries", SIM_TYPE1_V2, VFIO_TYPE1v2_IOMMU, 6, 0},
+    {"v1, memlock of 40 pages", SIM_TYPE1_V1, VFIO_TYPE1_IOMMU, 0, 40 * PAGE},
+    {"v2, memlock of 40 pages and a bit", SIM_TYPE1_V2, VFIO_TYPE1v2_IOMMU, 0, 40 * PAGE + 123},
+};
+
+struct call {
+    bool is_map;
+    uint64_t iova, va, len;
+};
+
+/* Both sides of the comparison, and what was mapped of late, so that calls meet mappings often. */
+struct bench {
+    int container, group;
+    struct iommu kernel, sim;
+    struct iommu_info info;
+    struct call remembered[NR_REMEMBERED];
+    uint64_t nr_answers[2][256]; /* by unmap or map, and errno */
+    uint64_t random;
+};
+
+static void die(const char *what)
+{
+    printf("sim_vs_kernel: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* splitmix64 */
+static uint64_t next_random(struct bench *bench)
+{
+    uint64_t z = bench->random += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+static uint64_t below(struct bench *bench, uint64_t limit)
+{
+    return next_random(bench) % limit;
+}
+
+static bool one_in(struct bench *bench, unsigned n)
+{
+    return below(bench, n) == 0;
+}
+
+static void place(uint64_t addr, uint64_t nr_pages, int prot, int flags, int fd)
+{
+    void *at = mmap((void *)addr, nr_pages * PAGE, prot, flags | MAP_FIXED, fd, 0);
+    if (at == MAP_FAILED)
+        die("mmap");
+}
+
+/* Runs of 1 to 32 pages: touched, untouched, shared, PROT_NONE, read-only, touched then read-only, nothing at
+ * all. Nothing lies before and behind. */
+static void fill_window(struct bench *bench)
+{
+    int memfd = memfd_create("window", 0);
+    if (memfd < 0 || ftruncate(memfd, 16 * PAGE) != 0)
+        die("memfd_create");
+    for (uint64_t page = 0, len; page < WINDOW_PAGES; page += len) {
+        uint64_t at = WINDOW + page * PAGE;
+        unsigned kind = (unsigned)below(bench, 12);
+        len = 1 + below(bench, 32);
+        len = len > WINDOW_PAGES - page ? WINDOW_PAGES - page : len;
+        if (kind == 0)
+            continue;
+        if (kind == 1) /* the file ends within some of these */
+            place(at, len, PROT_READ | PROT_WRITE, MAP_SHARED, memfd);
+        else
+            place(at, len,
+                  kind == 2   ? PROT_NONE
+                  : kind == 3 ? PROT_READ
+                              : PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1);
+        if (kind >= 4 && kind < 9)
+            memset((void *)at, 1, len * PAGE);
+        if (kind == 4)
+            mprotect((void *)at, len * PAGE, PROT_READ);
+    }
+    close(memfd);
+}
+
+static uint64_t random_len(struct bench *bench, uint64_t start)
+{
+    switch (below(bench, 24)) {
+    case 0:
+        return 0;
+    case 1:
+        return 1 + below(bench, 3 * PAGE);
+    case 2:
+        return -start; /* ends with the address space */
+    case 3:
+        return -start + PAGE;
+    case 4:
+        return UINT64_MAX - (one_in(bench, 2) ? PAGE - 1 : 0);
+    case 5:
+        return 1ull << (12 + below(bench, 52));
+    case 6:
+        return (1 + below(bench, WINDOW_PAGES)) * PAGE;
+    default:
+        return (1 + below(bench, 16)) * PAGE;
+    }
+}
+
+/* A page or two around a border of the aperture or of a width. */
+static uint64_t near_a_border(struct bench *bench)
+{
+    const struct iommu_range *range = &bench->info.ranges[below(bench, bench->info.nr_ranges)];
+    uint64_t borders[] = {range->start, range->last + 1, 0, 1ull << 32, 1ull << 39, 1ull << 48};
+    return borders[below(bench, 6)] + below(bench, 8) * PAGE - 4 * PAGE;
+}
+
+static uint64_t random_iova(struct bench *bench)
+{
+    switch (below(bench, 16)) {
+    case 0:
+        return next_random(bench);
+    case 1:
+        return next_random(bench) & -PAGE;
+    case 2:
+        return near_a_border(bench);
+    case 3:
+        return (64 + below(bench, 128)) * PAGE + below(bench, 2 * PAGE);
+    case 4:
+        return 0x40000000 + below(bench, 4 * WINDOW_PAGES) * PAGE;
+    default:
+        return (64 + below(bench, 128)) * PAGE;
+    }
+}
+
+static uint64_t random_va(struct bench *bench)
+{
+    switch (below(bench, 24)) {
+    case 0:
+        return below(bench, 4) * PAGE;
+    case 1:
+        return -(1 + below(bench, 16)) * PAGE;
+    case 2:
+        return 0xffff888000000000 + below(bench, WINDOW_PAGES) * PAGE;
+    case 3:
+        return next_random(bench) & -PAGE;
+    case 4:
+        return WINDOW + below(bench, WINDOW_PAGES * PAGE);
+    case 5:
+        return 0x7ffffffff000 - below(bench, 8) * PAGE;
+    default:
+        return WINDOW + below(bench, WINDOW_PAGES) * PAGE;
+    }
+}
+
+static struct call random_call(struct bench *bench)
+{
+    struct call call = {.is_map = !one_in(bench, 3), .iova = random_iova(bench), .va = random_va(bench)};
+    const struct call *known = &bench->remembered[below(bench, NR_REMEMBERED)];
+    if (!one_in(bench, 3) && known->len) {
+        call.iova = known->iova;
+        if (one_in(bench, 3)) /* a border before, inside or behind it */
+            call.iova += below(bench, 2 * known->len / PAGE) * PAGE - known->len / 2 / PAGE * PAGE;
+    }
+    call.len = random_len(bench, one_in(bench, 2) ? call.iova : call.va);
+    if (!call.is_map && call.iova == known->iova && one_in(bench, 2))
+        call.len = known->len;
+    return call;
+}
+
+static int make(struct iommu *iommu, const struct call *call, uint64_t *unmapped)
+{
+    *unmapped = 0;
+    return call->is_map ? iommu->ops->map(iommu, call->iova, call->va, call->len)
+                        : iommu->ops->unmap(iommu, call->iova, call->len, unmapped);
+}
+
+static const char *name_of(int error)
+{
+    return error ? strerrorname_np(-error) : "ok";
+}
+
+static void compare(struct bench *bench, const struct call *call, uint64_t number)
+{
+    uint64_t by_kernel, by_sim;
+    int kernel = make(&bench->kernel, call, &by_kernel);
+    int sim = make(&bench->sim, call, &by_sim);
+    bench->nr_answers[call->is_map][-kernel & 255]++;
+    if (kernel == 0 && call->is_map)
+        bench->remembered[below(bench, NR_REMEMBERED)] = *call;
+    if (kernel == sim && by_kernel == by_sim)
+        return;
+    printf("call %" PRIu64 ": %s(iova=0x%" PRIx64, number, call->is_map ? "map" : "unmap", call->iova);
+    if (call->is_map)
+        printf(", va=0x%" PRIx64, call->va);
+    printf(", len=0x%" PRIx64 "): kernel %s (0x%" PRIx64 " unmapped), sim %s (0x%" PRIx64 " unmapped)\n",
+           call->len, name_of(kernel), by_kernel, name_of(sim), by_sim);
+    exit(1);
+}
+
+static void compare_entries(struct bench *bench, uint64_t number)
+{
+    struct iommu_info kernel, sim;
+    if (bench->kernel.ops->query(&bench->kernel, &kernel) != 0 ||
+        bench->sim.ops->query(&bench->sim, &sim) != 0)
+        die("query");
+    if (memcmp(&kernel, &sim, sizeof(kernel)) == 0)
+        return;
+    printf("after call %" PRIu64 ": query: %" PRIu64 " free entries in the kernel, %" PRIu64 " in sim\n",
+           number, kernel.nr_entries, sim.nr_entries);
+    exit(1);
+}
+
+static void set_entry_limit(unsigned limit)
+{
+    int fd = open(ENTRY_LIMIT, O_WRONLY);
+    char text[16];
+    int len = snprintf(text, sizeof(text), "%u", limit);
+    if (fd < 0 || write(fd, text, (size_t)len) != len)
+        die(ENTRY_LIMIT);
+    close(fd);
+}
+
+/* Root is held to a memlock limit only without CAP_IPC_LOCK in effect. */
+static void set_memlock(uint64_t bytes)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    rlim_t limit = bytes ? bytes : RLIM_INFINITY;
+    struct rlimit memlock = {limit, RLIM_INFINITY};
+    if (syscall(SYS_capget, &header, data) != 0)
+        die("capget");
+    data[0].effective &= ~(1u << CAP_IPC_LOCK);
+    if (!bytes)
+        data[0].effective |= data[0].permitted & (1u << CAP_IPC_LOCK);
+    if (setrlimit(RLIMIT_MEMLOCK, &memlock) != 0 || syscall(SYS_capset, &header, data) != 0)
+        die("setrlimit, capset");
+}
+
+static void open_container(struct bench *bench, const char *group, int vfio_type)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "%s%s", group[0] == '/' ? "" : "/dev/vfio/", group);
+    bench->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+    bench->group = open(path, O_RDWR | O_CLOEXEC);
+    if (bench->container < 0 || bench->group < 0)
+        die(path);
+    if (ioctl(bench->group, VFIO_GROUP_SET_CONTAINER, &bench->container) != 0)
+        die("VFIO_GROUP_SET_CONTAINER");
+    if (ioctl(bench->container, VFIO_SET_IOMMU, (unsigned long)vfio_type) != 0)
+        die("VFIO_SET_IOMMU");
+    type1_init(&bench->kernel, bench->container);
+    if (bench->kernel.ops->query(&bench->kernel, &bench->info) != 0)
+        die("VFIO_IOMMU_GET_INFO");
+}
+
+static void open_sim(struct bench *bench, const struct scenario *scenario)
+{
+    struct sim_config config;
+    sim_config_default(&config);
+    config.rules = scenario->rules;
+    memcpy(config.ranges, bench->info.ranges, sizeof(config.ranges));
+    config.nr_ranges = bench->info.nr_ranges;
+    config.page_sizes = bench->info.page_sizes;
+    config.max_entries = bench->info.nr_entries;
+    config.memlock_bytes = scenario->memlock_bytes ? scenario->memlock_bytes : UINT64_MAX;
+    if (sim_init(&bench->sim, &config) != 0)
+        die("sim_init");
+}
+
+/* So that a reader sees that every rule was reached. */
+static void print_answers(const struct bench *bench)
+{
+    for (int is_map = 1; is_map >= 0; is_map--) {
+        printf("   %s:", is_map ? " map" : " unmap");
+        for (int error = 0; error < 256; error++)
+            if (bench->nr_answers[is_map][error])
+                printf(" %" PRIu64 " %s", bench->nr_answers[is_map][error], name_of(-error));
+    }
+    printf("\n");
+}
+
+static void run(const struct scenario *scenario, const char *group, uint64_t seed, uint64_t nr_calls)
+{
+    struct bench bench = {.random = seed};
+    if (scenario->max_entries)
+        set_entry_limit(scenario->max_entries);
+    open_container(&bench, group, scenario->vfio_type);
+    set_memlock(scenario->memlock_bytes);
+    open_sim(&bench, scenario);
+    fill_window(&bench);
+    for (uint64_t i = 0; i < nr_calls; i++) {
+        struct call call = random_call(&bench);
+        compare(&bench, &call, i);
+        if (i % 64 == 0)
+            compare_entries(&bench, i);
+    }
+    print_answers(&bench);
+    bench.sim.ops->close(&bench.sim);
+    munmap((void *)WINDOW, WINDOW_PAGES * PAGE);
+    close(bench.group);
+    close(bench.container);
+    set_memlock(0);
+    if (scenario->max_entries)
+        set_entry_limit(UINT16_MAX);
+}
+
+int main(int argc, char **argv)
+{
+    const char *group = getenv("EDU_GROUP");
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+    uint64_t nr_calls = argc > 2 ? strtoull(argv[2], NULL, 0) : 5000;
+    size_t nr_scenarios = sizeof(scenarios) / sizeof(scenarios[0]);
+    if (!group) {
+        printf("EDU_GROUP isn't set: no device to open a container for\n");
+        return SKIPPED;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t i = 0; i < nr_scenarios; i++) {
+        printf("seed %" PRIu64 ", %s\n", seed, scenarios[i].name);
+        run(&scenarios[i], group, seed, nr_calls);
+    }
+    printf("%" PRIu64 " calls, 0 differences\n", nr_calls * nr_scenarios);
+    return 0;
+}

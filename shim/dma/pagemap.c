@@ -41,10 +41,8 @@ static _Atomic uint64_t *map_chunk(void)
 int pagemap_init(void)
 {
     _Atomic uint64_t *flat = map_chunk();
-    leaves = pool_map(NR_LEAVES * sizeof(struct leaf));
-    if (!flat || !leaves)
+    if (!flat)
         return -ENOMEM;
-    os_madvise((uintptr_t)leaves, NR_LEAVES * sizeof(struct leaf), MADV_DONTDUMP);
     alive = flat + PAGEMAP_NR_FLAT;
     atomic_store_explicit(alive, 1, memory_order_relaxed);
     atomic_store_explicit(&chunks[0], flat, memory_order_release);
@@ -174,6 +172,8 @@ static bool leaf_is_empty(struct leaf *leaf)
 /* Low bits for a fresh leaf with no page, or 0 when there are none left. */
 static uint64_t new_leaf(bool present)
 {
+    if (!leaves && !(leaves = pool_map(NR_LEAVES * sizeof(struct leaf))))
+        return 0;
     if (nr_leaves_used == NR_LEAVES)
         return 0;
     uint64_t number = nr_leaves_used++;

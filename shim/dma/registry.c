@@ -414,6 +414,26 @@ void registry_settle(uintptr_t start, size_t len)
     lock_release(&registry.lock);
 }
 
+void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered))
+{
+    uintptr_t end = start + len;
+    if (!is_anything_registered()) {
+        piece(start, len, false);
+        return;
+    }
+    lock_take(&registry.lock);
+    while (start < end) {
+        struct registration *reg = registration_from(start);
+        uintptr_t next = reg && reg->start < end ? reg->start : end;
+        bool is_covered = next == start || (reg && reg->start < start);
+        if (is_covered)
+            next = reg->start + reg->len < end ? reg->start + reg->len : end;
+        piece(start, next - start, is_covered);
+        start = next;
+    }
+    lock_release(&registry.lock);
+}
+
 bool registry_covers(uintptr_t start, size_t len)
 {
     if (!is_anything_registered())

@@ -25,7 +25,8 @@ struct memory_ops {
     int (*unit_at)(uintptr_t va, uintptr_t *start, size_t *len);
     /* The next stretch at or after *cursor that eager mode registers; moves *cursor behind it. */
     bool (*next_alive)(uintptr_t *cursor, uintptr_t *start, size_t *len);
-    /* Before a range is pinned for the first time: huge pages, if wanted. */
+    /* Before a range is pinned, after it was marked so: waits for purges that began before the mark; makes huge pages,
+     * if wanted. */
     void (*prepare)(uintptr_t start, size_t len);
     /* True when nothing alive is in the range; nobody is given any of it until release. */
     bool (*retire)(uintptr_t start, size_t len);
@@ -52,7 +53,9 @@ int registry_unpin(uintptr_t va, size_t len);
 void registry_forget(uintptr_t start, size_t len);
 /* Something in the range was given back: unregisters what has nothing alive left. */
 void registry_settle(uintptr_t start, size_t len);
-/* Whether a registration covers part of the range. */
+/* Tells `piece` of each part of the range whether a registration covers it, with nothing changing meanwhile. */
+void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered));
+/* Whether a registration in an IOMMU reaches into the range. */
 bool registry_covers(uintptr_t start, size_t len);
 /* Memory was handed out: registers it in eager mode. */
 void registry_offer(uintptr_t start, size_t len);

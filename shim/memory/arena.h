@@ -6,7 +6,7 @@
  * dma/registry.c with no lock held.
  *
  *   256 GiB                           416 GiB                512 GiB
- *   | heap zone, granules of 2 to 64 MiB | map zone, top down    |     further zones wherever there is room
+ *   | heap zone, granules of 2 to 64 MiB | map zone              |     further zones wherever there is room
  *
  * While a page may be pinned (dma/pagemap.c says so) it stays where it is: a heap page given back is zeroed when it is
  * handed out again, a page that the program unmaps becomes PROT_NONE and its address is held back, until nothing alive
@@ -20,16 +20,24 @@
 #include <stdint.h>
 
 #include "dma/registry.h"
+#include "memory/runs.h"
 
 /* Reserves address space. Without any, arena_contains is always false and everything else refuses. */
 void arena_init(void);
 extern const struct memory_ops arena_memory_ops;
 
+/* The first heap zone, for free()'s first test. */
+extern struct arena_bounds {
+    uintptr_t start;
+    size_t len;
+} arena_first_heap;
+
 /* Whether the address lies in a zone: no lock. */
 bool arena_contains(uintptr_t addr);
 bool arena_is_heap(uintptr_t addr);
-/* Whether [addr, addr + len) reaches into a map zone. */
-bool arena_overlaps(uintptr_t addr, size_t len);
+/* The next part at or after `addr` and before `end` that lies in one zone (*inside), or outside all of them; returns
+ * where it ends. */
+uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside);
 
 /* `len` zeroed bytes (whole pages) for the heap at a multiple of `align`; 0 when there are none. */
 uintptr_t arena_heap_take(size_t len, size_t align);
@@ -37,8 +45,8 @@ void arena_heap_give(uintptr_t addr, size_t len);
 
 /* A place for a mapping of the program's, kept from everyone else until arena_map_done. 0: none. */
 uintptr_t arena_map_place(size_t len);
-/* The mapping was made there; `ordinary`: private anonymous memory that may be registered. */
-void arena_map_done(uintptr_t addr, size_t len, int prot, bool ordinary);
+/* The mapping was made there. `flags`: enum run_flag. */
+void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags);
 /* It could not be made. */
 void arena_map_undo(uintptr_t addr, size_t len);
 /* Takes [addr, addr + len), free now and next to a mapping, for growing in place. False: not free. */
@@ -47,14 +55,14 @@ bool arena_map_grow(uintptr_t addr, size_t len);
 int arena_unmap(uintptr_t addr, size_t len);
 /* Before a call that replaces what is mapped there with something of another kind (MAP_FIXED, MREMAP_FIXED). */
 void arena_replace_begin(uintptr_t addr, size_t len);
-void arena_replace_end(uintptr_t addr, size_t len, int prot, bool ordinary, bool failed);
+void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed);
+/* Whether the whole range is reserved but nobody's: free, to the program. */
+bool arena_is_free(uintptr_t addr, size_t len);
 void arena_protected(uintptr_t addr, size_t len, int prot);
 /* The protection that [addr, ...) was given; *run_len how far it goes. -1: nothing is mapped there. */
 int arena_protection(uintptr_t addr, size_t *run_len);
 /* Zeroes what may be pinned of the range in place and purges the rest. Returns 0 or -errno. */
 int arena_purge(uintptr_t addr, size_t len, int advice);
-/* What mlockall(2) may lock: the next committed stretch at or after *cursor. */
-bool arena_next_committed(uintptr_t *cursor, uintptr_t *start, size_t *len);
 /* Every later mmap is locked by the kernel: reservations are made unlocked. */
 void arena_locked_in_future(bool locked);
 

@@ -26,7 +26,7 @@ RB_GENERATE_INTERNAL(runs_by_len, run, by_len, compare_len, __attribute__((unuse
 
 static bool is_alike(struct run_kind a, struct run_kind b)
 {
-    return a.state == b.state && a.prot == b.prot && a.unit_shift == b.unit_shift && a.ordinary == b.ordinary;
+    return a.state == b.state && a.prot == b.prot && a.unit_shift == b.unit_shift && a.flags == b.flags;
 }
 
 static void index_len(struct runs *runs, struct run *run)
@@ -104,8 +104,9 @@ int runs_extend(struct runs *runs, uintptr_t start, size_t len)
 {
     if (refill_spare(runs) != 0)
         return -ENOMEM;
-    insert_run(runs, start, len, (struct run_kind){.state = RUN_NONE});
-    return 0;
+    struct run_kind none = {.state = RUN_NONE};
+    insert_run(runs, start, len, none);
+    return runs_set(runs, start, len, none); /* merges with what is there */
 }
 
 struct run *runs_at(struct runs *runs, uintptr_t addr)

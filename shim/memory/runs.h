@@ -18,6 +18,12 @@ enum run_state {
     RUN_USED,    /* handed out */
     RUN_PENDING, /* between two steps of a door: neither to be handed out nor to be registered */
     RUN_HELD,    /* unmapped by the program; its address is held back for a live registration */
+    RUN_DETACHED, /* handed out, but over a live registration of what was there before */
+};
+
+enum run_flag {
+    RUN_ORDINARY = 1, /* private anonymous memory of base pages: may be registered */
+    RUN_SPARSE = 2,   /* NORESERVE: never registered without being asked for */
 };
 
 /* What distinguishes two runs that are in use. */
@@ -25,7 +31,7 @@ struct run_kind {
     uint8_t state;
     uint8_t prot;       /* PROT_* as last set through a door */
     uint8_t unit_shift; /* log2 of the unit of registration */
-    uint8_t ordinary;   /* private anonymous memory of base pages, not NORESERVE */
+    uint8_t flags;
 };
 
 struct run {

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/* Hands out, takes back and purges the arena's pages; answers what the registry asks. Owns LOCK_ARENA. */
+#include "memory/arena.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/config.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/pagemap.h"
+#include "memory/zones.h"
+
+#define RW (PROT_READ | PROT_WRITE)
+#define MIB ((size_t)1 << 20)
+#define GIB ((size_t)1 << 30)
+#define DECOMMIT_LEAST (16 * MIB) /* smaller stretches stay committed, without pages */
+
+struct arena_bounds arena_first_heap;
+
+static const struct run_kind none = {.state = RUN_NONE};
+static const struct run_kind ready = {.state = RUN_READY, .prot = RW, .flags = RUN_ORDINARY};
+static const struct run_kind heap_used = {.state = RUN_USED, .prot = RW, .flags = RUN_ORDINARY};
+
+void arena_init(void)
+{
+    zones_init();
+    if (nr_zones && zones[0].kind == ZONE_HEAP)
+        arena_first_heap = (struct arena_bounds){zones[0].start, zones[0].limit - zones[0].start};
+}
+
+bool arena_contains(uintptr_t addr)
+{
+    return zone_of(addr) != NULL;
+}
+
+bool arena_is_heap(uintptr_t addr)
+{
+    struct zone *zone = zone_of(addr);
+    return zone && zone->kind == ZONE_HEAP;
+}
+
+uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside)
+{
+    unsigned n = atomic_load_explicit(&nr_zones, memory_order_acquire);
+    *inside = false;
+    for (unsigned i = 0; i < n; i++) {
+        uintptr_t zone_end = atomic_load_explicit(&zones[i].end, memory_order_acquire);
+        if (addr >= zones[i].start && addr < zone_end) {
+            *inside = true;
+            return zone_end < end ? zone_end : end;
+        }
+        if (zones[i].start > addr && zones[i].start < end)
+            end = zones[i].start;
+    }
+    return end;
+}
+
+/* Granules of the heap: small at the bottom, larger further up, so that a full zone needs a fraction of the 65,535
+ * mappings of a container. */
+static size_t granule_at(const struct zone *zone, uintptr_t addr)
+{
+    if (config.granule_bytes)
+        return config.granule_bytes < BLOCK_SIZE ? BLOCK_SIZE : config.granule_bytes;
+    if (zone != &zones[0])
+        return 256 * MIB;
+    size_t offset = addr - zone->start;
+    return offset < 8 * GIB ? BLOCK_SIZE : offset < 64 * GIB ? 16 * MIB : 64 * MIB;
+}
+
+/* --- the dirty map: pages that were kept instead of purged, to be zeroed before their next use ------------------------ */
+
+static void set_dirty(struct zone *zone, uintptr_t start, size_t len, bool dirty)
+{
+    size_t first = (start - zone->start) >> OS_PAGE_SHIFT, last = first + (len >> OS_PAGE_SHIFT) - 1;
+    for (size_t word = first / 64; word <= last / 64; word++) {
+        uint64_t mask = UINT64_MAX;
+        if (word == first / 64)
+            mask &= UINT64_MAX << (first % 64);
+        if (word == last / 64)
+            mask &= UINT64_MAX >> (63 - last % 64);
+        if (dirty)
+            atomic_fetch_or_explicit(&zone->dirty[word], mask, memory_order_relaxed);
+        else if (atomic_load_explicit(&zone->dirty[word], memory_order_relaxed) & mask)
+            atomic_fetch_and_explicit(&zone->dirty[word], ~mask, memory_order_relaxed);
+    }
+}
+
+static void zero_dirty(struct zone *zone, uintptr_t start, size_t len)
+{
+    size_t page = (start - zone->start) >> OS_PAGE_SHIFT, end = page + (len >> OS_PAGE_SHIFT);
+    while (page < end) {
+        uint64_t word = atomic_load_explicit(&zone->dirty[page / 64], memory_order_relaxed);
+        if (!(word >> (page % 64))) {
+            page = (page | 63) + 1;
+            continue;
+        }
+        if (word >> (page % 64) & 1) {
+            atomic_fetch_and_explicit(&zone->dirty[page / 64], ~(UINT64_C(1) << (page % 64)), memory_order_relaxed);
+            memset((void *)(zone->start + (page << OS_PAGE_SHIFT)), 0, OS_PAGE_SIZE);
+        }
+        page++;
+    }
+}
+
+/* --- the heap's pages ------------------------------------------------------------------------------------------------ */
+
+/* Commits the granules around [start, start + len) as far as `run`, which is RUN_NONE, goes. */
+static int commit(struct zone *zone, const struct run *run, uintptr_t start, size_t len, uintptr_t *committed_end)
+{
+    size_t granule = granule_at(zone, start);
+    uintptr_t run_end = run->start + run->len;
+    uintptr_t end = (start + len + granule - 1) & ~(granule - 1);
+    if (end > run_end)
+        end = run_end;
+    intptr_t got = os_mmap(start, end - start, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (os_is_error(got)) {
+        end = start + len;
+        got = os_mmap(start, end - start, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    }
+    if (os_is_error(got))
+        return (int)got;
+    *committed_end = end;
+    return runs_set(&zone->runs, start, end - start, ready);
+}
+
+static uintptr_t take_ready(struct zone *zone, size_t len, size_t align)
+{
+    uintptr_t start;
+    if (!runs_fit(&zone->runs, RUN_READY, len, align, &start) || runs_set(&zone->runs, start, len, heap_used) != 0)
+        return 0;
+    return start;
+}
+
+static uintptr_t take_fresh(struct zone *zone, size_t len, size_t align, uintptr_t *committed_end)
+{
+    uintptr_t start;
+    struct run *run = runs_fit(&zone->runs, RUN_NONE, len, align > BLOCK_SIZE ? align : BLOCK_SIZE, &start);
+    if (!run || commit(zone, run, start, len, committed_end) != 0 ||
+        runs_set(&zone->runs, start, len, heap_used) != 0)
+        return 0;
+    return start;
+}
+
+static uintptr_t take_locked(size_t len, size_t align, struct zone **from, uintptr_t *committed_end)
+{
+    for (unsigned i = 0; i < nr_zones; i++) {
+        uintptr_t start = zones[i].kind == ZONE_HEAP ? take_ready(&zones[i], len, align) : 0;
+        *from = &zones[i];
+        if (start)
+            return start;
+    }
+    for (int tries = 0; tries < 2; tries++) {
+        for (unsigned i = 0; i < nr_zones; i++) {
+            uintptr_t start = zones[i].kind == ZONE_HEAP ? take_fresh(&zones[i], len, align, committed_end) : 0;
+            *from = &zones[i];
+            if (start)
+                return start;
+        }
+        if (!zones_grow(ZONE_HEAP, len + align))
+            break;
+    }
+    return 0;
+}
+
+uintptr_t arena_heap_take(size_t len, size_t align)
+{
+    struct zone *zone = NULL;
+    uintptr_t committed_end = 0;
+    lock_take(&zones_lock);
+    uintptr_t start = take_locked(len, align, &zone, &committed_end);
+    lock_release(&zones_lock);
+    if (!start)
+        return 0;
+    zero_dirty(zone, start, len);
+    if (committed_end)
+        registry_offer(start, committed_end - start);
+    return start;
+}
+
+/* Drops the pages of memory that nothing pins. */
+static void drop_pages(struct zone *zone, uintptr_t start, size_t len, struct run_kind to)
+{
+    if (to.state == RUN_READY && len >= DECOMMIT_LEAST && !(start & (BLOCK_SIZE - 1)) && zone_decommit(start, len) == 0) {
+        set_dirty(zone, start, len, false);
+        zone_set_or_leak(zone, start, len, none);
+        return;
+    }
+    set_dirty(zone, start, len, os_madvise(start, len, MADV_DONTNEED) != 0); /* EINVAL: locked */
+    zone_set_or_leak(zone, start, len, to);
+}
+
+/* Where the stretch of blocks that are all pinned, or all not, ends. */
+static uintptr_t same_pinned_until(uintptr_t start, uintptr_t end, bool *is_pinned)
+{
+    uintptr_t next = (start | (BLOCK_SIZE - 1)) + 1;
+    *is_pinned = pagemap_is_pinned(start);
+    while (next < end && pagemap_is_pinned(next) == *is_pinned)
+        next += BLOCK_SIZE;
+    return next < end ? next : end;
+}
+
+void arena_heap_give(uintptr_t addr, size_t len)
+{
+    struct zone *zone = zone_of(addr);
+    bool any_pinned = false, is_pinned;
+    uintptr_t end = addr + len, next;
+    lock_take(&zones_lock);
+    for (uintptr_t start = addr; start < end; start = next) {
+        next = same_pinned_until(start, end, &is_pinned);
+        any_pinned |= is_pinned;
+        if (is_pinned) {
+            set_dirty(zone, start, next - start, true);
+            zone_set_or_leak(zone, start, next - start, ready);
+        } else {
+            uintptr_t aligned = (start + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1);
+            if (aligned > start && aligned < next && next - aligned >= DECOMMIT_LEAST)
+                next = aligned;
+            drop_pages(zone, start, next - start, ready);
+        }
+    }
+    lock_release(&zones_lock);
+    if (any_pinned)
+        registry_settle(addr, len);
+}
+
+/* --- what the registry asks -------------------------------------------------------------------------------------------- */
+
+static bool may_join(const struct run *run)
+{
+    return run && (run->kind.state == RUN_USED || run->kind.state == RUN_READY) &&
+           (run->kind.prot & RW) == RW && run->kind.flags & RUN_ORDINARY;
+}
+
+/* The heap's unit: the committed stretch around `run` within the granule. */
+static void heap_unit(struct zone *zone, struct run *run, uintptr_t va, uintptr_t *start, uintptr_t *end)
+{
+    size_t granule = granule_at(zone, va);
+    uintptr_t low = va & ~(granule - 1), high = low + granule;
+    struct run *other = run;
+    *start = run->start;
+    *end = run->start + run->len;
+    while (*start > low && may_join(other = runs_at(&zone->runs, *start - 1)))
+        *start = other->start;
+    while (*end < high && may_join(other = runs_at(&zone->runs, *end)))
+        *end = other->start + other->len;
+    *start = *start < low ? low : *start;
+    *end = *end > high ? high : *end;
+}
+
+static int unit_locked(struct zone *zone, uintptr_t va, uintptr_t *start, uintptr_t *end)
+{
+    struct run *run = runs_at(&zone->runs, va);
+    if (run->kind.state == RUN_DETACHED)
+        return -ESTALE;
+    if (run->kind.state != RUN_USED)
+        return -EFAULT;
+    if (!(run->kind.flags & RUN_ORDINARY))
+        return -EOPNOTSUPP;
+    if ((run->kind.prot & RW) != RW)
+        return -EFAULT;
+    if (zone->kind == ZONE_HEAP) {
+        heap_unit(zone, run, va, start, end);
+        return 0;
+    }
+    size_t unit = config.granule_bytes ? config.granule_bytes : (size_t)1 << run->kind.unit_shift;
+    uintptr_t low = va & ~(unit - 1);
+    *start = run->start > low ? run->start : low;
+    *end = run->start + run->len < low + unit ? run->start + run->len : low + unit;
+    return 0;
+}
+
+static int unit_at(uintptr_t va, uintptr_t *start, size_t *len)
+{
+    struct zone *zone = zone_of(va);
+    uintptr_t end = 0;
+    if (!zone)
+        return -ENOENT;
+    lock_take(&zones_lock);
+    int error = unit_locked(zone, va, start, &end);
+    lock_release(&zones_lock);
+    *len = end - *start;
+    return error;
+}
+
+static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
+{
+    struct run *found = NULL;
+    lock_take(&zones_lock);
+    for (unsigned i = 0; i < nr_zones; i++) {
+        uintptr_t from = *cursor > zones[i].start ? *cursor : zones[i].start;
+        struct run *run = from < zones[i].end ? runs_at(&zones[i].runs, from) : NULL;
+        while (run && (run->kind.state != RUN_USED || !may_join(run) || run->kind.flags & RUN_SPARSE))
+            run = runs_next(run);
+        if (run && (!found || run->start < found->start))
+            found = run;
+    }
+    if (found) {
+        *start = found->start > *cursor ? found->start : *cursor;
+        *len = found->start + found->len - *start;
+        *cursor = *start + *len;
+    }
+    lock_release(&zones_lock);
+    return found;
+}
+
+/* One huge page instead of 512: touch a page (an untouched block can't be collapsed), collapse, and pin afterwards (a
+ * pinned page can't be). Since Linux 6.1; failure means base pages. */
+static void collapse(uintptr_t start, size_t len)
+{
+    enum { ADVICE_COLLAPSE = 25 };
+    uintptr_t block = (start + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1);
+    for (; block + BLOCK_SIZE <= start + len; block += BLOCK_SIZE) {
+        atomic_fetch_or_explicit((_Atomic unsigned char *)block, 0, memory_order_relaxed);
+        int error = os_madvise(block, BLOCK_SIZE, ADVICE_COLLAPSE);
+        if (error == -EINVAL || error == -ENOMEM)
+            return;
+    }
+}
+
+static void prepare(uintptr_t start, size_t len)
+{
+    lock_take(&zones_lock);
+    lock_release(&zones_lock);
+    if (config.thp != THP_NEVER && zone_of(start))
+        collapse(start, len);
+}
+
+static bool is_alive(const struct run *run)
+{
+    return run->kind.state == RUN_USED;
+}
+
+static void quarantine(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_READY)
+        zone_set_or_leak(zone, start, len, with_state(kind, RUN_PENDING));
+}
+
+static bool retire(uintptr_t start, size_t len)
+{
+    struct zone *zone = zone_of(start);
+    bool idle = true;
+    if (!zone)
+        return false;
+    lock_take(&zones_lock);
+    for (struct run *run = runs_at(&zone->runs, start); run && run->start < start + len; run = runs_next(run))
+        idle &= !is_alive(run);
+    if (idle && zone->kind == ZONE_HEAP)
+        zone_for_each_run(zone, start, start + len, quarantine);
+    lock_release(&zones_lock);
+    return idle;
+}
+
+static void release_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_DETACHED) {
+        zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
+    } else if (kind.state == RUN_HELD) {
+        zones_held_bytes -= len;
+        zone_set_or_leak(zone, start, len, none);
+    } else if (kind.state == RUN_PENDING && zone->kind == ZONE_HEAP) {
+        drop_pages(zone, start, len, ready);
+    }
+}
+
+static void release(uintptr_t start, size_t len)
+{
+    struct zone *zone = zone_of(start);
+    lock_take(&zones_lock);
+    if (zone)
+        zone_for_each_run(zone, start, start + len, release_run);
+    lock_release(&zones_lock);
+}
+
+const struct memory_ops arena_memory_ops = {
+    .unit_at = unit_at,
+    .next_alive = next_alive,
+    .prepare = prepare,
+    .retire = retire,
+    .release = release,
+};

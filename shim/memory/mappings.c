@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* The program's mappings in the arena: where they go, and what happens to their pages on the way out. Called by
+ * interpose/mmap.c. Takes LOCK_ARENA for each step, the registry's lock in between: RUN_PENDING keeps others away. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/os.h"
+#include "dma/pagemap.h"
+#include "memory/arena.h"
+#include "memory/zones.h"
+
+#define RW (PROT_READ | PROT_WRITE)
+
+static const struct run_kind none = {.state = RUN_NONE};
+
+/* log2 of the unit in which a mapping is registered: at most 128 of them for each mapping. */
+static unsigned unit_shift_for(size_t len)
+{
+    unsigned shift = BLOCK_SHIFT;
+    while (shift < 30 && len >> shift > 128)
+        shift++;
+    return shift;
+}
+
+static struct run_kind used_kind(size_t len, int prot, unsigned flags)
+{
+    return (struct run_kind){.state = RUN_USED,
+                             .prot = (uint8_t)prot,
+                             .unit_shift = (uint8_t)unit_shift_for(len),
+                             .flags = (uint8_t)flags};
+}
+
+static uintptr_t place_locked(size_t len)
+{
+    size_t align = len >= BLOCK_SIZE ? BLOCK_SIZE : OS_PAGE_SIZE;
+    struct run_kind pending = {.state = RUN_PENDING};
+    for (int tries = 0; tries < 2; tries++) {
+        for (unsigned i = 0; i < nr_zones; i++) {
+            uintptr_t start;
+            if (zones[i].kind == ZONE_MAP && runs_fit(&zones[i].runs, RUN_NONE, len, align, &start))
+                return runs_set(&zones[i].runs, start, len, pending) == 0 ? start : 0;
+        }
+        if (!zones_grow(ZONE_MAP, len))
+            break;
+    }
+    return 0;
+}
+
+uintptr_t arena_map_place(size_t len)
+{
+    lock_take(&zones_lock);
+    uintptr_t start = place_locked(len);
+    lock_release(&zones_lock);
+    return start;
+}
+
+void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags)
+{
+    lock_take(&zones_lock);
+    zone_set_or_leak(zone_of(addr), addr, len, used_kind(len, prot, flags));
+    lock_release(&zones_lock);
+    if (flags == RUN_ORDINARY && (prot & RW) == RW)
+        registry_offer(addr, len);
+}
+
+void arena_map_undo(uintptr_t addr, size_t len)
+{
+    lock_take(&zones_lock);
+    zone_set_or_leak(zone_of(addr), addr, len, none);
+    lock_release(&zones_lock);
+}
+
+bool arena_map_grow(uintptr_t addr, size_t len)
+{
+    struct run_kind pending = {.state = RUN_PENDING};
+    struct zone *zone = zone_of(addr);
+    bool grown = false;
+    lock_take(&zones_lock);
+    struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
+    if (run && run->kind.state == RUN_NONE && zone->kind == ZONE_MAP && run->start + run->len - addr >= len)
+        grown = runs_set(&zone->runs, addr, len, pending) == 0;
+    lock_release(&zones_lock);
+    return grown;
+}
+
+bool arena_is_free(uintptr_t addr, size_t len)
+{
+    struct zone *zone = zone_of(addr);
+    lock_take(&zones_lock);
+    struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
+    bool is_free = run && run->kind.state == RUN_NONE && run->start + run->len - addr >= len;
+    lock_release(&zones_lock);
+    return is_free;
+}
+
+/* --- pages leave ------------------------------------------------------------------------------------------------------ */
+
+static void make_pending(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_HELD)
+        zones_held_bytes -= len;
+    zone_set_or_leak(zone, start, len, with_state(kind, RUN_PENDING));
+}
+
+static void make_pending_if_used(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_USED || kind.state == RUN_DETACHED)
+        make_pending(zone, start, len, kind);
+}
+
+static void make_used_again(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_PENDING)
+        zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
+}
+
+static void change_runs(uintptr_t addr, size_t len,
+                        void (*change)(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind))
+{
+    lock_take(&zones_lock);
+    zone_for_each_run(zone_of(addr), addr, addr + len, change);
+    lock_release(&zones_lock);
+}
+
+static void hold(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state != RUN_PENDING)
+        return;
+    zones_held_bytes += len;
+    zone_set_or_leak(zone, start, len, with_state(none, RUN_HELD));
+}
+
+static void make_free(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_PENDING)
+        zone_set_or_leak(zone, start, len, none);
+}
+
+static void finish_unmap(uintptr_t start, size_t len, bool is_covered)
+{
+    change_runs(start, len, is_covered ? hold : make_free);
+}
+
+int arena_unmap(uintptr_t addr, size_t len)
+{
+    change_runs(addr, len, make_pending_if_used);
+    registry_forget(addr, len);
+    int error = zone_decommit(addr, len);
+    if (error)
+        change_runs(addr, len, make_used_again);
+    else
+        registry_divide(addr, len, finish_unmap);
+    return error;
+}
+
+void arena_replace_begin(uintptr_t addr, size_t len)
+{
+    change_runs(addr, len, make_pending);
+    registry_forget(addr, len);
+}
+
+static void detach(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    zone_set_or_leak(zone, start, len, with_state(kind, RUN_DETACHED));
+}
+
+static void finish_replace(uintptr_t start, size_t len, bool is_covered)
+{
+    if (is_covered)
+        change_runs(start, len, detach);
+}
+
+void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed)
+{
+    if (failed) {
+        change_runs(addr, len, make_used_again);
+    } else {
+        lock_take(&zones_lock);
+        zone_set_or_leak(zone_of(addr), addr, len, with_state(used_kind(len, prot, flags), RUN_PENDING));
+        lock_release(&zones_lock);
+        registry_divide(addr, len, finish_replace);
+        change_runs(addr, len, make_used_again);
+        if (flags == RUN_ORDINARY && (prot & RW) == RW)
+            registry_offer(addr, len);
+    }
+}
+
+static _Thread_local int new_protection; /* for protect_run, under the lock */
+
+static void protect_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    kind.prot = (uint8_t)new_protection;
+    if (kind.state == RUN_USED || kind.state == RUN_DETACHED)
+        zone_set_or_leak(zone, start, len, kind);
+}
+
+void arena_protected(uintptr_t addr, size_t len, int prot)
+{
+    new_protection = prot & 7;
+    change_runs(addr, len, protect_run);
+    if ((prot & RW) == RW)
+        registry_offer(addr, len);
+}
+
+int arena_protection(uintptr_t addr, size_t *run_len)
+{
+    int prot = -1;
+    struct zone *zone = zone_of(addr);
+    lock_take(&zones_lock);
+    struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
+    if (run) {
+        *run_len = run->start + run->len - addr;
+        if (run->kind.state == RUN_USED || run->kind.state == RUN_DETACHED)
+            prot = run->kind.prot;
+    }
+    lock_release(&zones_lock);
+    return prot;
+}
+
+/* --- purges ------------------------------------------------------------------------------------------------------------- */
+
+static void zero_in_place(uintptr_t addr, size_t len, int prot)
+{
+    if ((prot & PROT_WRITE) == 0)
+        os_mprotect(addr, len, prot | RW);
+    memset((void *)addr, 0, len);
+    if ((prot & PROT_WRITE) == 0)
+        os_mprotect(addr, len, prot);
+}
+
+int arena_purge(uintptr_t addr, size_t len, int advice)
+{
+    int error = 0;
+    for (uintptr_t end = addr + len, next; addr < end && !error; addr = next) {
+        struct zone *zone = zone_of(addr);
+        if (!zone)
+            return -ENOMEM;
+        next = (addr | (BLOCK_SIZE - 1)) + 1;
+        lock_take(&zones_lock);
+        struct run *run = runs_at(&zone->runs, addr);
+        next = run->start + run->len < next ? run->start + run->len : next;
+        next = next < end ? next : end;
+        struct run_kind kind = run->kind;
+        bool stays = kind.state == RUN_USED && kind.flags & RUN_ORDINARY && pagemap_is_pinned(addr);
+        if (!stays)
+            error = kind.state == RUN_NONE || kind.state == RUN_HELD ? -ENOMEM : os_madvise(addr, next - addr, advice);
+        lock_release(&zones_lock);
+        if (stays && advice != MADV_FREE)
+            zero_in_place(addr, next - addr, kind.prot);
+    }
+    return error;
+}
+
+uint64_t arena_held_bytes(void)
+{
+    return zones_held_bytes;
+}
+
+void arena_locked_in_future(bool locked)
+{
+    lock_take(&zones_lock);
+    zones_lock_in_future(locked);
+    lock_release(&zones_lock);
+}
+
+/* --- fork --------------------------------------------------------------------------------------------------------------- */
+
+void arena_lock_for_fork(void)
+{
+    lock_take(&zones_lock);
+}
+
+void arena_unlock_after_fork(void)
+{
+    lock_release(&zones_lock);
+}
+
+static void unpin_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_DETACHED)
+        zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
+    else if (kind.state == RUN_HELD)
+        zone_set_or_leak(zone, start, len, none);
+}
+
+void arena_reset(void)
+{
+    lock_reset(&zones_lock);
+    zones_held_bytes = 0;
+    for (unsigned i = 0; i < nr_zones; i++)
+        zone_for_each_run(&zones[i], zones[i].start, zones[i].end, unpin_run);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* The reserved stretches of address space that the arena hands out from. Under LOCK_ARENA but for the lock-free
+ * membership tests: a zone is published once and only ever grows. */
+#ifndef MEMORY_ZONES_H
+#define MEMORY_ZONES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/lock.h"
+#include "memory/runs.h"
+
+enum zone_kind { ZONE_HEAP, ZONE_MAP };
+enum { MAX_ZONES = 64 };
+
+#define BLOCK_SHIFT 21
+#define BLOCK_SIZE ((size_t)1 << BLOCK_SHIFT)
+
+struct zone {
+    enum zone_kind kind;
+    uintptr_t start;
+    _Atomic(uintptr_t) end; /* reserved so far */
+    uintptr_t limit;        /* may grow to here */
+    struct runs runs;
+    _Atomic uint64_t *dirty; /* heap zones: a bit for each page that is nobody's and not zero; NULL until needed */
+};
+
+extern struct zone zones[MAX_ZONES];
+extern _Atomic unsigned nr_zones;
+extern struct lock zones_lock;    /* LOCK_ARENA */
+extern uint64_t zones_held_bytes; /* in RUN_HELD */
+
+static inline struct run_kind with_state(struct run_kind kind, enum run_state state)
+{
+    kind.state = (uint8_t)state;
+    return kind;
+}
+
+/* runs_set for memory that is being given back, which can't fail: without a node to record it, it is never reused. */
+void zone_set_or_leak(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind);
+/* Calls `change` for every run in the range, cut to it; it may change that run. */
+void zone_for_each_run(struct zone *zone, uintptr_t start, uintptr_t end,
+                       void (*change)(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind));
+
+/* Reserves the first zones. */
+void zones_init(void);
+/* More room for `len` bytes in some zone of that kind. False: there is none to be had. */
+bool zones_grow(enum zone_kind kind, size_t len);
+struct zone *zone_of(uintptr_t addr);
+/* Makes [addr, addr + len) PROT_NONE again, its pages gone. Returns 0 or -errno. */
+int zone_decommit(uintptr_t addr, size_t len);
+void zones_lock_in_future(bool locked);
+
+#endif

@@ -68,6 +68,9 @@ $(SHIM): $(SHIM_OBJ) $(BUILD)/libje.a shim/libanydma.map
 		-Wl,-z,defs,-z,now,-z,relro -static-libgcc -lm -lunwind $(LDFLAGS)
 	$(Q)ln -sf libanydma.so.0 $(BUILD)/libanydma.so
 
+# The doors are what is exported; shim/libanydma.map says which of their names.
+$(BUILD)/pic/shim/interpose/%.o: SHIM_CFLAGS += -fvisibility=default
+
 $(BUILD)/pic/%.o: %.c | deps-build
 	$(call say,CC,$<)
 	@mkdir -p $(@D)

@@ -20,7 +20,7 @@ struct leaf {
     _Atomic uint64_t present[PAGES_PER_BLOCK / 64];
 };
 
-struct pagemap_table anydma_table_v1;
+__attribute__((visibility("default"))) struct pagemap_table anydma_table_v1;
 
 static _Atomic(_Atomic uint64_t *) chunks[NR_CHUNKS];
 static struct leaf *leaves;
@@ -99,12 +99,13 @@ static inline unsigned page_in_block(uintptr_t va)
     return (unsigned)(va >> OS_PAGE_SHIFT) & (PAGES_PER_BLOCK - 1);
 }
 
-bool pagemap_lookup(uintptr_t va, uint64_t *iova)
+bool pagemap_lookup_run(uintptr_t va, uint64_t *iova, size_t *run_len)
 {
     _Atomic uint64_t *slot = find_entry(va);
     if (!slot)
         return false;
     uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
+    *run_len = PAGEMAP_BLOCK_SIZE - (va & (PAGEMAP_BLOCK_SIZE - 1));
     if (!(entry & PAGEMAP_FULL)) {
         if (!(entry & PAGEMAP_LEAF))
             return false;
@@ -112,9 +113,16 @@ bool pagemap_lookup(uintptr_t va, uint64_t *iova)
         uint64_t word = atomic_load_explicit(&leaf_of(entry)->present[page / 64], memory_order_acquire);
         if (!(word >> (page % 64) & 1))
             return false;
+        *run_len = OS_PAGE_SIZE - (va & (OS_PAGE_SIZE - 1));
     }
     *iova = va + (entry & DELTA_MASK);
     return true;
+}
+
+bool pagemap_lookup(uintptr_t va, uint64_t *iova)
+{
+    size_t run_len;
+    return pagemap_lookup_run(va, iova, &run_len);
 }
 
 bool pagemap_is_pinned(uintptr_t va)

@@ -43,6 +43,8 @@ void pagemap_reset(void);
 
 /* Whether the page at `va` is registered; *iova gets its IOVA. No lock, no call but this, no system call. */
 bool pagemap_lookup(uintptr_t va, uint64_t *iova);
+/* The same; *run_len gets how many bytes from `va` on are known to follow (to the end of the page or block). */
+bool pagemap_lookup_run(uintptr_t va, uint64_t *iova, size_t *run_len);
 /* Whether some page of the block around `va` may be pinned. */
 bool pagemap_is_pinned(uintptr_t va);
 /* Marks every block of the range PINNED, before its pages are looked at. Returns 0 or -ENOMEM. */

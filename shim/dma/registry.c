@@ -459,9 +459,10 @@ void registry_unlock_after_fork(void)
     lock_release(&registry.lock);
 }
 
-void registry_reset(void)
+void registry_reset(bool locks_are_lost)
 {
-    lock_reset(&registry.lock);
+    if (locks_are_lost)
+        lock_reset(&registry.lock);
     RB_INIT(&registry.by_va);
     RB_INIT(&registry.by_iova);
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {

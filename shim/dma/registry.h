@@ -36,8 +36,8 @@ struct memory_ops {
 
 /* Before any other call. */
 void registry_init(const struct memory_ops *memory);
-/* In a forked child: no container, nothing registered; the locks are free. */
-void registry_reset(void);
+/* In a forked child: no container, nothing registered. `locks_are_lost`: no fork handler ran. */
+void registry_reset(bool locks_are_lost);
 
 /* The cold lookup: finds or makes the registration of `va`. *iova gets its IOVA, *run_len how many bytes from `va` on
  * follow in the same registration. `want_len` is what the caller is after: the least that is registered when the whole

@@ -58,6 +58,8 @@ void arena_replace_begin(uintptr_t addr, size_t len);
 void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed);
 /* Whether the whole range is reserved but nobody's: free, to the program. */
 bool arena_is_free(uintptr_t addr, size_t len);
+/* Whether all of it is the program's, with all of `flags` (enum run_flag). */
+bool arena_is_used(uintptr_t addr, size_t len, unsigned flags);
 void arena_protected(uintptr_t addr, size_t len, int prot);
 /* The protection that [addr, ...) was given; *run_len how far it goes. -1: nothing is mapped there. */
 int arena_protection(uintptr_t addr, size_t *run_len);
@@ -71,7 +73,8 @@ uint64_t arena_reserved_bytes(void);
 
 void arena_lock_for_fork(void);
 void arena_unlock_after_fork(void);
-/* In a forked child: nothing is pinned any more. */
-void arena_reset(void);
+/* In a forked child: nothing is pinned any more. `locks_are_lost`: no fork handler ran, another thread may have held
+ * the lock. */
+void arena_reset(bool locks_are_lost);
 
 #endif

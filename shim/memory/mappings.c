@@ -94,6 +94,19 @@ bool arena_is_free(uintptr_t addr, size_t len)
     return is_free;
 }
 
+bool arena_is_used(uintptr_t addr, size_t len, unsigned flags)
+{
+    struct zone *zone = zone_of(addr);
+    lock_take(&zones_lock);
+    struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
+    bool is_used = run;
+    for (; is_used && run && run->start < addr + len; run = runs_next(run))
+        is_used = (run->kind.state == RUN_USED || (!flags && run->kind.state == RUN_DETACHED)) &&
+                  (run->kind.flags & flags) == flags;
+    lock_release(&zones_lock);
+    return is_used;
+}
+
 /* --- pages leave ------------------------------------------------------------------------------------------------------ */
 
 static void make_pending(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
@@ -186,7 +199,7 @@ void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, boo
     }
 }
 
-static _Thread_local int new_protection; /* for protect_run, under the lock */
+static int new_protection; /* for protect_run; under the lock */
 
 static void protect_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
@@ -197,8 +210,10 @@ static void protect_run(struct zone *zone, uintptr_t start, size_t len, struct r
 
 void arena_protected(uintptr_t addr, size_t len, int prot)
 {
-    new_protection = prot & 7;
-    change_runs(addr, len, protect_run);
+    lock_take(&zones_lock);
+    new_protection = prot & (RW | PROT_EXEC);
+    zone_for_each_run(zone_of(addr), addr, addr + len, protect_run);
+    lock_release(&zones_lock);
     if ((prot & RW) == RW)
         registry_offer(addr, len);
 }
@@ -231,8 +246,9 @@ static void zero_in_place(uintptr_t addr, size_t len, int prot)
 
 int arena_purge(uintptr_t addr, size_t len, int advice)
 {
-    int error = 0;
-    for (uintptr_t end = addr + len, next; addr < end && !error; addr = next) {
+    int error = 0; /* what is not mapped does not keep the rest from being purged, as in the kernel */
+    for (uintptr_t end = addr + len, next; addr < end && (!error || error == -ENOMEM); addr = next) {
+        int result = 0;
         struct zone *zone = zone_of(addr);
         if (!zone)
             return -ENOMEM;
@@ -244,10 +260,11 @@ int arena_purge(uintptr_t addr, size_t len, int advice)
         struct run_kind kind = run->kind;
         bool stays = kind.state == RUN_USED && kind.flags & RUN_ORDINARY && pagemap_is_pinned(addr);
         if (!stays)
-            error = kind.state == RUN_NONE || kind.state == RUN_HELD ? -ENOMEM : os_madvise(addr, next - addr, advice);
+            result = kind.state == RUN_NONE || kind.state == RUN_HELD ? -ENOMEM : os_madvise(addr, next - addr, advice);
         lock_release(&zones_lock);
         if (stays && advice != MADV_FREE)
             zero_in_place(addr, next - addr, kind.prot);
+        error = result ? result : error;
     }
     return error;
 }
@@ -284,9 +301,10 @@ static void unpin_run(struct zone *zone, uintptr_t start, size_t len, struct run
         zone_set_or_leak(zone, start, len, none);
 }
 
-void arena_reset(void)
+void arena_reset(bool locks_are_lost)
 {
-    lock_reset(&zones_lock);
+    if (locks_are_lost)
+        lock_reset(&zones_lock);
     zones_held_bytes = 0;
     for (unsigned i = 0; i < nr_zones; i++)
         zone_for_each_run(&zones[i], zones[i].start, zones[i].end, unpin_run);

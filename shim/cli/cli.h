@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The subcommands of the anydma command; each takes its own argv and returns the exit status. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+enum { CLI_FAILED = 125, CLI_NOT_EXECUTABLE = 126, CLI_NOT_FOUND = 127 };
+
+int cli_run(int argc, char **argv);
+int cli_version(int argc, char **argv);
+
+#endif

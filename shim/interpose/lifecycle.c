@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* Start, fork and exit of the shim. Called by every door; owns no lock, but takes all of them around a fork. */
+#include "interpose/lifecycle.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/pagemap.h"
+#include "dma/registry.h"
+#include "interpose/summary.h"
+#include "memory/arena.h"
+
+_Atomic int lifecycle_state;
+static int owner_pid;
+
+static void before_fork(void)
+{
+    registry_lock_for_fork();
+    arena_lock_for_fork();
+}
+
+static void after_fork_in_parent(void)
+{
+    arena_unlock_after_fork();
+    registry_unlock_after_fork();
+}
+
+static void become_child(bool locks_are_lost)
+{
+    owner_pid = os_getpid();
+    registry_reset(locks_are_lost);
+    pagemap_reset();
+    arena_reset(locks_are_lost);
+}
+
+static void after_fork_in_child(void)
+{
+    arena_unlock_after_fork();
+    registry_unlock_after_fork();
+    become_child(false);
+}
+
+static void attach_sim(void)
+{
+    struct sim_config sim;
+    struct iommu iommu;
+    sim_config_default(&sim);
+    int error = sim_init(&iommu, &sim);
+    if (!error)
+        error = registry_attach(&iommu);
+    if (error)
+        log_write(LOG_ERROR, "the simulated IOMMU could not be set up: error %d; nothing is registered", -error);
+}
+
+static bool start(void)
+{
+    extern char **environ;
+    config_read(environ);
+    if (config.disabled)
+        return false;
+    if (pagemap_init() != 0) {
+        log_write(LOG_ERROR, "no memory for the lookup table: anydma is off");
+        return false;
+    }
+    owner_pid = os_getpid();
+    if (config.heap == HEAP_OWN)
+        arena_init();
+    registry_init(&arena_memory_ops);
+    /* Before jemalloc registers its own: its locks are taken before ours, and let go after. */
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    if (config.iommu == IOMMU_SIM)
+        attach_sim();
+    return true;
+}
+
+bool lifecycle_start(void)
+{
+    int expected = STATE_NEW;
+    if (atomic_compare_exchange_strong_explicit(&lifecycle_state, &expected, STATE_STARTING, memory_order_acquire,
+                                                memory_order_acquire)) {
+        int saved = errno;
+        expected = start() ? STATE_ACTIVE : STATE_OFF;
+        atomic_store_explicit(&lifecycle_state, expected, memory_order_release);
+        errno = saved;
+    }
+    return expected == STATE_ACTIVE;
+}
+
+bool lifecycle_enter(void)
+{
+    int state = atomic_load_explicit(&lifecycle_state, memory_order_acquire);
+    if (state != STATE_ACTIVE && !(state == STATE_NEW && lifecycle_start()))
+        return false;
+    if (!pagemap_is_ours() && os_getpid() != owner_pid)
+        become_child(true); /* a raw clone, or _Fork: no handler ran */
+    return true;
+}
+
+bool lifecycle_is_owner(void)
+{
+    return os_getpid() == owner_pid;
+}
+
+void *lifecycle_next(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+__attribute__((constructor(101))) static void construct(void)
+{
+    lifecycle_enter();
+}
+
+__attribute__((destructor(101))) static void destroy(void)
+{
+    if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) == STATE_ACTIVE && config.stats &&
+        lifecycle_is_owner())
+        summary_print();
+}

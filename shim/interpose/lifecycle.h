@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* When the shim is there: its start, which may come before its constructor, and what fork does to it. */
+#ifndef INTERPOSE_LIFECYCLE_H
+#define INTERPOSE_LIFECYCLE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum lifecycle_state { STATE_NEW, STATE_STARTING, STATE_ACTIVE, STATE_OFF };
+
+extern _Atomic int lifecycle_state;
+
+/* Starts the shim if nobody has; true once it is there and not disabled. A call from inside the start itself, or from
+ * another thread during it, gets false. */
+bool lifecycle_start(void);
+
+/* Whether the doors work for this process: started, and not a child made behind fork's handlers; such a child is
+ * first given a state of its own. */
+bool lifecycle_enter(void);
+
+/* False in a vfork child, which shares this memory but neither its descriptors nor its IOMMU state. */
+bool lifecycle_is_owner(void);
+
+/* The next definition of `name` after the shim's. */
+void *lifecycle_next(const char *name);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* The public interface. The common case of a lookup reads the pagemap: no lock, no system call; the rest asks the
+ * registry. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "anydma.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/pagemap.h"
+#include "dma/registry.h"
+#include "interpose/lifecycle.h"
+#include "interpose/summary.h"
+
+uint64_t anydma_iova(const void *addr);
+int anydma_iova_range(const void *addr, size_t len, uint64_t *iova);
+int anydma_segments(const void *addr, size_t len, struct anydma_segment *segs, size_t max);
+void *anydma_addr(uint64_t iova);
+int anydma_pin(const void *addr, size_t len);
+int anydma_unpin(const void *addr, size_t len);
+int anydma_attach(int fd, uint32_t ioas_id);
+int anydma_detach(int fd);
+int anydma_stats(struct anydma_stats *stats, size_t size);
+int anydma_snapshot(const char *path);
+void anydma_label_push(const char *label);
+void anydma_label_pop(void);
+bool anydma_active(void);
+const char *anydma_version(void);
+
+/* `va` and the bytes that follow it in one registration; registers them if need be. Returns 0 or -errno. */
+__attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
+{
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    registry_note_lookup();
+    int error = lifecycle_is_owner() ? registry_lookup(va, want, iova, run) : -ENODEV;
+    if (error == -ENOENT)
+        error = -EOPNOTSUPP; /* not the arena's */
+    registry_count_lookup(error != 0);
+    if (error)
+        log_write(LOG_INFO, "no IOVA for 0x%lx: error %d (%s)", va, -error,
+                  error == -EOPNOTSUPP ? "not memory that anydma placed: a stack, a global, a file or a shared mapping; use "
+                                         "malloc, or an anonymous private mmap"
+                  : error == -EFAULT   ? "nothing readable and writable is mapped there"
+                  : error == -ENOMEM   ? "the memlock limit is reached; raise `ulimit -l`"
+                  : error == -ENOSPC   ? "the IOMMU's table of mappings is full; raise vfio_iommu_type1.dma_entry_limit"
+                                       : "see <anydma.h>");
+    return error;
+}
+
+static inline int translate(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
+{
+    if (pagemap_lookup_run(va, iova, run))
+        return 0;
+    return translate_cold(va, want, iova, run);
+}
+
+uint64_t anydma_iova(const void *addr)
+{
+    uint64_t iova;
+    size_t run;
+    if (pagemap_lookup((uintptr_t)addr, &iova))
+        return iova;
+    int error = translate_cold((uintptr_t)addr, 1, &iova, &run);
+    if (!error)
+        return iova;
+    errno = -error;
+    return ANYDMA_BAD_IOVA;
+}
+
+/* Calls back for each run of consecutive IOVAs, in order. Returns how many there are, or -errno. */
+static int for_each_segment(uintptr_t va, size_t len, struct anydma_segment *segs, size_t max)
+{
+    struct anydma_segment current = {0, 0};
+    size_t n = 0;
+    if (!len || va + len < va)
+        return -EINVAL;
+    while (len) {
+        uint64_t iova;
+        size_t run;
+        int error = translate(va, len, &iova, &run);
+        if (error)
+            return error;
+        run = run < len ? run : len;
+        if (current.len && current.iova + current.len == iova) {
+            current.len += run;
+        } else {
+            n += current.len != 0;
+            current = (struct anydma_segment){iova, run};
+        }
+        if (n < max)
+            segs[n] = current;
+        va += run;
+        len -= run;
+    }
+    return n + 1 > INT32_MAX ? -EOVERFLOW : (int)(n + 1);
+}
+
+int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
+{
+    struct anydma_segment first;
+    int n = for_each_segment((uintptr_t)addr, len, &first, 1);
+    if (n < 0)
+        return n;
+    if (n > 1)
+        return -ERANGE;
+    *iova = first.iova;
+    return 0;
+}
+
+int anydma_segments(const void *addr, size_t len, struct anydma_segment *segs, size_t max)
+{
+    return for_each_segment((uintptr_t)addr, len, segs, max);
+}
+
+void *anydma_addr(uint64_t iova)
+{
+    return lifecycle_enter() ? (void *)registry_address(iova) : NULL;
+}
+
+int anydma_pin(const void *addr, size_t len)
+{
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    registry_note_lookup();
+    return lifecycle_is_owner() ? registry_pin((uintptr_t)addr, len) : -ENODEV;
+}
+
+int anydma_unpin(const void *addr, size_t len)
+{
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    return lifecycle_is_owner() ? registry_unpin((uintptr_t)addr, len) : -ENODEV;
+}
+
+int anydma_attach(int fd, uint32_t ioas_id)
+{
+    struct iommu iommu;
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    if (ioas_id)
+        return -EOPNOTSUPP;
+    type1_init(&iommu, fd);
+    return registry_attach(&iommu);
+}
+
+int anydma_detach(int fd)
+{
+    return lifecycle_enter() ? registry_detach_fd(fd) : -ENOSYS;
+}
+
+int anydma_stats(struct anydma_stats *stats, size_t size)
+{
+    struct anydma_stats all = {0};
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    if (size < sizeof(all.size))
+        return -EINVAL;
+    summary_fill(&all);
+    if (all.size > size)
+        all.size = size;
+    memset(stats, 0, size);
+    memcpy(stats, &all, all.size);
+    return 0;
+}
+
+int anydma_snapshot(const char *path)
+{
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    int fd = os_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fd;
+    int error = registry_snapshot(fd);
+    int closed = os_close(fd);
+    return error ? error : closed;
+}
+
+enum { MAX_LABELS = 16 };
+static _Thread_local const char *labels[MAX_LABELS];
+static _Thread_local unsigned nr_labels;
+
+void anydma_label_push(const char *label)
+{
+    if (nr_labels < MAX_LABELS)
+        labels[nr_labels] = label;
+    nr_labels++;
+}
+
+void anydma_label_pop(void)
+{
+    if (nr_labels)
+        nr_labels--;
+}
+
+bool anydma_active(void)
+{
+    return lifecycle_enter();
+}
+
+const char *anydma_version(void)
+{
+    return ANYDMA_VERSION;
+}

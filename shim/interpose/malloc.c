@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* The malloc family's doors. Common case: one test, then jemalloc. Pointers that are not ours (another allocator's, or
+ * from before the start) go on to the next allocator. operator new and delete reach these through libstdc++. */
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/os.h"
+#include "interpose/lifecycle.h"
+#include "memory/heap.h"
+
+static _Atomic bool is_own; /* jemalloc serves this process */
+
+/* glibc's own names, usable before dlsym is: */
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *ptr, size_t size);
+extern void __libc_free(void *ptr);
+extern void *__libc_memalign(size_t align, size_t size);
+
+/* The next allocator. */
+struct allocator {
+    void *(*malloc)(size_t);
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    void (*free)(void *);
+    void *(*memalign)(size_t, size_t);
+    size_t (*malloc_usable_size)(void *);
+    int (*malloc_trim)(size_t);
+    struct mallinfo2 (*mallinfo2)(void);
+    int (*malloc_info)(int, FILE *);
+    void (*malloc_stats)(void);
+    int (*mallopt)(int, int);
+};
+
+__attribute__((noinline, cold)) static const struct allocator *next_allocator(void)
+{
+    static struct allocator found = {__libc_malloc, __libc_calloc, __libc_realloc, __libc_free, __libc_memalign,
+                                     NULL,          NULL,          NULL,           NULL,        NULL,
+                                     NULL};
+    static _Atomic bool is_resolved;
+    if (atomic_exchange_explicit(&is_resolved, true, memory_order_relaxed))
+        return &found; /* also for what dlsym itself allocates */
+    found.malloc_usable_size = (__typeof__(found.malloc_usable_size))lifecycle_next("malloc_usable_size");
+    found.malloc_trim = (__typeof__(found.malloc_trim))lifecycle_next("malloc_trim");
+    found.mallinfo2 = (__typeof__(found.mallinfo2))lifecycle_next("mallinfo2");
+    found.malloc_info = (__typeof__(found.malloc_info))lifecycle_next("malloc_info");
+    found.malloc_stats = (__typeof__(found.malloc_stats))lifecycle_next("malloc_stats");
+    found.mallopt = (__typeof__(found.mallopt))lifecycle_next("mallopt");
+    found.malloc = (__typeof__(found.malloc))lifecycle_next("malloc");
+    found.calloc = (__typeof__(found.calloc))lifecycle_next("calloc");
+    found.realloc = (__typeof__(found.realloc))lifecycle_next("realloc");
+    found.memalign = (__typeof__(found.memalign))lifecycle_next("memalign");
+    found.free = (__typeof__(found.free))lifecycle_next("free");
+    return &found;
+}
+
+/* Whether to use jemalloc from now on; false while starting, when disabled, or without an arena. */
+__attribute__((noinline, cold)) static bool start_own(void)
+{
+    if (!lifecycle_enter() || config.heap != HEAP_OWN || !arena_first_heap.len)
+        return false;
+    atomic_store_explicit(&is_own, true, memory_order_relaxed);
+    return true;
+}
+
+static inline bool use_own(void)
+{
+    return __builtin_expect(atomic_load_explicit(&is_own, memory_order_relaxed), 1) || start_own();
+}
+
+static inline bool owns(const void *ptr)
+{
+    return __builtin_expect(heap_owns(ptr), 1) || heap_owns_elsewhere(ptr);
+}
+
+void *malloc(size_t size)
+{
+    return use_own() ? jem_malloc(size) : next_allocator()->malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return use_own() ? jem_calloc(n, size) : next_allocator()->calloc(n, size);
+}
+
+void free(void *ptr)
+{
+    if (__builtin_expect(heap_owns(ptr), 1))
+        jem_free(ptr);
+    else if (ptr && heap_owns_elsewhere(ptr))
+        jem_free(ptr);
+    else if (ptr)
+        next_allocator()->free(ptr);
+}
+
+void *realloc(void *ptr, size_t size)
+{
+    if (!ptr)
+        return malloc(size);
+    return owns(ptr) ? jem_realloc(ptr, size) : next_allocator()->realloc(ptr, size);
+}
+
+void *reallocarray(void *ptr, size_t n, size_t size)
+{
+    size_t total;
+    if (__builtin_mul_overflow(n, size, &total)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(ptr, total);
+}
+
+/* glibc rounds an alignment that is no power of two up; jemalloc would refuse it. */
+static size_t round_alignment(size_t align)
+{
+    size_t power = sizeof(void *);
+    while (power < align && power <= SIZE_MAX / 4)
+        power *= 2;
+    return power;
+}
+
+void *memalign(size_t align, size_t size)
+{
+    return use_own() ? jem_memalign(round_alignment(align), size) : next_allocator()->memalign(align, size);
+}
+
+void *aligned_alloc(size_t align, size_t size)
+{
+    return memalign(align, size);
+}
+
+int posix_memalign(void **out, size_t align, size_t size)
+{
+    if (align % sizeof(void *) || !align || align & (align - 1))
+        return EINVAL;
+    int saved = errno;
+    void *ptr = memalign(align, size);
+    errno = saved;
+    if (!ptr)
+        return ENOMEM;
+    *out = ptr;
+    return 0;
+}
+
+void *valloc(size_t size)
+{
+    return memalign(OS_PAGE_SIZE, size);
+}
+
+void *pvalloc(size_t size)
+{
+    if (size > SIZE_MAX - OS_PAGE_SIZE) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return memalign(OS_PAGE_SIZE, os_page_up(size));
+}
+
+size_t malloc_usable_size(void *ptr)
+{
+    if (!ptr)
+        return 0;
+    return owns(ptr) ? jem_malloc_usable_size(ptr) : next_allocator()->malloc_usable_size(ptr);
+}
+
+int malloc_trim(size_t pad)
+{
+    return use_own() ? heap_trim() : next_allocator()->malloc_trim(pad);
+}
+
+/* glibc's parameters have no counterpart in jemalloc: accepted, without effect. */
+int mallopt(int parameter, int value)
+{
+    return use_own() ? 1 : next_allocator()->mallopt(parameter, value);
+}
+
+struct mallinfo2 mallinfo2(void)
+{
+    if (!use_own())
+        return next_allocator()->mallinfo2();
+    struct heap_usage usage;
+    heap_usage(&usage);
+    return (struct mallinfo2){.arena = usage.mapped,
+                              .uordblks = usage.allocated,
+                              .fordblks = usage.mapped - usage.allocated,
+                              .keepcost = usage.mapped - usage.active};
+}
+
+struct mallinfo mallinfo(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return (struct mallinfo){.arena = (int)info.arena,
+                             .uordblks = (int)info.uordblks,
+                             .fordblks = (int)info.fordblks,
+                             .keepcost = (int)info.keepcost};
+}
+
+int malloc_info(int options, FILE *stream)
+{
+    if (!use_own())
+        return next_allocator()->malloc_info(options, stream);
+    if (options != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    struct heap_usage usage;
+    heap_usage(&usage);
+    fprintf(stream,
+            "<malloc version=\"1\">\n<total type=\"allocated\" size=\"%zu\"/>\n<total type=\"active\" size=\"%zu\"/>\n"
+            "<system type=\"current\" size=\"%zu\"/>\n</malloc>\n",
+            usage.allocated, usage.active, usage.mapped);
+    return 0;
+}
+
+static void write_to_stderr(void *arg, const char *text)
+{
+    os_write(2, text, strlen(text));
+}
+
+void malloc_stats(void)
+{
+    if (use_own())
+        jem_malloc_stats_print(write_to_stderr, NULL, NULL);
+    else
+        next_allocator()->malloc_stats();
+}

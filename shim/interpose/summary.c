@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* The summary at exit (ANYDMA_STATS=1). Reads counters only. */
+#include "interpose/summary.h"
+
+#include <stdint.h>
+
+#include "anydma.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "dma/registry.h"
+#include "memory/arena.h"
+
+void summary_fill(struct anydma_stats *stats)
+{
+    registry_fill_stats(stats);
+    stats->held_back = arena_held_bytes();
+    stats->size = sizeof(*stats);
+}
+
+static unsigned long kib(uint64_t bytes)
+{
+    return (unsigned long)((bytes + 1023) >> 10);
+}
+
+static void print_limits(const struct anydma_stats *s)
+{
+    uint64_t pinned = s->pinned_peak + s->app_pinned_peak;
+    if (s->memlock_limit == UINT64_MAX)
+        log_line(2, "  memlock     no limit");
+    else
+        log_line(2, "  memlock     %lu KiB at peak of %lu KiB (%lu%%)", kib(pinned), kib(s->memlock_limit),
+                 s->memlock_limit ? (unsigned long)(pinned * 100 / s->memlock_limit) : 0ul);
+    if (s->entries_limit == UINT64_MAX)
+        log_line(2, "  entries     %lu used, no limit", s->entries_used);
+    else
+        log_line(2, "  entries     %lu used of %lu", s->entries_used, s->entries_limit);
+}
+
+void summary_print(void)
+{
+    struct anydma_stats s = {0};
+    summary_fill(&s);
+    log_line(2, "anydma: summary of process %d", os_getpid());
+    if (s.containers)
+        log_line(2, "  containers  %lu%s, IOVAs 0x%lx to 0x%lx", s.containers, registry_is_sim() ? " (simulated)" : "",
+                 s.iova_first, s.iova_last);
+    else
+        log_line(2, "  containers  none attached now");
+    log_line(2, "  mappings    %lu now, %lu at peak; the application's own: %lu", s.registrations,
+             s.registrations_peak, s.app_mappings);
+    log_line(2, "  pinned      %lu KiB now, %lu KiB at peak; the application's own: %lu KiB, %lu KiB at peak",
+             kib(s.pinned), kib(s.pinned_peak), kib(s.app_pinned), kib(s.app_pinned_peak));
+    if (s.containers)
+        print_limits(&s);
+    log_line(2, "  ioctls      %lu map, %lu unmap; the application's own: %lu map, %lu unmap", s.maps, s.unmaps,
+             s.app_maps, s.app_unmaps);
+    log_line(2, "  failures    %lu map, %lu unmap, %lu of %lu cold lookups refused", s.map_failures, s.unmap_failures,
+             s.lookups_refused, s.lookups_cold);
+    log_line(2, "  waiting     %lu ranges owed to a device not yet attached, %lu KiB held back for live neighbours",
+             s.owed, kib(s.held_back));
+    if (!s.maps && !s.app_maps)
+        log_line(2, s.lookups_cold ? "  nothing was registered: no device was attached"
+                                   : "  nothing was looked up or mapped: try `anydma run --mode=eager`, or "
+                                     "`--iommu=sim` without a device");
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* jemalloc's page supply: its mmap, munmap, madvise and mprotect are renamed to these at build time
+ * (memory/jemalloc.syms), so that every page it takes or gives passes through the arena. Owns no lock. */
+#include "memory/heap.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+#include "base/os.h"
+
+/* retain:false: each extent's coming and going is seen. The rest keeps the program's surroundings as they are. */
+extern const char *jem_malloc_conf;
+const char *jem_malloc_conf = "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"
+                              "oversize_threshold:0,muzzy_decay_ms:0";
+
+void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
+int heap_munmap(void *addr, size_t len);
+int heap_madvise(void *addr, size_t len, int advice);
+int heap_mprotect(void *addr, size_t len, int prot);
+void *heap_sbrk(intptr_t increment);
+ssize_t heap_readlink(const char *path, char *buf, size_t len);
+char *heap_getenv(const char *name);
+
+static bool is_heap(const void *addr)
+{
+    return heap_owns(addr) || heap_owns_elsewhere(addr);
+}
+
+bool heap_owns_elsewhere(const void *ptr)
+{
+    return arena_is_heap((uintptr_t)ptr);
+}
+
+void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    if (flags & MAP_FIXED) {
+        /* Commit and decommit, where memory is not overcommitted: the arena has committed it already. */
+        if (prot == PROT_NONE)
+            arena_purge((uintptr_t)addr, len, MADV_DONTNEED);
+        return addr;
+    }
+    if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
+        return MAP_FAILED;
+    uintptr_t start = arena_heap_take(len, len & ((1u << 21) - 1) ? OS_PAGE_SIZE : (size_t)1 << 21);
+    if (!start) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return (void *)start;
+}
+
+int heap_munmap(void *addr, size_t len)
+{
+    arena_heap_give((uintptr_t)addr, len);
+    return 0;
+}
+
+int heap_madvise(void *addr, size_t len, int advice)
+{
+    int error;
+    if ((advice == MADV_DONTNEED || advice == MADV_FREE) && is_heap(addr))
+        error = arena_purge((uintptr_t)addr, len, advice);
+    else
+        error = os_madvise((uintptr_t)addr, len, advice);
+    return error ? -1 : 0;
+}
+
+int heap_mprotect(void *addr, size_t len, int prot)
+{
+    return os_mprotect((uintptr_t)addr, len, prot) ? -1 : 0;
+}
+
+void *heap_sbrk(intptr_t increment)
+{
+    return (void *)-1;
+}
+
+/* jemalloc's settings for other copies of it (/etc/malloc.conf, MALLOC_CONF) are not for this one. */
+ssize_t heap_readlink(const char *path, char *buf, size_t len)
+{
+    return -1;
+}
+
+char *heap_getenv(const char *name)
+{
+    return NULL;
+}
+
+static size_t read_size(const char *name)
+{
+    size_t value = 0, len = sizeof(value);
+    return jem_mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
+}
+
+bool heap_trim(void)
+{
+    size_t before = read_size("stats.mapped");
+    jem_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    jem_mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* MALLCTL_ARENAS_ALL */
+    uint64_t epoch = 1;
+    jem_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+    return read_size("stats.mapped") < before;
+}
+
+void heap_usage(struct heap_usage *usage)
+{
+    uint64_t epoch = 1;
+    jem_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+    usage->allocated = read_size("stats.allocated");
+    usage->active = read_size("stats.active");
+    usage->mapped = read_size("stats.mapped");
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* The program's heap: jemalloc, its names prefixed jem_, over the arena's heap zones. jemalloc's own contract holds for
+ * every jem_ function. Callers: interpose/malloc.c. */
+#ifndef MEMORY_HEAP_H
+#define MEMORY_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory/arena.h"
+
+void *jem_malloc(size_t size);
+void *jem_calloc(size_t n, size_t size);
+void *jem_realloc(void *ptr, size_t size);
+void jem_free(void *ptr);
+int jem_posix_memalign(void **out, size_t align, size_t size);
+void *jem_memalign(size_t align, size_t size);
+size_t jem_malloc_usable_size(void *ptr);
+int jem_mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len);
+void jem_malloc_stats_print(void (*write)(void *arg, const char *text), void *arg, const char *options);
+
+/* Whether `ptr` came from this heap. One range check in the common case. */
+static inline bool heap_owns(const void *ptr)
+{
+    return (uintptr_t)ptr - arena_first_heap.start < arena_first_heap.len;
+}
+bool heap_owns_elsewhere(const void *ptr);
+
+/* Gives back what no allocation uses. True when something was. */
+bool heap_trim(void);
+
+struct heap_usage {
+    size_t allocated; /* bytes in live allocations */
+    size_t active;    /* bytes in pages with live allocations */
+    size_t mapped;    /* bytes taken from the arena */
+};
+void heap_usage(struct heap_usage *usage);
+
+#endif

@@ -93,36 +93,32 @@ static int attach_locked(const struct iommu *iommu)
     return 0;
 }
 
-int registry_attach(const struct iommu *iommu)
+/* Whether the IOMMU of the container is still there: it goes, and every mapping with it, with the last group. */
+static bool is_gone(struct container *container)
 {
-    lock_take(&registry.lock);
-    int error = iommu->fd >= 0 && container_of_fd(iommu->fd) ? -EBUSY : attach_locked(iommu);
-    lock_release(&registry.lock);
-    return error;
+    struct iommu_info info;
+    return container->iommu.ops->query(&container->iommu, &info) != 0;
 }
 
 /* Unmaps everything of ours from the container and forgets it. Registrations left in no container end. */
 static void detach_locked(struct container *container)
 {
-    uint32_t bit = 1u << (container - registry.containers);
+    unsigned index = (unsigned)(container - registry.containers);
+    bool gone = is_gone(container);
     struct registration *reg = registration_from(0), *next;
-    registry.attached &= ~bit;
+    registry.attached &= ~(1u << index);
     for (; reg; reg = next) {
         uintptr_t start = reg->start;
         size_t len = reg->len;
         next = registration_next(reg);
-        if (!(reg->mapped & bit))
+        if (!(reg->mapped & 1u << index))
             continue;
-        if (reg->mapped == bit) {
-            if (registration_undo(reg))
-                registry.memory->release(start, len);
-            continue;
-        }
-        uint64_t unmapped;
-        container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
-        registry.count.unmaps++;
-        registry.count.pinned -= len;
-        reg->mapped &= ~bit;
+        if (gone)
+            registration_was_undone(reg, index);
+        else if (reg->mapped != 1u << index)
+            registration_unmap_in(reg, index);
+        if (!(reg->mapped & ~(1u << index)) && registration_undo(reg))
+            registry.memory->release(start, len);
     }
     application_forget_container(container);
     for (unsigned i = 0; i < container->nr_fds; i++)
@@ -131,6 +127,19 @@ static void detach_locked(struct container *container)
         container->iommu.ops->close(&container->iommu);
     container->attached = false;
     container->nr_fds = 0;
+}
+
+int registry_attach(const struct iommu *iommu)
+{
+    lock_take(&registry.lock);
+    struct container *known = iommu->fd >= 0 ? container_of_fd(iommu->fd) : NULL;
+    if (known && is_gone(known)) {
+        detach_locked(known);
+        known = NULL;
+    }
+    int error = known ? -EBUSY : attach_locked(iommu);
+    lock_release(&registry.lock);
+    return error;
 }
 
 int registry_detach_fd(int fd)
@@ -152,7 +161,9 @@ void registry_fd_closing(int fd)
     struct container *container = container_of_fd(fd);
     if (container && container->nr_fds == 1) {
         detach_locked(container);
-    } else if (container) {
+    } else if (!container) {
+        mark_fd(fd, false); /* a group or a device */
+    } else {
         unsigned n = 0;
         while (container->fds[n] != fd)
             n++;
@@ -163,14 +174,32 @@ void registry_fd_closing(int fd)
     lock_release(&registry.lock);
 }
 
+void registry_watch_fd(int fd)
+{
+    mark_fd(fd, true);
+}
+
+void registry_revalidate(void)
+{
+    lock_take(&registry.lock);
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        struct container *container = &registry.containers[i];
+        if (container->attached && is_gone(container)) {
+            log_write(LOG_INFO, "container %d has lost its IOMMU: what was registered there is not any more",
+                      container->iommu.fd);
+            detach_locked(container);
+        }
+    }
+    lock_release(&registry.lock);
+}
+
 void registry_fd_duplicated(int old_fd, int new_fd)
 {
     lock_take(&registry.lock);
     struct container *container = container_of_fd(old_fd);
-    if (container && container->nr_fds < MAX_FDS && old_fd != new_fd) {
+    if (container && container->nr_fds < MAX_FDS && old_fd != new_fd)
         container->fds[container->nr_fds++] = new_fd;
-        mark_fd(new_fd, true);
-    }
+    mark_fd(new_fd, true);
     lock_release(&registry.lock);
 }
 
@@ -180,18 +209,11 @@ void registry_make_way(int fd)
     struct container *container = container_of_fd(fd);
     struct registration *reg = registration_from(0);
     for (; container && reg; reg = registration_next(reg)) {
-        uint64_t unmapped = 0;
-        uint32_t bit = 1u << (container - registry.containers);
-        if (!(reg->mapped & bit))
+        unsigned index = (unsigned)(container - registry.containers);
+        if (!(reg->mapped & 1u << index))
             continue;
         pagemap_clear(reg->start, reg->len);
-        container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
-        registry.count.unmaps++;
-        registry.count.pinned -= reg->len;
-        reg->mapped &= ~bit;
-        if (!reg->mapped)
-            registry.count.owed++;
-        container->nr_entries--;
+        registration_unmap_in(reg, index);
     }
     lock_release(&registry.lock);
 }

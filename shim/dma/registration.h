@@ -83,6 +83,10 @@ struct registration *registration_next(struct registration *reg);
 
 /* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
 int registration_map(struct registration *reg);
+/* Undoes it in one container. False: the backend refused, the record is stuck from here on. */
+bool registration_unmap_in(struct registration *reg, unsigned index);
+/* The container's IOMMU is gone, and the mapping with it. */
+void registration_was_undone(struct registration *reg, unsigned index);
 /* Undoes it everywhere and frees the record. False: a backend refused, the record is stuck. */
 bool registration_undo(struct registration *reg);
 /* Undoes it if nothing alive is in it and nobody holds it. */

@@ -135,7 +135,16 @@ static int map_in(struct registration *reg, unsigned index)
     return 0;
 }
 
-static bool unmap_in(struct registration *reg, unsigned index)
+void registration_was_undone(struct registration *reg, unsigned index)
+{
+    reg->mapped &= ~(1u << index);
+    if (!reg->mapped)
+        registry.count.owed++;
+    registry.containers[index].nr_entries--;
+    registry.count.pinned -= reg->len;
+}
+
+bool registration_unmap_in(struct registration *reg, unsigned index)
 {
     struct container *container = &registry.containers[index];
     uint64_t unmapped = 0;
@@ -147,13 +156,10 @@ static bool unmap_in(struct registration *reg, unsigned index)
                   "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside and never used "
                   "again; report this",
                   reg->iova, reg->len, unmapped, -error, reg->start);
+        reg->is_stuck = true;
         return false;
     }
-    reg->mapped &= ~(1u << index);
-    if (!reg->mapped)
-        registry.count.owed++;
-    container->nr_entries--;
-    registry.count.pinned -= reg->len;
+    registration_was_undone(reg, index);
     return true;
 }
 
@@ -167,8 +173,8 @@ int registration_map(struct registration *reg)
         if (!error)
             continue;
         for (unsigned undo = 0; undo < i; undo++)
-            if ((reg->mapped & ~had) & 1u << undo && !unmap_in(reg, undo))
-                reg->is_stuck = true;
+            if ((reg->mapped & ~had) & 1u << undo)
+                registration_unmap_in(reg, undo);
         return error;
     }
     return 0;
@@ -196,8 +202,8 @@ bool registration_undo(struct registration *reg)
 {
     pagemap_clear(reg->start, reg->len);
     for (unsigned i = 0; i < MAX_CONTAINERS; i++)
-        if (reg->mapped & 1u << i && !unmap_in(reg, i))
-            reg->is_stuck = true;
+        if (reg->mapped & 1u << i)
+            registration_unmap_in(reg, i);
     if (reg->is_stuck)
         return false;
     discard(reg);

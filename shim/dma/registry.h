@@ -63,7 +63,10 @@ void registry_offer(uintptr_t start, size_t len);
 /* Containers. `fd` stays its owner's. */
 int registry_attach(const struct iommu *iommu);
 int registry_detach_fd(int fd);
-/* The program's descriptors: its last one of a container closing drops what is registered there. */
+/* The program's descriptors. The last one of a container closing drops what is registered there; so does the end of
+ * its IOMMU, when the last group or device (also known) is closed: revalidate afterwards. */
+void registry_watch_fd(int fd);
+void registry_revalidate(void);
 bool registry_knows_fd(int fd);
 void registry_fd_closing(int fd);
 void registry_fd_duplicated(int old_fd, int new_fd);

@@ -23,7 +23,7 @@ static int to_libc(intptr_t result)
     return -1;
 }
 
-/* Whether `fd` is a container of this process that anydma has adopted. */
+/* Whether `fd` is a container that anydma has adopted, a group or a device, in this process. */
 static bool is_ours(int fd)
 {
     return registry_knows_fd(fd) && lifecycle_enter() && registry_knows_fd(fd) && lifecycle_is_owner();
@@ -45,6 +45,8 @@ static void adopt(int fd, unsigned long type)
 static int set_container(int group, int *container)
 {
     int result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, container);
+    if (result == 0)
+        registry_watch_fd(group);
     if (!container || !is_ours(*container))
         return result;
     if (result != 0) {
@@ -66,6 +68,15 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg)
         return result;
     case VFIO_GROUP_SET_CONTAINER:
         return set_container(fd, arg);
+    case VFIO_GROUP_GET_DEVICE_FD:
+        result = os_ioctl(fd, request, arg);
+        if (result >= 0)
+            registry_watch_fd(result);
+        return result;
+    case VFIO_GROUP_UNSET_CONTAINER:
+        result = os_ioctl(fd, request, arg);
+        registry_revalidate();
+        return result;
     case VFIO_IOMMU_MAP_DMA:
         return is_ours(fd) ? registry_app_map(fd, request, arg) : os_ioctl(fd, request, arg);
     case VFIO_IOMMU_UNMAP_DMA:
@@ -91,9 +102,14 @@ int close(int fd)
     static int (*next)(int);
     if (!next)
         next = (__typeof__(next))lifecycle_next("close"); /* a cancellation point */
-    if (is_ours(fd))
-        registry_fd_closing(fd);
-    return next(fd);
+    if (!is_ours(fd))
+        return next(fd);
+    registry_fd_closing(fd);
+    int result = next(fd);
+    int saved = errno;
+    registry_revalidate();
+    errno = saved;
+    return result;
 }
 
 static int duplicated(int old_fd, intptr_t result)

@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# An application that manages its own IOVAs must not notice the shim: qemu-io writes and reads the NVMe drive through VFIO,
+# without the shim and with it, and must print the same and map the same IOVAs (the kernel's tracepoints say which).
+#   [AW=39|48] [KERNEL=6.1|6.12] [SHIM=file] tests/vm/qemu_io.sh      (on the host, or in the guest)
+# qemu-io itself hangs now and then on this bus, without any shim: each try has a few seconds, and there are several.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(cd "$here/../.." && pwd)
+shim=$(realpath -m "${SHIM:-$repo/build/libanydma.so.0}")
+tries=10
+limit=6
+
+if [ -z "${NVME_BDF:-}" ]; then
+    exec "$here/run.sh" "SHIM=$shim tests/vm/qemu_io.sh"
+fi
+
+trace=/sys/kernel/tracing
+[ -e $trace/trace ] || mount -t tracefs tracefs $trace
+echo 1 >$trace/events/iommu/map/enable
+echo 1 >$trace/events/iommu/unmap/enable
+work=$(mktemp -d)
+failed=0
+
+# check TEXT COMMAND...: one line for what the command's status says.
+check() {
+    local text=$1
+    shift
+    if "$@"; then
+        echo "ok   $text"
+    else
+        echo "FAIL $text"
+        failed=1
+    fi
+}
+
+# iovas map|unmap: the IOVAs of the traced events, in order of address, neighbours joined: how the kernel cuts them
+# depends on where the memory lies.
+iovas() {
+    sed -n "s/.* $1: IOMMU: iova=0x\([0-9a-f]*\) - 0x\([0-9a-f]*\) .*/\1 \2/p" $trace/trace | sort -u |
+        awk '$1 == end { end = $2; next } end { print start "-" end } { start = $1; end = $2 } END { if (end) print start "-" end }'
+}
+
+# run NAME [VARIABLE=value...]: qemu-io under those variables, till a try ends well; leaves NAME.{text,map,unmap}.
+run() {
+    local name=$1 try
+    shift
+    for ((try = 1; try <= tries; try++)); do
+        echo >$trace/trace
+        env "$@" timeout -k 1 $limit qemu-io -f raw -c 'write -P 0xa5 1M 64k' -c 'read -P 0xa5 1M 64k' \
+            "nvme://$NVME_BDF/1" >"$work/$name.raw" 2>"$work/$name.err" </dev/null && break
+    done
+    iovas map >"$work/$name.map"
+    iovas unmap >"$work/$name.unmap"
+    sed -E 's/[0-9.]+ sec .*/(time)/' "$work/$name.raw" >"$work/$name.text"
+    echo "     $name: try $try of $tries"
+    [ "$try" -le $tries ]
+}
+
+check "qemu-io runs without the shim" run without
+check "qemu-io runs with the shim" run with LD_PRELOAD="$shim" ANYDMA_STATS=1
+check "the shim was there" grep -qi anydma "$work/with.err"
+sed 's/^/     /' "$work/with.text" "$work/with.err"
+check "it wrote and read" grep -q 'read 65536/65536' "$work/with.text"
+check "the same output" diff "$work/without.text" "$work/with.text"
+check "the same IOVAs mapped: $(tr '\n' ' ' <"$work/without.map")" diff "$work/without.map" "$work/with.map"
+check "the same IOVAs unmapped" diff "$work/without.unmap" "$work/with.unmap"
+run quiet LD_PRELOAD="$shim" >/dev/null
+check "no word of the shim's on stdout or stderr" diff "$work/without.err" "$work/quiet.err"
+rm -rf "$work"
+[ $failed -eq 0 ] && echo "qemu_io: passed" || echo "qemu_io: FAILED"
+exit $failed

@@ -14,7 +14,6 @@
 #include "base/config.h"
 #include "base/os.h"
 #include "interpose/lifecycle.h"
-#include "interpose/locked.h"
 #include "memory/arena.h"
 
 #define RW (PROT_READ | PROT_WRITE)

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* The parser of /proc/self/maps. Callers: memory/foreign.c, interpose/locked.c. Owns nothing. */
+#include "base/procmaps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "base/os.h"
+
+int procmaps_open(struct procmaps *maps)
+{
+    maps->len = maps->at = 0;
+    maps->fd = os_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    return maps->fd < 0 ? maps->fd : 0;
+}
+
+void procmaps_close(struct procmaps *maps)
+{
+    os_close(maps->fd);
+}
+
+/* The next character, or -1. */
+static int next_char(struct procmaps *maps)
+{
+    if (maps->at == maps->len) {
+        maps->len = os_read(maps->fd, maps->buf, sizeof(maps->buf));
+        maps->at = 0;
+        if (maps->len <= 0) {
+            maps->len = 0;
+            return -1;
+        }
+    }
+    return (unsigned char)maps->buf[maps->at++];
+}
+
+/* A number and the character behind it. */
+static uintptr_t next_hex(struct procmaps *maps, int *c)
+{
+    uintptr_t value = 0;
+    for (*c = next_char(maps); (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'f'); *c = next_char(maps))
+        value = value * 16 + (uintptr_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
+    return value;
+}
+
+bool procmaps_next(struct procmaps *maps, struct procmaps_entry *entry)
+{
+    int c;
+    size_t n = 0;
+    entry->start = next_hex(maps, &c);
+    if (c < 0)
+        return false;
+    entry->end = next_hex(maps, &c);
+    entry->prot = next_char(maps) == 'r' ? PROT_READ : 0;
+    entry->prot |= next_char(maps) == 'w' ? PROT_WRITE : 0;
+    entry->prot |= next_char(maps) == 'x' ? PROT_EXEC : 0;
+    entry->is_shared = next_char(maps) == 's';
+    next_char(maps);
+    next_hex(maps, &c); /* offset */
+    next_hex(maps, &c); /* device, major and minor */
+    next_hex(maps, &c);
+    entry->is_file = next_hex(maps, &c) != 0;
+    while (c == ' ')
+        c = next_char(maps);
+    for (; c >= 0 && c != '\n'; c = next_char(maps))
+        if (n < sizeof(entry->name) - 1)
+            entry->name[n++] = (char)c;
+    entry->name[n] = '\0';
+    return true;
+}
+
+int procmaps_find(uintptr_t addr, struct procmaps_entry *entry)
+{
+    struct procmaps maps;
+    int error = procmaps_open(&maps);
+    if (error)
+        return error;
+    bool found = false;
+    while (!found && procmaps_next(&maps, entry))
+        found = addr >= entry->start && addr < entry->end;
+    procmaps_close(&maps);
+    return found ? 0 : -ENOENT;
+}

@@ -6,6 +6,7 @@
  *
  * Nothing here pins or maps memory. The device (QEMU's edu) can only move 4 KiB a command, at 100 ms each and
  * two commands a piece: 64 KiB take about 4 s, 1 MiB about a minute.
+ * @vm anydma run -- edu_dma $EDU_BDF
  */
 #include "anydma.h"
 #include "edu.h"

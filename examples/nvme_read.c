@@ -4,6 +4,7 @@
  * driver is nvme.c. It overwrites the first blocks of the drive.
  *
  *     LD_PRELOAD=libanydma.so.0 nvme_read 0000:00:04.0 [bytes]
+ * @vm anydma run -- nvme_read $NVME_BDF
  */
 #include "nvme.h"
 

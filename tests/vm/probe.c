@@ -2,6 +2,8 @@
 // Shows, without the shim, that the test bed is what the other tests take it for: each device's
 // group opens, a type1v2 container takes a mapping, and edu moves data through the IOMMU. Runs in
 // the guest: probe [fault]. With "fault", edu then reads an unmapped address: a DMA fault.
+// @vm probe
+// @vm FAULTS=allow probe fault
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/pci_regs.h>

@@ -4,6 +4,7 @@
  * sim, and compares errno and unmapped size, call for call: type1 v1 and v2, without limits, with few
  * entries, with little memlock. Runs in the guest, as root: sim_vs_kernel [seed [calls per scenario]];
  * EDU_GROUP names the group.
+ * @vm sim_vs_kernel
  */
 #include <errno.h>
 #include <fcntl.h>

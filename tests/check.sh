@@ -1,0 +1,227 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Builds and runs every test: tests/check.sh [--all] [--only PATTERN]. One line each, "ok NAME", "skip NAME: why" or
+# "FAIL NAME" with its output; the last line is "N passed, N failed" (", N skipped"), the status 0 when none failed.
+#
+# Tests are found by wildcard: tests/lint.sh, tests/unit/*_test.c, tests/preload/*.{c,cc,sh}, tests/programs/*.sh, and what
+# the lines "@vm command" of tests/vm/*.{c,sh} and examples/*.c name: one boot of the VM for each combination runs them all.
+# Lines that begin with @ in a test's header say how it is run:
+#   @env NAME=VALUE ...   (preload) instead of ANYDMA_IOMMU=sim
+#   @limit SECONDS        instead of 60 (programs: 120)
+#   @all                  only in --all
+#   @vm [AW/KERNEL,...:] command    in the VM, by guest.sh; $EDU_BDF and the like are the guest's
+#   @host command         (tests/vm) here; it boots VMs by itself
+# A program of tests/vm without such a line that says "BDF-of-edu" (or nvme, e1000e) runs as `anydma run -- NAME $EDU_BDF`.
+# A test may report several results by lines "ok - NAME", "not ok - NAME" on its stdout. A status of 77 skips it.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+BUILD=$(realpath -m "${BUILD:-build}")
+export BUILD SHIM=$BUILD/libanydma.so.0 ANYDMA=$BUILD/anydma LC_ALL=C.UTF-8
+unset LD_PRELOAD
+readonly vm_combinations=(48/6.12 39/6.12 48/6.1 39/6.1)
+
+all='' only='*'
+while [ $# -gt 0 ]; do
+    case $1 in
+    --all) all=1 ;;
+    --only) only="*${2:?--only needs a pattern}*" && shift ;;
+    *) echo "usage: tests/check.sh [--all] [--only PATTERN]" >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+work=$(mktemp -d)
+background=''
+# shellcheck disable=SC2317 # reached by the trap
+cleanup() {
+    [ -z "$background" ] || kill -- "-$background" 2>/dev/null
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+# --- results: each is a line of $results, counted at the end ----------------------------------------------------------
+results=$work/results
+: >"$results"
+
+passed() {
+    echo "ok $1" | tee -a "$results"
+}
+# failed NAME [FILE with its output]
+failed() {
+    echo "FAIL $1" | tee -a "$results"
+    [ -z "${2:-}" ] || tail -n 200 "$2" | sed 's/^/    /'
+}
+skipped() {
+    echo "skip $1: $2" | tee -a "$results"
+}
+
+# run_test NAME SECONDS COMMAND...: its lines "ok - X" and "not ok - X", if it prints any, are results by themselves.
+run_test() {
+    local name=$1 limit=$2 status out=$work/output line bad=0 any=0
+    shift 2
+    # shellcheck disable=SC2254 # a pattern
+    case $name in $only) ;; *) return ;; esac
+    # The outer redirection hides this shell's own remark about a signal.
+    { timeout -k 5 "$limit" "$@" >"$out" 2>"$out.err" </dev/null; } 2>/dev/null
+    status=$?
+    while read -r line; do
+        any=1
+        case $line in
+        'ok - '*) passed "$name: ${line#ok - }" ;;
+        *) bad=1 && failed "$name: ${line#not ok - }" ;;
+        esac
+    done < <(grep -aE '^(not )?ok - ' "$out" | sed -E 's/ +\([0-9.]+s\)$//')
+    cat "$out.err" >>"$out"
+    case $status in
+    0) [ $any = 1 ] || passed "$name" ;;
+    77) skipped "$name" "$(tail -n 1 "$out")" ;;
+    124 | 137) failed "$name (no end within $limit s)" "$out" ;;
+    *)
+        if [ $bad = 1 ]; then
+            grep -avE '^ok - ' "$out" | tail -n 200 | sed 's/^/    /'
+        else
+            failed "$name (status $status)" "$out"
+        fi
+        ;;
+    esac
+}
+
+# setting FILE WORD DEFAULT: what the line "@WORD ..." in the file's header says.
+setting() {
+    local value
+    value=$(sed -nE "1,20s/^[ *\/#]*@$2 +//p" "$1" | head -n 1)
+    echo "${value:-$3}"
+}
+is_wanted() {
+    [ -n "$all" ] || ! head -n 20 "$1" | grep -qE '^[ */#]*@all$'
+}
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+build_everything() {
+    local jobs=()
+    [[ ${MAKEFLAGS:-} == *-j* ]] || jobs=("-j$(nproc)")
+    if make --no-print-directory -k "${jobs[@]}" all tests BUILD="$BUILD" >"$work/build.log" 2>&1; then
+        passed build
+    else
+        failed build "$work/build.log"
+    fi
+}
+
+run_units() {
+    local source name
+    for source in tests/unit/*_test.c; do
+        [ -e "$source" ] || continue
+        name=$(basename "$source" .c)
+        run_test "unit/$name" "$(setting "$source" limit 60)" "$BUILD/tests/unit/$name" --tap -j2
+    done
+}
+
+run_preloads() {
+    local source name env
+    for source in tests/preload/*.c tests/preload/*.cc; do
+        [ -e "$source" ] && is_wanted "$source" || continue
+        name=$(basename "${source%.*}")
+        read -ra env <<<"$(setting "$source" env ANYDMA_IOMMU=sim)"
+        run_test "preload/$name" "$(setting "$source" limit 60)" env LD_PRELOAD="$SHIM" "${env[@]}" \
+            "$BUILD/tests/preload/$name"
+    done
+    run_scripts preload 60
+}
+
+# run_scripts FOLDER SECONDS
+run_scripts() {
+    local source
+    for source in tests/"$1"/*.sh; do
+        [ -e "$source" ] && is_wanted "$source" || continue
+        run_test "$1/$(basename "$source" .sh)" "$(setting "$source" limit "$2")" bash "$source"
+    done
+}
+
+# vm_lines SOURCE: its lines "@vm ...", or what its description of itself implies.
+vm_lines() {
+    local device
+    if ! sed -nE '1,25s/^[ *\/#]*@vm +//p' "$1" | grep . && ! grep -qE '^[ */#]*@host' "$1"; then
+        device=$(sed -nE '1,25s/.*BDF-of-([a-z0-9]+).*/\1/p' "$1" | head -n 1)
+        [ -z "$device" ] || echo "anydma run -- $(basename "$1" .c) \$${device^^}_BDF"
+    fi
+}
+
+# vm_commands COMBINATION: what runs in one boot.
+vm_commands() {
+    local source line
+    for source in tests/vm/*.c tests/vm/*.sh examples/*.c; do
+        is_wanted "$source" || continue
+        vm_lines "$source" | while read -r line; do
+            if [[ $line =~ ^([0-9./,]+):\ +(.*)$ ]]; then
+                [[ ,${BASH_REMATCH[1]}, == *,$1,* ]] || continue
+                line=${BASH_REMATCH[2]}
+            fi
+            # shellcheck disable=SC2254 # a pattern
+            case "vm/$1: $line" in $only) echo "$line" ;; esac
+        done
+    done
+}
+
+# One boot; guest.sh's lines become results, and a command of which nothing was heard has failed.
+boot_and_run() {
+    local aw=${1%/*} kernel=${1#*/} out=$work/vm.out command quoted
+    mapfile -t commands < <(vm_commands "$1")
+    [ ${#commands[@]} -gt 0 ] || return
+    printf -v quoted ' %q' "${commands[@]}"
+    AW=$aw KERNEL=$kernel TIMEOUT=600 tests/vm/run.sh "export PATH=$BUILD:$BUILD/tests/vm:$BUILD/examples:\$PATH \
+        BUILD=$BUILD SHIM=$SHIM EACH=120; tests/vm/guest.sh$quoted" >"$out" 2>"$out.err" </dev/null
+    for command in "${commands[@]}"; do
+        if grep -qxF "PASS $command" "$out"; then
+            passed "vm/$1: $command"
+        elif grep -qF "SKIP $command (" "$out"; then
+            skipped "vm/$1: $command" "$(grep -F "SKIP $command (" "$out" | sed 's/.*(\(.*\))$/\1/')"
+        else
+            awk -v start="FAIL $command (" 'index($0, start) == 1 {on = 1; print; next} on && /^    / {print; next} {on = 0}' \
+                "$out" >"$out.one"
+            [ -s "$out.one" ] || cat "$out" "$out.err" >"$out.one"
+            failed "vm/$1: $command" "$out.one"
+        fi
+    done
+    sed 's/^/    /' "$out.err" | grep -v 'vm: packets' | head -n 20
+}
+
+run_vms() {
+    local combination source line
+    for combination in "${vm_combinations[@]}"; do
+        boot_and_run "$combination"
+    done
+    for source in tests/vm/*.sh; do
+        is_wanted "$source" || continue
+        while read -r line; do
+            run_test "vm: $line" "$(setting "$source" limit 300)" bash -c "$line"
+        done < <(sed -nE '1,25s/^[ *\/#]*@host +//p' "$source")
+    done
+}
+
+# --- everything -------------------------------------------------------------------------------------------------------
+build_everything
+# The VMs wait for their devices most of the time: they run beside the rest, and print when it is done.
+set -m
+(
+    results=$work/results.vm work=$work/vm
+    mkdir -p "$work"
+    run_vms
+) >"$work/vm.log" 2>&1 &
+background=$!
+set +m
+run_test lint 300 tests/lint.sh ${all:+--all}
+run_units
+run_preloads
+run_scripts programs 120
+wait "$background" 2>/dev/null
+background=''
+cat "$work/vm.log"
+[ ! -e "$results.vm" ] || cat "$results.vm" >>"$results"
+
+count() {
+    grep -c "^$1 " "$results"
+}
+skips=$(count skip)
+echo "$(count ok) passed, $(count FAIL) failed$([ "$skips" -eq 0 ] || echo ", $skips skipped")"
+[ "$(count FAIL)" -eq 0 ] && [ "$(count ok)" -gt 0 ]

@@ -1,0 +1,115 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The habits that a compiler does not see, one result each ("ok - NAME" or "not ok - NAME", with what is wrong on stderr):
+# tests/lint.sh [--all]. Needs the built library ($BUILD). Called by tests/check.sh.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+BUILD=${BUILD:-build}
+shim=$BUILD/libanydma.so.0
+flags=(-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -Ishim -Iinclude -Iexamples -DANYDMA_BUILDING_SHIM)
+status=0
+
+# habit NAME COMMAND...: holds when the command succeeds and says nothing.
+habit() {
+    local name=$1 said
+    shift
+    if said=$("$@" 2>&1) && [ -z "$said" ]; then
+        echo "ok - $name"
+    else
+        echo "not ok - $name"
+        printf '%s: %s\n' "$name" "$said" >&2
+        status=1
+    fi
+}
+
+headers_compile_alone() {
+    local header
+    for header in shim/*/*.h examples/*.h; do
+        gcc "${flags[@]}" -x c "$header" || return
+    done
+    for header in tests/vm/*.h tests/preload/*.h; do # these use the public interface
+        [ ! -e "$header" ] || gcc "${flags[@]}" -UANYDMA_BUILDING_SHIM -x c "$header" || return
+    done
+}
+
+public_header_is_c_and_cxx() {
+    gcc -std=c11 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c include/anydma.h &&
+        g++ -std=c++11 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c++ include/anydma.h
+}
+
+# A layer may include itself and what is below it. profile/ lies sideways: dma and above may use it, and it base.
+# The backend's contract (iommu/iommu.h) and the registry's are what the layers above speak.
+includes_follow_the_layers() {
+    local layer
+    declare -A may=(
+        [base]='base'
+        [iommu]='iommu base'
+        [profile]='profile base'
+        [dma]='dma iommu profile base'
+        [memory]='memory dma iommu profile base'
+        [interpose]='interpose memory dma iommu profile base'
+        [cli]='cli base'
+    )
+    for layer in shim/*/; do
+        layer=$(basename "$layer")
+        [ -n "${may[$layer]:-}" ] || echo "shim/$layer: a layer that tests/lint.sh does not know"
+        find "shim/$layer" -name '*.[ch]' -exec grep -nHE '^#include "[a-z]+/' {} + |
+            grep -vE "#include \"(${may[$layer]// /|})/"
+    done
+    true
+}
+
+# The map's names, as the map has them: what lies between "global:" and "local:".
+mapped_symbols() {
+    sed -n '/^global:/,/^local:/p' shim/libanydma.map | grep -oE '[a-z0-9_]+;' | tr -d ';' | sort
+}
+
+exports_equal_the_map() {
+    diff <(mapped_symbols) <(nm -D --defined-only "$shim" | awk '{sub(/@.*/, "", $3); print $3}' | sort)
+}
+
+no_allocation_or_stdio_in_hot_modules() {
+    local source object
+    for source in shim/dma/*.c shim/memory/*.c; do
+        [ "$source" != shim/memory/heap.c ] || continue
+        object=$BUILD/pic/${source%.c}.o
+        nm -u "$object" | awk '{print $2}' |
+            grep -xE '(m|c|re)alloc|reallocarray|free|(posix_)?memalign|aligned_alloc|strn?dup|v?(f|s|sn|as|d)?printf|__.*printf_chk|f(open|close|read|write|puts|gets|flush)|puts|perror|std(in|out|err)' |
+            sed "s|^|$source: |"
+    done
+    true
+}
+
+no_dynamic_tls() {
+    ! nm -Du "$shim" | grep __tls_get_addr
+}
+
+every_source_has_a_licence() {
+    git ls-files '*.[ch]' '*.cc' '*.sh' Makefile .ci | xargs -r grep -LE 'SPDX-License-Identifier: MIT'
+    true
+}
+
+sources_are_formatted() {
+    local files file
+    mapfile -t files < <(git ls-files '*.[ch]' '*.cc')
+    for file in "${files[@]}"; do
+        clang-format --dry-run --Werror "$file" >/dev/null 2>&1 || echo "$file: \`make format\` would change it"
+    done
+}
+
+scripts_pass_shellcheck() {
+    git ls-files '*.sh' .ci tests/vm/guest tests/vm/guest-init | xargs shellcheck -S warning
+}
+
+habit headers_compile_alone headers_compile_alone
+habit public_header_is_c_and_cxx public_header_is_c_and_cxx
+habit includes_follow_the_layers includes_follow_the_layers
+habit exports_equal_the_map exports_equal_the_map
+habit no_allocation_or_stdio_in_hot_modules no_allocation_or_stdio_in_hot_modules
+habit no_dynamic_tls no_dynamic_tls
+habit every_source_has_a_licence every_source_has_a_licence
+if [ "${1:-}" = --all ]; then
+    habit sources_are_formatted sources_are_formatted
+    habit scripts_pass_shellcheck scripts_pass_shellcheck
+fi
+exit $status

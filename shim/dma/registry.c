@@ -244,6 +244,7 @@ static int make_range(uintptr_t start, size_t len, bool handed, struct registrat
             return error;
         }
     }
+    registry.memory->registered(start, len);
     *made = reg;
     return 0;
 }
@@ -252,7 +253,9 @@ int registration_make(uintptr_t va, size_t want_len, bool handed, struct registr
 {
     uintptr_t start, end;
     size_t len;
-    int error = registry.memory->unit_at(va, &start, &len);
+    int error = registry.memory->unit_at(va, want_len, &start, &len);
+    if (!error && !registry.attached && !registry.memory->is_owned(va))
+        error = -ENODEV;
     if (error)
         return error;
     end = start + len;
@@ -296,17 +299,34 @@ void registration_release_unused(uint64_t iova, uint64_t len)
 
 /* --- lookups ---------------------------------------------------------------------------------------------------- */
 
+/* Finds the registration of `va`, made now if need be, and the stretch around it that still is what was registered. */
+static int find_or_make(uintptr_t va, size_t want_len, struct registration **found, uintptr_t *start, size_t *len)
+{
+    int error = 0;
+    for (int tries = 0; tries < 2; tries++) {
+        struct registration *reg = registration_at(va);
+        error = reg ? 0 : registration_make(va, want_len, true, &reg);
+        if (error)
+            return error;
+        if (reg->is_stuck)
+            return -ESTALE;
+        *found = reg;
+        error = registry.memory->unit_at(va, want_len, start, len);
+        if (error != -ESTALE)
+            return error;
+        registration_settle(reg); /* if nothing of it is left, the address starts afresh */
+        if (registration_at(va))
+            return error;
+    }
+    return error;
+}
+
 static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_len)
 {
-    struct registration *reg = registration_at(va);
+    struct registration *reg = NULL;
     uintptr_t start;
     size_t len;
-    int error = reg ? 0 : registration_make(va, want_len, true, &reg);
-    if (error)
-        return error;
-    if (reg->is_stuck)
-        return -ESTALE;
-    error = registry.memory->unit_at(va, &start, &len); /* the stretch around va that is what was registered */
+    int error = find_or_make(va, want_len, &reg, &start, &len);
     if (!error && !is_complete(reg))
         error = registration_map(reg);
     if (error)
@@ -315,7 +335,7 @@ static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *
     if (start < reg->start)
         start = reg->start;
     reg->handed = true;
-    if (registry.attached)
+    if (registry.attached && registry.memory->is_owned(va))
         pagemap_publish(start, end - start, reg->iova - reg->start);
     *iova = va + (reg->iova - reg->start);
     *run_len = end - va;
@@ -337,7 +357,7 @@ uintptr_t registry_address(uint64_t iova)
     uintptr_t va = reg && reg->iova <= iova ? reg->start + (iova - reg->iova) : 0;
     uintptr_t start;
     size_t len;
-    if (va && registry.memory->unit_at(va, &start, &len) != 0)
+    if (va && registry.memory->unit_at(va, 1, &start, &len) != 0)
         va = 0;
     lock_release(&registry.lock);
     return va;
@@ -451,6 +471,13 @@ bool registry_covers(uintptr_t start, size_t len)
     bool covers = reg && reg->start < start + len;
     lock_release(&registry.lock);
     return covers;
+}
+
+void registry_locked(void (*change)(void *arg), void *arg)
+{
+    lock_take(&registry.lock);
+    change(arg);
+    lock_release(&registry.lock);
 }
 
 /* --- fork ------------------------------------------------------------------------------------------------------- */

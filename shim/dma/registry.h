@@ -20,9 +20,14 @@ struct anydma_stats;
 
 /* What the registry asks of the layer that knows whose pages they are. Called with the registry's lock held. */
 struct memory_ops {
-    /* The range around `va` that is registered at once. Returns 0; -ENOENT: not this owner's; -EFAULT: nothing
-     * readable and writable is there; -ESTALE: replaced within a live registration; -EOPNOTSUPP. */
-    int (*unit_at)(uintptr_t va, uintptr_t *start, size_t *len);
+    /* The range around `va` that is registered at once, for a caller that is after `want_len` bytes; asked again for
+     * what is registered, where it is the stretch that still is what was. Returns 0; -EFAULT: nothing readable and
+     * writable is there; -ESTALE: replaced or purged within a live registration; -EOPNOTSUPP: can't be watched. */
+    int (*unit_at)(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len);
+    /* Whether lookups of it may be answered from the pagemap: pages leave through our doors only. */
+    bool (*is_owned)(uintptr_t va);
+    /* A registration of the range was made. */
+    void (*registered)(uintptr_t start, size_t len);
     /* The next stretch at or after *cursor that eager mode registers; moves *cursor behind it. */
     bool (*next_alive)(uintptr_t *cursor, uintptr_t *start, size_t *len);
     /* Before a range is pinned, after it was marked so: waits for purges that began before the mark; makes huge pages,
@@ -78,6 +83,9 @@ void registry_restore(int fd);
  * -errno on failure. */
 int registry_app_map(int fd, unsigned long request, void *arg);
 int registry_app_unmap(int fd, unsigned long request, void *arg);
+
+/* Runs `change` under the registry's lock, for state that it guards in the memory layer. */
+void registry_locked(void (*change)(void *arg), void *arg);
 
 /* A lookup through the public interface was made: the program manages itself. */
 void registry_note_lookup(void);

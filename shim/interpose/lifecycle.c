@@ -15,6 +15,7 @@
 #include "dma/registry.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
+#include "memory/foreign.h"
 
 _Atomic int lifecycle_state;
 static int owner_pid;
@@ -37,6 +38,7 @@ static void become_child(bool locks_are_lost)
     registry_reset(locks_are_lost);
     pagemap_reset();
     arena_reset(locks_are_lost);
+    foreign_reset();
 }
 
 static void after_fork_in_child(void)
@@ -71,7 +73,7 @@ static bool start(void)
     owner_pid = os_getpid();
     if (config.heap == HEAP_OWN)
         arena_init();
-    registry_init(&arena_memory_ops);
+    registry_init(&foreign_memory_ops);
     /* Before jemalloc registers its own: its locks are taken before ours, and let go after. */
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     if (config.iommu == IOMMU_SIM)

@@ -35,13 +35,12 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
         return -ENOSYS;
     registry_note_lookup();
     int error = lifecycle_is_owner() ? registry_lookup(va, want, iova, run) : -ENODEV;
-    if (error == -ENOENT)
-        error = -EOPNOTSUPP; /* not the arena's */
     registry_count_lookup(error != 0);
     if (error)
         log_write(LOG_INFO, "no IOVA for 0x%lx: error %d (%s)", va, -error,
-                  error == -EOPNOTSUPP ? "not memory that anydma placed: a stack, a global, a file or a shared mapping; use "
-                                         "malloc, or an anonymous private mmap"
+                  error == -EOPNOTSUPP ? "this kind of memory can't be watched; use malloc, or an anonymous private mmap"
+                  : error == -ENODEV   ? "no device is attached yet, and only memory that anydma placed can be promised before"
+                  : error == -ESTALE   ? "its pages were purged, moved or replaced behind a live registration"
                   : error == -EFAULT   ? "nothing readable and writable is mapped there"
                   : error == -ENOMEM   ? "the memlock limit is reached; raise `ulimit -l`"
                   : error == -ENOSPC   ? "the IOMMU's table of mappings is full; raise vfio_iommu_type1.dma_entry_limit"

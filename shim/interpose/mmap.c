@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The doors of address space. A range is split where the arena begins and ends: inside, the arena decides what happens
- * to the pages and keeps the address reserved; outside, the kernel's call is made after the registry has let go.
+ * to the pages and keeps the address reserved; outside, memory/foreign.h is told before the kernel's call is made.
  * Results and errno are the kernel's.
  */
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "base/os.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
+#include "memory/foreign.h"
 
 #define RW (PROT_READ | PROT_WRITE)
 #define GIB ((size_t)1 << 30)
@@ -103,9 +104,9 @@ static int begin_replace(uintptr_t addr, size_t len, int unused)
     return 0;
 }
 
-static int forget_outside(uintptr_t addr, size_t len, int unused)
+static int leave_outside(uintptr_t addr, size_t len, int unused)
 {
-    registry_forget(addr, len);
+    foreign_leaves(addr, len);
     return 0;
 }
 
@@ -157,7 +158,7 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
         return os_mmap(addr, len, prot, flags, fd, offset);
     if (!overlaps_arena(addr, whole)) {
         if (!(flags & MAP_FIXED_NOREPLACE))
-            registry_forget(addr, whole);
+            foreign_leaves(addr, whole);
         return os_mmap(addr, len, prot, flags, fd, offset);
     }
     if (flags & MAP_FIXED_NOREPLACE) { /* what is reserved but nobody's is free to the program */
@@ -167,7 +168,7 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
     }
     if (renew_in_place(addr, whole, prot, flags))
         return (intptr_t)addr;
-    for_each_part(addr, whole, begin_replace, forget_outside, 0);
+    for_each_part(addr, whole, begin_replace, leave_outside, 0);
     intptr_t result = os_mmap(addr, len, prot, flags, fd, offset);
     end_replace(addr, whole, (struct replacement){prot, run_flags(flags), os_is_error(result)});
     return result;
@@ -207,7 +208,7 @@ static int unmap_inside(uintptr_t addr, size_t len, int unused)
 
 static int unmap_outside(uintptr_t addr, size_t len, int unused)
 {
-    registry_forget(addr, len);
+    foreign_leaves(addr, len);
     return os_munmap(addr, len);
 }
 
@@ -260,7 +261,7 @@ static int move_mapping(const struct move *move, bool from_inside)
     if (from_inside && registry_covers(move->from, move->from_len) &&
         arena_is_used(move->from, move->from_len, RUN_ORDINARY))
         return move_by_copy(move);
-    registry_forget(move->from, move->from_len);
+    foreign_leaves(move->from, move->from_len);
     intptr_t result = os_mremap(move->from, move->from_len, move->to_len, flags, move->to);
     if (os_is_error(result))
         return (int)result;
@@ -313,7 +314,7 @@ static intptr_t remap_fixed(struct move *move, bool from_inside, int prot, unsig
             return error;
         move->from_len = move->to_len;
     }
-    for_each_part(move->to, move->to_len, begin_replace, forget_outside, 0);
+    for_each_part(move->to, move->to_len, begin_replace, leave_outside, 0);
     int error = move_mapping(move, from_inside);
     end_replace(move->to, move->to_len, (struct replacement){prot, flags, error != 0});
     return error ? error : (intptr_t)move->to;
@@ -358,8 +359,8 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
         if (flags & MREMAP_FIXED && !is_bad_range(move.to, move.to_len) && overlaps_arena(move.to, move.to_len))
             return to_libc_ptr(remap_fixed(&move, false, RW, 0));
         if (flags & MREMAP_FIXED && !is_bad_range(move.to, move.to_len))
-            registry_forget(move.to, move.to_len);
-        registry_forget(move.from, move.from_len);
+            foreign_leaves(move.to, move.to_len);
+        foreign_leaves(move.from, move.from_len);
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));
     }
     if (!arena_is_used(move.from, move.from_len, 0))
@@ -389,7 +390,9 @@ static int advise_inside(uintptr_t addr, size_t len, int advice)
 
 static int advise_outside(uintptr_t addr, size_t len, int advice)
 {
-    registry_forget(addr, len);
+    if (advice != ADVICE_GUARD_INSTALL && advice != MADV_REMOVE)
+        return foreign_purge(addr, len, advice);
+    foreign_leaves(addr, len);
     return os_madvise(addr, len, advice);
 }
 
@@ -431,7 +434,7 @@ static void break_moves_to(uintptr_t new_break)
 {
     uintptr_t old_break = (uintptr_t)os_call(SYS_brk, 0, 0, 0, 0, 0, 0);
     if (new_break < old_break)
-        registry_forget(os_page_up(new_break), os_page_up(old_break) - os_page_up(new_break));
+        foreign_leaves(os_page_up(new_break), os_page_up(old_break) - os_page_up(new_break));
 }
 
 int brk(void *addr)

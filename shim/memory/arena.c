@@ -272,7 +272,18 @@ static int unit_locked(struct zone *zone, uintptr_t va, uintptr_t *start, uintpt
     return 0;
 }
 
-static int unit_at(uintptr_t va, uintptr_t *start, size_t *len)
+static bool is_owned(uintptr_t va)
+{
+    return zone_of(va) != NULL;
+}
+
+static void registered(uintptr_t start, size_t len)
+{
+    (void)start;
+    (void)len;
+}
+
+static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
 {
     struct zone *zone = zone_of(va);
     uintptr_t end = 0;
@@ -377,6 +388,8 @@ static void release(uintptr_t start, size_t len)
 
 const struct memory_ops arena_memory_ops = {
     .unit_at = unit_at,
+    .is_owned = is_owned,
+    .registered = registered,
     .next_alive = next_alive,
     .prepare = prepare,
     .retire = retire,

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/* Decides which memory outside the arena may be registered, and whether what was is still itself. Everything here is
+ * under LOCK_REGISTRY, taken by the registry or by registry_locked. */
+#include "memory/foreign.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "base/procmaps.h"
+#include "memory/arena.h"
+#include "memory/runs.h"
+#include "memory/watch.h"
+
+#define RW (PROT_READ | PROT_WRITE)
+#define USER_END ((uintptr_t)1 << 47)
+
+enum { GONE = RUN_HELD, POISONED = RUN_DETACHED };
+
+/* Pages that are registered, or were: RUN_USED, GONE, POISONED; everything else is RUN_NONE. */
+static struct runs known;
+static _Atomic bool has_known;
+
+/* Areas that are watched, whole mappings: RUN_USED. */
+static struct runs areas;
+
+static int init_runs(void)
+{
+    if (atomic_load_explicit(&has_known, memory_order_relaxed))
+        return 0;
+    if (runs_init(&known, 0, USER_END) != 0 || runs_init(&areas, 0, USER_END) != 0)
+        return -ENOMEM;
+    atomic_store_explicit(&has_known, true, memory_order_release);
+    return 0;
+}
+
+static struct run_kind kind_of(int state)
+{
+    return (struct run_kind){.state = (uint8_t)state};
+}
+
+/* Puts the pages of the range that are in `from` (or any but RUN_NONE, for -1) into `to`. */
+static void change(uintptr_t start, uintptr_t end, int from, int to)
+{
+    while (start < end) {
+        struct run *run = runs_at(&known, start);
+        if (!run)
+            return;
+        uintptr_t next = run->start + run->len < end ? run->start + run->len : end;
+        if (run->kind.state != RUN_NONE && (from < 0 || run->kind.state == from))
+            runs_set(&known, start, next - start, kind_of(to));
+        start = next;
+    }
+}
+
+/* What the kernel has reported since the last time. */
+static void take_events(void)
+{
+    struct watch_event event;
+    while (watch_next_event(&event)) {
+        bool is_gone = event.kind == WATCH_GONE;
+        change(event.start, event.end, is_gone ? -1 : RUN_USED, is_gone ? GONE : POISONED);
+        if (is_gone) /* and its watch with it */
+            runs_set(&areas, event.start, event.end - event.start, kind_of(RUN_NONE));
+    }
+    if (watch_overflowed())
+        change(0, USER_END, RUN_USED, POISONED);
+}
+
+/* --- what may be registered ------------------------------------------------------------------------------------------------- */
+
+static int refuse(const struct procmaps_entry *entry, uintptr_t va, const char *why)
+{
+    log_write(LOG_INFO, "0x%lx lies in a mapping that %s (%s); use malloc or an anonymous private mmap, or set "
+                        "ANYDMA_FOREIGN=trust if nothing ever takes its pages away",
+              va, why, entry->name[0] ? entry->name : "anonymous");
+    return -EOPNOTSUPP;
+}
+
+static bool is_watched(uintptr_t va)
+{
+    return runs_at(&areas, va)->kind.state == RUN_USED;
+}
+
+/* Starts the watch of the whole mapping: a part of it would split it in three. */
+static int watch_mapping(const struct procmaps_entry *entry, uintptr_t va)
+{
+    if (is_watched(va))
+        return 0;
+    int error = watch_start(entry->start, entry->end);
+    if (!error)
+        return runs_set(&areas, entry->start, entry->end - entry->start, kind_of(RUN_USED));
+    return refuse(entry, va,
+                  error == -EPERM    ? "can't be watched: userfaultfd is not permitted here"
+                  : error == -EBUSY  ? "the program watches by a userfaultfd of its own"
+                  : error == -ENOSPC ? "would be one watched area too many (a quarter of vm.max_map_count)"
+                                     : "the kernel can't watch");
+}
+
+static int admit(uintptr_t va, uintptr_t *end)
+{
+    struct procmaps_entry entry;
+    int error = procmaps_find(va, &entry);
+    if (error)
+        return error == -ENOENT ? -EFAULT : error;
+    if ((entry.prot & RW) != RW)
+        return -EFAULT;
+    if (*end > entry.end)
+        *end = entry.end;
+    if (config.foreign == FOREIGN_TRUST)
+        return 0;
+    if (config.foreign == FOREIGN_REFUSE)
+        return refuse(&entry, va, "anydma did not place (ANYDMA_FOREIGN=refuse)");
+    if (entry.is_shared)
+        return refuse(&entry, va, "is shared: its pages can be taken away through another descriptor or process, unseen");
+    if (entry.is_file)
+        return refuse(&entry, va, "is a file's: the kernel can't watch it");
+    return watch_mapping(&entry, va);
+}
+
+static int unit_of_known(uintptr_t va, uintptr_t *start, size_t *len)
+{
+    int error = config.foreign == FOREIGN_TRUST ? 0 : watch_validate(va);
+    take_events();
+    struct run *run = runs_at(&known, va);
+    if (error == -ENOENT)
+        change(va & ~(OS_PAGE_SIZE - 1), os_page_up(va + 1), RUN_USED, GONE);
+    run = runs_at(&known, va);
+    if (error || run->kind.state != RUN_USED)
+        return -ESTALE;
+    *start = run->start;
+    *len = run->len;
+    return 0;
+}
+
+/* Page-exact. */
+static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+{
+    uintptr_t end = os_page_up(va + want_len);
+    if (arena_memory_ops.is_owned(va))
+        return arena_memory_ops.unit_at(va, want_len, start, len);
+    if (va >= USER_END)
+        return -EFAULT;
+    if (init_runs() != 0)
+        return -ENOMEM;
+    take_events();
+    if (runs_at(&known, va)->kind.state != RUN_NONE)
+        return unit_of_known(va, start, len);
+    int error = admit(va, &end);
+    *start = va & ~(OS_PAGE_SIZE - 1);
+    *len = end - *start;
+    return error;
+}
+
+static bool is_owned(uintptr_t va)
+{
+    return arena_memory_ops.is_owned(va);
+}
+
+static void registered(uintptr_t start, size_t len)
+{
+    if (!is_owned(start))
+        runs_set(&known, start, len, kind_of(RUN_USED));
+}
+
+static bool retire(uintptr_t start, size_t len)
+{
+    if (is_owned(start))
+        return arena_memory_ops.retire(start, len);
+    for (struct run *run = runs_at(&known, start); run && run->start < start + len; run = runs_next(run))
+        if (run->kind.state == RUN_USED || run->kind.state == POISONED)
+            return false;
+    return true;
+}
+
+static void release(uintptr_t start, size_t len)
+{
+    if (is_owned(start))
+        arena_memory_ops.release(start, len);
+    else
+        runs_set(&known, start, len, kind_of(RUN_NONE));
+}
+
+static void prepare(uintptr_t start, size_t len)
+{
+    if (is_owned(start))
+        arena_memory_ops.prepare(start, len);
+}
+
+static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
+{
+    return arena_memory_ops.next_alive(cursor, start, len);
+}
+
+const struct memory_ops foreign_memory_ops = {
+    .unit_at = unit_at,
+    .is_owned = is_owned,
+    .registered = registered,
+    .next_alive = next_alive,
+    .prepare = prepare,
+    .retire = retire,
+    .release = release,
+};
+
+/* --- the doors -------------------------------------------------------------------------------------------------------------- */
+
+struct range_call {
+    uintptr_t start;
+    size_t len;
+    int advice;
+    int error;
+};
+
+static void mark_gone(void *arg)
+{
+    struct range_call *call = arg;
+    take_events();
+    change(call->start, call->start + call->len, -1, GONE);
+}
+
+void foreign_leaves(uintptr_t start, size_t len)
+{
+    struct range_call call = {start, len, 0, 0};
+    if (!atomic_load_explicit(&has_known, memory_order_acquire))
+        return;
+    registry_locked(mark_gone, &call);
+    registry_forget(start, len);
+}
+
+/* Writes zeroes whatever the pages' protection is: through /proc/self/mem, as a debugger does. */
+static void zero_in_place(uintptr_t start, size_t len)
+{
+    static const char zeroes[OS_PAGE_SIZE];
+    int fd = os_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+    for (; fd >= 0 && len; start += OS_PAGE_SIZE, len -= OS_PAGE_SIZE)
+        os_call(SYS_pwrite64, fd, (long)zeroes, OS_PAGE_SIZE, (long)start, 0, 0);
+    if (fd >= 0)
+        os_close(fd);
+}
+
+/* Under the registry's lock throughout: nothing becomes registered while it is being purged. */
+static void purge(void *arg)
+{
+    struct range_call *call = arg;
+    take_events();
+    uintptr_t start = call->start, end = start + call->len, next;
+    for (; start < end && (!call->error || call->error == -ENOMEM); start = next) {
+        struct run *run = runs_at(&known, start);
+        next = run->start + run->len < end ? run->start + run->len : end;
+        int error = 0;
+        if (run->kind.state != RUN_USED)
+            error = os_madvise(start, next - start, call->advice);
+        else if (call->advice != MADV_FREE)
+            zero_in_place(start, next - start);
+        call->error = error ? error : call->error;
+    }
+}
+
+int foreign_purge(uintptr_t start, size_t len, int advice)
+{
+    struct range_call call = {start, len, advice, 0};
+    if (!atomic_load_explicit(&has_known, memory_order_acquire) || start + len > USER_END)
+        return os_madvise(start, len, advice);
+    registry_locked(purge, &call);
+    return call.error;
+}
+
+static void withdraw(void *arg)
+{
+    struct range_call *call = arg;
+    take_events();
+    watch_stop(call->start, call->start + call->len);
+    runs_set(&areas, call->start, call->len, kind_of(RUN_NONE));
+    change(call->start, call->start + call->len, RUN_USED, POISONED);
+}
+
+void foreign_withdraw(uintptr_t start, size_t len)
+{
+    struct range_call call = {start, len, 0, 0};
+    if (atomic_load_explicit(&has_known, memory_order_acquire) && len && start + len > start && start + len <= USER_END)
+        registry_locked(withdraw, &call);
+}
+
+static void withdraw_all(void *arg)
+{
+    struct range_call everything = {0, USER_END, 0, 0};
+    (void)arg;
+    withdraw(&everything);
+    watch_withdraw();
+}
+
+void foreign_withdraw_all(void)
+{
+    if (atomic_load_explicit(&has_known, memory_order_acquire))
+        registry_locked(withdraw_all, NULL);
+}
+
+void foreign_reset(void)
+{
+    watch_reset();
+    if (!atomic_load_explicit(&has_known, memory_order_relaxed))
+        return;
+    runs_set(&known, 0, USER_END, kind_of(RUN_NONE));
+    runs_set(&areas, 0, USER_END, kind_of(RUN_NONE));
+}

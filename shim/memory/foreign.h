@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory that the arena did not place: stacks, globals, shared and file mappings. Registered page-exact on lookup, after
+ * attach only, and judged anew at every lookup: never through the pagemap. Private anonymous memory is watched
+ * (memory/watch.h); the rest can't be, and is refused unless ANYDMA_FOREIGN=trust.
+ *
+ * What is known of each page that is or was registered:
+ *   used      registered and still itself
+ *   gone      unmapped, moved or replaced; the registration still holds the old page, lookups say ESTALE
+ *   poisoned  purged behind the doors: the event comes before the zap, and nothing tells when that is over
+ * A registration all of whose pages are gone is undone, and the addresses start afresh.
+ */
+#ifndef MEMORY_FOREIGN_H
+#define MEMORY_FOREIGN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dma/registry.h"
+
+/* The whole of memory: the arena where it is the arena's, this file's for the rest. */
+extern const struct memory_ops foreign_memory_ops;
+
+/* Before the program's own call takes, moves or replaces pages outside the arena. */
+void foreign_leaves(uintptr_t start, size_t len);
+/* A purge through a door: what is registered is zeroed where it is, the rest purged. Returns 0 or -errno. */
+int foreign_purge(uintptr_t start, size_t len, int advice);
+/* The program watches this range by a userfaultfd of its own: ours lets go, lookups are refused. */
+void foreign_withdraw(uintptr_t start, size_t len);
+/* Before unshare(2) of a user namespace: the watch ends, and what was registered by it. */
+void foreign_withdraw_all(void);
+/* In a forked child. */
+void foreign_reset(void);
+
+#endif

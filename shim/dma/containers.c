@@ -83,6 +83,7 @@ static int attach_locked(const struct iommu *iommu)
     }
     container->attached = true;
     registry.attached |= 1u << index;
+    registry.had_parents = false;
     log_write(LOG_INFO, "attached %s container %d: IOVAs 0x%lx to 0x%lx, %lu mappings", iommu->ops->name, iommu->fd,
               container->info.ranges[0].start,
               container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last,

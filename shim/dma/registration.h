@@ -62,6 +62,7 @@ struct registry {
     struct container containers[MAX_CONTAINERS];
     uint32_t attached; /* a bit for each */
     _Atomic uint64_t nr_registrations;
+    bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
     bool is_eager;
     bool eager_stopped;
     bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */

@@ -254,7 +254,7 @@ int registration_make(uintptr_t va, size_t want_len, bool handed, struct registr
     uintptr_t start, end;
     size_t len;
     int error = registry.memory->unit_at(va, want_len, &start, &len);
-    if (!error && !registry.attached && !registry.memory->is_owned(va))
+    if (!error && !registry.attached && (registry.had_parents || !registry.memory->is_owned(va)))
         error = -ENODEV;
     if (error)
         return error;
@@ -503,6 +503,7 @@ void registry_reset(bool locks_are_lost)
         RB_INIT(&registry.containers[i].app_maps);
         registry.containers[i].nr_fds = 0;
     }
+    registry.had_parents |= registry.attached != 0;
     registry.attached = 0;
     registry.is_eager = registry.eager_stopped = registry.manages_itself = false;
     atomic_store_explicit(&registry.nr_registrations, 0, memory_order_relaxed);

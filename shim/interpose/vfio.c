@@ -3,6 +3,7 @@
  * at the cost of one test. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,7 @@
 #include "base/os.h"
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
+#include "memory/foreign.h"
 
 static int to_libc(intptr_t result)
 {
@@ -94,6 +96,11 @@ int ioctl(int fd, unsigned long request, ...)
     va_end(args);
     if (_IOC_TYPE(request) == VFIO_TYPE && lifecycle_enter() && lifecycle_is_owner())
         return to_libc(vfio_ioctl(fd, request, arg));
+    if (request == UFFDIO_REGISTER && arg && lifecycle_enter()) {
+        /* The program watches this range itself, and the kernel allows one watch. */
+        const struct uffdio_register *watch = arg;
+        foreign_withdraw(watch->range.start, watch->range.len);
+    }
     return to_libc(os_ioctl(fd, request, arg));
 }
 

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* The doors of the less travelled routes: System V memory, process_madvise, user namespaces, and libc's syscall(), by
+ * which any of the others can be called. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/os.h"
+#include "base/procmaps.h"
+#include "interpose/lifecycle.h"
+#include "memory/arena.h"
+#include "memory/foreign.h"
+
+static intptr_t to_libc(intptr_t result)
+{
+    if (!os_is_error(result))
+        return result;
+    errno = (int)-result;
+    return -1;
+}
+
+/* --- System V shared memory -------------------------------------------------------------------------------------------------- */
+
+/* The bytes of a segment; 0 when that can't be told. */
+static size_t segment_size(int id)
+{
+    struct shmid_ds info;
+    return os_call(SYS_shmctl, id, IPC_STAT, (long)&info, 0, 0, 0) == 0 ? os_page_up(info.shm_segsz) : 0;
+}
+
+/* With SHM_REMAP it replaces what is mapped at `addr`, as a fixed mmap does. */
+void *shmat(int id, const void *addr, int flags)
+{
+    uintptr_t start = flags & SHM_RND ? (uintptr_t)addr & ~(OS_PAGE_SIZE - 1) : (uintptr_t)addr;
+    size_t len = addr && lifecycle_enter() ? segment_size(id) : 0;
+    bool in_arena = len && arena_contains(start) && arena_contains(start + len - 1);
+    if (in_arena && !(flags & SHM_REMAP) && !arena_is_free(start, len)) {
+        errno = EINVAL;
+        return (void *)-1;
+    }
+    if (in_arena)
+        arena_replace_begin(start, len);
+    else if (len)
+        foreign_leaves(start, len);
+    intptr_t result = os_call(SYS_shmat, id, (long)addr, in_arena ? flags | SHM_REMAP : flags, 0, 0, 0);
+    if (in_arena)
+        arena_replace_end(start, len, PROT_READ | PROT_WRITE, 0, os_is_error(result));
+    return (void *)to_libc(result);
+}
+
+int shmdt(const void *addr)
+{
+    struct procmaps_entry entry;
+    uintptr_t start = (uintptr_t)addr;
+    bool is_mapped = lifecycle_enter() && procmaps_find(start, &entry) == 0 && entry.start == start && entry.is_shared;
+    bool in_arena = is_mapped && arena_contains(start);
+    if (is_mapped && !in_arena)
+        foreign_leaves(start, entry.end - start);
+    intptr_t result = os_call(SYS_shmdt, (long)addr, 0, 0, 0, 0, 0);
+    if (in_arena && result == 0)
+        arena_unmap(start, entry.end - start); /* reserves the address again */
+    return (int)to_libc(result);
+}
+
+/* --- process_madvise ---------------------------------------------------------------------------------------------------------- */
+
+/* Whether the descriptor stands for this process: fdinfo says so ("Pid:\t123"). Source: pidfd_open(2). */
+static bool is_self(int pidfd)
+{
+    enum { SELF_THREAD = -10000, SELF_THREAD_GROUP = -10001 };
+    static const char key[] = "\nPid:\t";
+    char path[64] = "/proc/self/fdinfo/", text[512];
+    size_t n = sizeof("/proc/self/fdinfo/") - 1, digits = 1;
+    if (pidfd == SELF_THREAD || pidfd == SELF_THREAD_GROUP)
+        return true;
+    if (pidfd < 0)
+        return false;
+    for (int rest = pidfd; rest >= 10; rest /= 10)
+        digits++;
+    for (int rest = pidfd, at = (int)digits; at-- > 0; rest /= 10)
+        path[n + (size_t)at] = (char)('0' + rest % 10);
+    int fd = os_open(path, O_RDONLY | O_CLOEXEC, 0);
+    ssize_t len = fd < 0 ? 0 : os_read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        os_close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    for (const char *at = text; *at; at++) {
+        size_t match = 0;
+        while (key[match] && at[match] == key[match])
+            match++;
+        int pid = 0;
+        for (at += key[match] ? 0 : match; !key[match] && *at >= '0' && *at <= '9'; at++)
+            pid = pid * 10 + (*at - '0');
+        if (!key[match])
+            return pid == os_getpid();
+    }
+    return false;
+}
+
+ssize_t process_madvise(int pidfd, const struct iovec *ranges, size_t nr_ranges, int advice, unsigned flags)
+{
+    bool takes_pages = advice == MADV_DONTNEED || advice == MADV_FREE || advice == 24 || advice == 102;
+    ssize_t done = 0;
+    if (!takes_pages || flags || nr_ranges > IOV_MAX || !lifecycle_enter() || !is_self(pidfd))
+        return to_libc(os_call(SYS_process_madvise, pidfd, (long)ranges, (long)nr_ranges, advice, flags, 0));
+    for (size_t i = 0; i < nr_ranges; i++) {
+        /* Whether the kernel allows it on oneself is asked with nothing to do. */
+        struct iovec nothing = {ranges[i].iov_base, 0};
+        intptr_t allowed = os_call(SYS_process_madvise, pidfd, (long)&nothing, 1, advice, 0, 0);
+        if (os_is_error(allowed))
+            return done ? done : to_libc(allowed);
+        if (madvise(ranges[i].iov_base, ranges[i].iov_len, advice) != 0)
+            return done ? done : -1;
+        done += (ssize_t)ranges[i].iov_len;
+    }
+    return done;
+}
+
+/* --- user namespaces ------------------------------------------------------------------------------------------------------------ */
+
+/* A process with a second thread can't enter one, and the watch has a thread. */
+int unshare(int flags)
+{
+    if (flags & CLONE_NEWUSER && lifecycle_enter())
+        foreign_withdraw_all();
+    return (int)to_libc(os_call(SYS_unshare, flags, 0, 0, 0, 0, 0));
+}
+
+int setns(int fd, int type)
+{
+    if ((!type || type & CLONE_NEWUSER) && lifecycle_enter())
+        foreign_withdraw_all();
+    return (int)to_libc(os_call(SYS_setns, fd, type, 0, 0, 0, 0));
+}
+
+/* --- syscall() -------------------------------------------------------------------------------------------------------------------- */
+
+/* Called from the assembly below for the numbers that have a door; the rest never get here. */
+long routes_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    switch (number) {
+    case SYS_mmap:
+        return (long)mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f);
+    case SYS_munmap:
+        return munmap((void *)a, (size_t)b);
+    case SYS_mremap:
+        return (long)mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
+    case SYS_mprotect:
+        return mprotect((void *)a, (size_t)b, (int)c);
+    case SYS_madvise:
+        return madvise((void *)a, (size_t)b, (int)c);
+    case SYS_process_madvise:
+        return process_madvise((int)a, (const struct iovec *)b, (size_t)c, (int)d, (unsigned)e);
+    case SYS_shmat:
+        return (long)shmat((int)a, (const void *)b, (int)c);
+    case SYS_shmdt:
+        return shmdt((const void *)a);
+    case SYS_mlockall:
+        return mlockall((int)a);
+    case SYS_munlockall:
+        return munlockall();
+    case SYS_close:
+        return close((int)a);
+    case SYS_dup:
+        return dup((int)a);
+    case SYS_dup2:
+        return dup2((int)a, (int)b);
+    case SYS_dup3:
+        return dup3((int)a, (int)b, (int)c);
+    case SYS_close_range:
+        return close_range((unsigned)a, (unsigned)b, (int)c);
+    case SYS_ioctl:
+        return ioctl((int)a, (unsigned long)b, (void *)c);
+    case SYS_unshare:
+        return unshare((int)a);
+    default:
+        return to_libc(os_call(number, a, b, c, d, e, f));
+    }
+}
+
+/* Every other number enters the kernel from here, with no frame of ours on the stack: vfork and clone return twice. */
+#define HAS_DOOR(number) "cmp $" #number ", %edi\n\tje 2f\n\t"
+#define HAS_DOOR_OF(number) HAS_DOOR(number)
+__asm__(".text\n"
+        ".p2align 4\n"
+        ".globl syscall\n"
+        ".type syscall, @function\n"
+        "syscall:\n\t"
+        HAS_DOOR_OF(SYS_mmap) HAS_DOOR_OF(SYS_munmap) HAS_DOOR_OF(SYS_mremap) HAS_DOOR_OF(SYS_mprotect)
+        HAS_DOOR_OF(SYS_madvise) HAS_DOOR_OF(SYS_process_madvise) HAS_DOOR_OF(SYS_shmat) HAS_DOOR_OF(SYS_shmdt)
+        HAS_DOOR_OF(SYS_mlockall) HAS_DOOR_OF(SYS_munlockall) HAS_DOOR_OF(SYS_close) HAS_DOOR_OF(SYS_dup)
+        HAS_DOOR_OF(SYS_dup2) HAS_DOOR_OF(SYS_dup3) HAS_DOOR_OF(SYS_close_range) HAS_DOOR_OF(SYS_ioctl)
+        HAS_DOOR_OF(SYS_unshare)
+        "mov %rdi, %rax\n\t"
+        "mov %rsi, %rdi\n\t"
+        "mov %rdx, %rsi\n\t"
+        "mov %rcx, %rdx\n\t"
+        "mov %r8, %r10\n\t"
+        "mov %r9, %r8\n\t"
+        "mov 8(%rsp), %r9\n\t"
+        "syscall\n\t"
+        "cmp $-4095, %rax\n\t"
+        "jae 1f\n\t"
+        "ret\n"
+        "1:\tsub $24, %rsp\n\t"
+        "neg %eax\n\t"
+        "mov %eax, 12(%rsp)\n\t"
+        "call __errno_location@PLT\n\t"
+        "mov 12(%rsp), %ecx\n\t"
+        "mov %ecx, (%rax)\n\t"
+        "mov $-1, %rax\n\t"
+        "add $24, %rsp\n\t"
+        "ret\n"
+        "2:\tjmp routes_syscall\n\t"
+        ".size syscall, .-syscall\n");

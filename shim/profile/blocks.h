@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* The capture's file, block by block. One writer: the capture's lock guards it. */
+#ifndef PROFILE_BLOCKS_H
+#define PROFILE_BLOCKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Creates `path`, or, where another process is writing that, `path` with ".PID". Returns 0 or -errno. */
+int blocks_open(const char *path);
+bool blocks_are_open(void);
+/* Appends one record to the current block. After a failure nothing more is written but the count of what was lost. */
+void blocks_append(const void *record, size_t len, uint64_t now_ns);
+/* A record's time is relative to this. Makes room for `len` bytes first. */
+uint64_t blocks_base_time(size_t len, uint64_t now_ns);
+void blocks_close(void);
+/* In a forked child: the parent's file is left alone. */
+void blocks_forget(void);
+
+#endif

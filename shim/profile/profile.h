@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who pins how much: the events that dma/ and interpose/ tell the capture. With no capture asked for, each call is one
+ * predictable branch. Calls only base/. Owns LOCK_POLICY, which it takes last and for moments.
+ *
+ * An event's call stack is taken by the door that led to it, before any lock (profile_enter), and kept for the thread
+ * until profile_leave; see profile/stack.c for why that can't deadlock.
+ */
+#ifndef PROFILE_PROFILE_H
+#define PROFILE_PROFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/os.h"
+#include "profile/format.h"
+
+extern bool profile_is_on; /* constant after the start */
+
+/* Opens the capture if ANYDMA_OUTPUT asks for one. Once, before any other thread. */
+void profile_start(void);
+/* The last records, from `stats` (struct anydma_stats, `nr` numbers); closes the file. */
+void profile_stop(const uint64_t *stats, size_t nr);
+/* Around a fork. The child's own capture begins with its first event. */
+void profile_lock_for_fork(uint64_t pinned);
+void profile_unlock_after_fork(void);
+void profile_become_child(bool locks_are_lost);
+
+void profile_take_stack(void);
+void profile_drop_stack(void);
+void profile_label_push(const char *label);
+void profile_label_pop(void);
+
+/* In a door, before any lock. */
+static inline void profile_enter(void)
+{
+    if (__builtin_expect(profile_is_on, 0))
+        profile_take_stack();
+}
+
+static inline void profile_leave(void)
+{
+    if (__builtin_expect(profile_is_on, 0))
+        profile_drop_stack();
+}
+
+/* When an IOMMU call begins; 0 without a capture. */
+static inline uint64_t profile_now(void)
+{
+    return __builtin_expect(profile_is_on, 0) ? os_monotonic_ns() : 0;
+}
+
+struct profile_mapping {
+    enum profile_owner owner;
+    unsigned container;
+    uint32_t site; /* 0: the thread's stack, for a map */
+    uintptr_t va;
+    size_t len;
+    uint64_t iova;
+    uint64_t began_ns; /* profile_now() before the call */
+    int error;         /* 0 or -errno */
+};
+
+/* The site of the thread's stack, 0 if it has none. */
+uint32_t profile_record_site(void);
+void profile_record_map(const struct profile_mapping *mapping);
+void profile_record_unmap(const struct profile_mapping *mapping);
+void profile_record_attach(unsigned container, const char *backend, uint64_t entries, uint64_t first, uint64_t last);
+void profile_record_detach(unsigned container);
+void profile_record_device(const char *name);
+void profile_record_owed(uint32_t site, uintptr_t va, size_t len);
+void profile_record_unowed(uintptr_t va, size_t len);
+void profile_record_refused(uintptr_t va, int error);
+void profile_record_hazard(enum profile_hazard kind, uintptr_t va, size_t len, uint32_t holder);
+void profile_record_used(uintptr_t va, size_t len, size_t used);
+
+static inline uint32_t profile_site(void)
+{
+    return __builtin_expect(profile_is_on, 0) ? profile_record_site() : 0;
+}
+
+#endif

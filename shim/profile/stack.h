@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The calling thread's stack and labels, kept from a door's entry to its exit. */
+#ifndef PROFILE_STACK_H
+#define PROFILE_STACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "profile/format.h"
+
+enum { STACK_MAX_LABELS = 16, STACK_LABEL_BYTES = 128 };
+
+/* What identifies a call site. Compared as bytes: `label` is padded with zeros. */
+struct stack {
+    char label[STACK_LABEL_BYTES];
+    void *frames[CAPTURE_MAX_FRAMES];
+};
+
+/* The first call of libunwind takes milliseconds: made at the start, by one thread. */
+void stack_prewarm(void);
+/* Copies the thread's current stack. Returns its depth; 0: none was taken. */
+unsigned stack_current(struct stack *stack);
+/* Stacks are not taken while paused, which waits until nobody takes one. */
+void stack_pause(void);
+void stack_resume(void);
+void stack_reset(void);
+
+/* Whether this thread is inside libunwind on our behalf; the doors then do the least that works. */
+extern _Thread_local bool stack_is_unwinding;
+/* Whether a call came out of libunwind's code. */
+bool stack_is_unwinder(const void *return_address);
+
+#endif

@@ -52,7 +52,13 @@ static void attach_sim(void)
 {
     struct sim_config sim;
     struct iommu iommu;
+    const struct sim_device *device = dlsym(RTLD_DEFAULT, "anydma_sim_device");
     sim_config_default(&sim);
+    if (device) {
+        sim.mapped = device->mapped;
+        sim.unmapped = device->unmapped;
+        sim.arg = device->arg;
+    }
     int error = sim_init(&iommu, &sim);
     if (!error)
         error = registry_attach(&iommu);

@@ -67,6 +67,14 @@ struct sim_config {
     void *arg;
 };
 
+/* A program that exports an object of this type under the name `anydma_sim_device` (-rdynamic) is the device behind the
+ * simulated IOMMU: it is told of each mapping, under the registry's lock, and must not call back into the shim. */
+struct sim_device {
+    int (*mapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
+    void (*unmapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
+    void *arg;
+};
+
 /* The rules of type1 v2 behind a 48-bit Intel IOMMU. */
 void sim_config_default(struct sim_config *config);
 /* Returns 0 or -ENOMEM. */

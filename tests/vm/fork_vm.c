@@ -53,23 +53,26 @@ static bool dma_lands(void)
     return true;
 }
 
-/* In a child: exit status 0 when all is as it should be, or the number of the first thing that is not. */
+/* What a child says of itself by its exit status: 0, or these added up. */
+enum { LOOKUP_ANSWERED = 1, SEES_STATE = 2, LOCKED_MEMORY = 4, HEAP_BROKEN = 8, SHIM_MISSING = 16 };
+
+/* A lookup must say ENODEV, even of heap memory: the device that the child inherited would go to the parent's
+ * page. */
 static int child_sees_nothing(void)
 {
     struct anydma_stats stats;
     uint64_t iova;
-    void *fresh = malloc(100);
+    int wrong = 0;
     for (int i = 0; i < NR_TARGETS; i++) {
         errno = 0;
         if (anydma_iova(targets[i]) != ANYDMA_BAD_IOVA || errno != ENODEV)
-            return 1;
+            wrong |= LOOKUP_ANSWERED;
         if (anydma_iova_range(targets[i], PIECE, &iova) != -ENODEV)
-            return 2;
+            wrong |= LOOKUP_ANSWERED;
     }
     if (anydma_stats(&stats, sizeof(stats)) < 0 || stats.containers || stats.pinned || stats.registrations)
-        return 3;
-    free(fresh);
-    return vm_locked_bytes() == 0 ? 0 : 4;
+        wrong |= SEES_STATE;
+    return vm_locked_bytes() == 0 ? wrong : wrong | LOCKED_MEMORY;
 }
 
 static int child_heap_works(void)
@@ -78,15 +81,28 @@ static int child_heap_works(void)
         size_t bytes = (size_t)(round * 977 % 70000) + 1;
         unsigned char *a = malloc(bytes), *b = calloc(1, 2 * bytes);
         if (!a || !b || b[2 * bytes - 1] != 0)
-            return 5;
+            return HEAP_BROKEN;
         memset(a, round, bytes);
         a = realloc(a, 3 * bytes);
         if (!a || a[bytes - 1] != (unsigned char)round)
-            return 6;
+            return HEAP_BROKEN;
         free(a);
         free(b);
     }
     return 0;
+}
+
+static const char *meaning(int status)
+{
+    static char text[256];
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    snprintf(text, sizeof(text), "status %#x%s%s%s%s%s", (unsigned)status,
+             code & LOOKUP_ANSWERED ? ", a lookup did not say ENODEV" : "",
+             code & SEES_STATE ? ", its anydma_stats show containers or registrations" : "",
+             code & LOCKED_MEMORY ? ", it has locked memory" : "",
+             code & HEAP_BROKEN ? ", its heap does not work" : "",
+             code & SHIM_MISSING ? ", the shim is missing or shows state" : "");
+    return text;
 }
 
 static void child_frees_everything(void)
@@ -103,13 +119,10 @@ enum exit_kind { FREES_AND_EXITS, CLOSES_AND_EXITS, CLOSES_RANGE_AND_QUITS, WRIT
 
 static _Noreturn void be_a_child(enum exit_kind kind)
 {
-    int status = child_sees_nothing();
-    if (status == 0)
-        status = child_heap_works();
-    if (status == 0 && kind != WRITES_AND_DIES)
+    int status = child_sees_nothing() | child_heap_works();
+    if (kind != WRITES_AND_DIES)
         child_frees_everything();
-    if (status == 0)
-        status = child_heap_works();
+    status |= child_heap_works();
     if (kind == CLOSES_AND_EXITS)
         vfio_device_close(&dev);
     if (kind == CLOSES_RANGE_AND_QUITS)
@@ -137,7 +150,7 @@ static void check_fork(const char *what, enum exit_kind kind)
     writes++;
     landed += dma_lands();
     int expected = kind == WRITES_AND_DIES ? 9 : 0;
-    check(status == expected, "fork, child %s: its status is %#x", what, status);
+    check(status == expected, "fork, child %s: %s", what, meaning(status));
     check(writes == landed, "  beside it and after it: %d of %d rounds of DMA landed", landed, writes);
 }
 
@@ -157,7 +170,7 @@ static void check_vfork_exec(void)
         _exit(127);
     }
     waitpid(pid, &status, 0);
-    check(status == 0, "vfork, the child closes every descriptor and executes: status %#x", status);
+    check(status == 0, "vfork, the child closes every descriptor and executes: %s", meaning(status));
     check(dma_lands(), "  the parent's DMA lands");
 }
 
@@ -174,7 +187,7 @@ static void check_spawn(void)
     if (rc == 0)
         waitpid(pid, &status, 0);
     posix_spawn_file_actions_destroy(&actions);
-    check(rc == 0 && status == 0, "posix_spawn of this program, shim and all: status %#x", status);
+    check(rc == 0 && status == 0, "posix_spawn of this program, shim and all: %s", meaning(status));
     check(dma_lands(), "  the parent's DMA lands");
 }
 
@@ -195,7 +208,7 @@ static void *allocate_all_the_time(void *arg)
 static void check_fork_beside_threads(void)
 {
     pthread_t threads[2];
-    int failed = 0, status;
+    int failed = 0, status, worst = 0;
 
     for (int i = 0; i < 2; i++)
         pthread_create(&threads[i], NULL, allocate_all_the_time, NULL);
@@ -203,11 +216,11 @@ static void check_fork_beside_threads(void)
         pid_t pid = fork();
         if (pid == 0) {
             alarm(20);
-            int rc = child_heap_works();
-            _exit(rc ? rc : child_sees_nothing());
+            _exit(child_heap_works() | child_sees_nothing());
         }
         waitpid(pid, &status, 0);
         failed += status != 0;
+        worst |= status;
     }
     atomic_store(&stop, true);
     for (int i = 0; i < 2; i++)
@@ -225,7 +238,7 @@ static int be_spawned(void)
     bool good = anydma_active() && anydma_stats(&stats, sizeof(stats)) == 0 && stats.pinned == 0 &&
                 stats.containers == 0;
     free(buf);
-    return good ? child_heap_works() : 9;
+    return (good ? 0 : SHIM_MISSING) | child_heap_works();
 }
 
 int main(int argc, char **argv)

@@ -79,14 +79,31 @@ static inline bool owns(const void *ptr)
     return __builtin_expect(heap_owns(ptr), 1) || heap_owns_elsewhere(ptr);
 }
 
+/* jemalloc's smallest blocks are 8 bytes at multiples of 8; glibc promises multiples of 16, and programs keep flags in
+ * the low four bits. */
+static inline size_t at_least_16(size_t size)
+{
+    return size > 8 ? size : 16;
+}
+
+/* Not every function of jemalloc says why it failed. */
+static inline void *or_enomem(void *ptr)
+{
+    if (__builtin_expect(!ptr, 0))
+        errno = ENOMEM;
+    return ptr;
+}
+
 void *malloc(size_t size)
 {
-    return use_own() ? jem_malloc(size) : next_allocator()->malloc(size);
+    return use_own() ? jem_malloc(at_least_16(size)) : next_allocator()->malloc(size);
 }
 
 void *calloc(size_t n, size_t size)
 {
-    return use_own() ? jem_calloc(n, size) : next_allocator()->calloc(n, size);
+    if (!use_own())
+        return next_allocator()->calloc(n, size);
+    return n <= 8 && size <= 8 && n * size <= 8 ? jem_calloc(1, 16) : jem_calloc(n, size);
 }
 
 void free(void *ptr)
@@ -103,7 +120,9 @@ void *realloc(void *ptr, size_t size)
 {
     if (!ptr)
         return malloc(size);
-    return owns(ptr) ? jem_realloc(ptr, size) : next_allocator()->realloc(ptr, size);
+    if (!owns(ptr))
+        return next_allocator()->realloc(ptr, size);
+    return size ? or_enomem(jem_realloc(ptr, at_least_16(size))) : jem_realloc(ptr, 0);
 }
 
 void *reallocarray(void *ptr, size_t n, size_t size)
@@ -119,15 +138,22 @@ void *reallocarray(void *ptr, size_t n, size_t size)
 /* glibc rounds an alignment that is no power of two up; jemalloc would refuse it. */
 static size_t round_alignment(size_t align)
 {
-    size_t power = sizeof(void *);
-    while (power < align && power <= SIZE_MAX / 4)
+    size_t power = 16;
+    while (power < align)
         power *= 2;
     return power;
 }
 
 void *memalign(size_t align, size_t size)
 {
-    return use_own() ? jem_memalign(round_alignment(align), size) : next_allocator()->memalign(align, size);
+    if (!use_own())
+        return next_allocator()->memalign(align, size);
+    if (align > SIZE_MAX / 2 + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    /* jemalloc takes no notice of the alignment of no bytes. */
+    return or_enomem(jem_memalign(round_alignment(align), size ? size : 1));
 }
 
 void *aligned_alloc(size_t align, size_t size)

@@ -101,7 +101,7 @@ $(BUILD)/tests/vm/%: tests/vm/%.c $(wildcard $(EXAMPLE_COMMON) examples/*.h test
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Iexamples -Ishim -o $@ $< $(wildcard $(EXAMPLE_COMMON)) \
-		$(BUILD)/plain/core.a -pthread
+		$(BUILD)/plain/core.a -pthread -lunwind
 
 $(BUILD)/tests/preload/%: tests/preload/%.c include/anydma.h $(wildcard tests/preload/*.h)
 	$(call say,CC,$<)
@@ -131,7 +131,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | deps-unit
 	$(call say,CCSAN,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(BASE_CFLAGS)) -fvisibility=default $(SAN) -DANYDMA_BUILDING_SHIM -O1 -g -o $@ $< \
-		$(BUILD)/san/core.a -lcriterion -pthread
+		$(BUILD)/san/core.a -lcriterion -lunwind -pthread
 
 tests: $(UNIT_TESTS) $(PRELOAD_TESTS) $(VM_TESTS) $(PRODUCT)
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The application's own MAP_DMA and UNMAP_DMA: carried out as if we were not there, and recorded. Its MAP of what we
- * have at the same address and IOVA is an alias of ours, which it then holds; its wide unmaps are issued for what it
- * mapped, never for what we did. Under LOCK_REGISTRY.
+ * The application's own MAP_DMA and UNMAP_DMA: carried out as if we were not there, and recorded. Its MAP of
+ * what we have at the same address and IOVA is an alias of ours, which it then holds; its wide unmaps are
+ * issued for what it mapped, never for what we did. Under LOCK_REGISTRY.
  */
 #include <errno.h>
 #include <linux/vfio.h>
@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "dma/registration.h"
+#include "profile/profile.h"
 
 static int compare_iova(const struct app_map *a, const struct app_map *b)
 {
@@ -49,7 +50,30 @@ bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
     return false;
 }
 
-static void record(struct container *container, const struct vfio_iommu_type1_dma_map *arg, bool is_alias)
+static struct profile_mapping profile_of(const struct container *container, const struct app_map *map,
+                                         uint64_t began_ns)
+{
+    return (struct profile_mapping){.owner = map->is_alias ? OWNER_ALIAS : OWNER_APPLICATION,
+                                    .container = (unsigned)(container - registry.containers),
+                                    .site = map->site,
+                                    .va = map->va,
+                                    .len = map->len,
+                                    .iova = map->iova,
+                                    .began_ns = began_ns};
+}
+
+/* A MAP that failed: who asked for what. */
+static void record_failure(struct container *container, const struct vfio_iommu_type1_dma_map *arg,
+                           uint64_t began_ns, int error)
+{
+    const struct app_map map = {.iova = arg->iova, .len = arg->size, .va = arg->vaddr};
+    struct profile_mapping profile = profile_of(container, &map, began_ns);
+    profile.error = error;
+    profile_record_map(&profile);
+}
+
+static void record(struct container *container, const struct vfio_iommu_type1_dma_map *arg, bool is_alias,
+                   uint64_t began_ns)
 {
     struct app_map *map = pool_take(&registry.app_map_pool);
     if (!map)
@@ -58,6 +82,9 @@ static void record(struct container *container, const struct vfio_iommu_type1_dm
     map->len = arg->size;
     map->va = arg->vaddr;
     map->is_alias = is_alias;
+    map->site = profile_site();
+    struct profile_mapping profile = profile_of(container, map, began_ns);
+    profile_record_map(&profile);
     RB_INSERT(app_maps, &container->app_maps, map);
     container->nr_app_maps++;
     if (is_alias) {
@@ -70,8 +97,10 @@ static void record(struct container *container, const struct vfio_iommu_type1_dm
         registry.count.app_pinned_peak = registry.count.app_pinned;
 }
 
-static void forget(struct container *container, struct app_map *map)
+static void forget(struct container *container, struct app_map *map, uint64_t began_ns)
 {
+    struct profile_mapping profile = profile_of(container, map, began_ns);
+    profile_record_unmap(&profile);
     RB_REMOVE(app_maps, &container->app_maps, map);
     container->nr_app_maps--;
     if (map->is_alias) {
@@ -87,7 +116,7 @@ void application_forget_container(struct container *container)
 {
     struct app_map *map;
     while ((map = RB_MIN(app_maps, &container->app_maps)))
-        forget(container, map);
+        forget(container, map, profile_now());
 }
 
 /* Whether all of ours in the IOVA range is where the application wants it: same address, same IOVA. */
@@ -106,8 +135,10 @@ static bool overlaps_ours(uint64_t iova, uint64_t len)
     return reg && reg->iova < iova + len;
 }
 
-static int map_over_ours(struct container *container, unsigned long request, struct vfio_iommu_type1_dma_map *arg)
+static int map_over_ours(struct container *container, unsigned long request,
+                         struct vfio_iommu_type1_dma_map *arg)
 {
+    uint64_t began_ns = profile_now();
     struct app_map *other = map_from(container, arg->iova);
     if (other && other->iova < arg->iova + arg->size)
         return -EEXIST;
@@ -117,21 +148,22 @@ static int map_over_ours(struct container *container, unsigned long request, str
     if (is_same_place(arg)) {
         int error = registration_fill(arg->vaddr, arg->size, true);
         if (!error) {
-            record(container, arg, true);
+            record(container, arg, true, began_ns);
             return 0;
         }
     }
     registration_release_unused(arg->iova, arg->size);
     if (overlaps_ours(arg->iova, arg->size)) {
         log_write(LOG_WARNING,
-                  "the application maps 0x%lx at IOVA 0x%lx (%lu bytes), where memory of its own is registered whose IOVA was "
+                  "the application maps 0x%lx at IOVA 0x%lx (%lu bytes), where memory of its own is "
+                  "registered whose IOVA was "
                   "handed out: answered EEXIST",
                   (uint64_t)arg->vaddr, (uint64_t)arg->iova, (uint64_t)arg->size);
         return -EEXIST;
     }
     int result = os_ioctl(container->iommu.fd, request, arg);
     if (result == 0)
-        record(container, arg, false);
+        record(container, arg, false, began_ns);
     return result;
 }
 
@@ -143,8 +175,10 @@ static bool release_all_unused(void)
     return registry.nr_registrations != before;
 }
 
-static int app_map_locked(struct container *container, unsigned long request, struct vfio_iommu_type1_dma_map *arg)
+static int app_map_locked(struct container *container, unsigned long request,
+                          struct vfio_iommu_type1_dma_map *arg)
 {
+    uint64_t began_ns = profile_now();
     registry.count.app_maps++;
     if (arg->size && arg->iova + (arg->size - 1) >= arg->iova && overlaps_ours(arg->iova, arg->size))
         return map_over_ours(container, request, arg);
@@ -153,9 +187,11 @@ static int app_map_locked(struct container *container, unsigned long request, st
         registry.eager_stopped = true;
         result = os_ioctl(container->iommu.fd, request, arg);
     }
-    if (result != 0)
+    if (result != 0) {
+        record_failure(container, arg, began_ns, result);
         return result;
-    record(container, arg, false);
+    }
+    record(container, arg, false, began_ns);
     if (config.mode == MODE_AUTO && !registry.manages_itself) {
         if (arg->iova == arg->vaddr)
             eager_start();
@@ -180,7 +216,8 @@ int registry_app_map(int fd, unsigned long request, void *arg)
 }
 
 /* Takes the application's own mappings that lie whole in the range out of the IOMMU, one by one. */
-static int unmap_each(struct container *container, unsigned long request, struct vfio_iommu_type1_dma_unmap *arg)
+static int unmap_each(struct container *container, unsigned long request,
+                      struct vfio_iommu_type1_dma_unmap *arg)
 {
     bool all = arg->flags & VFIO_DMA_UNMAP_FLAG_ALL;
     uint64_t start = all ? 0 : arg->iova, last = all ? UINT64_MAX : arg->iova + (arg->size - 1), total = 0;
@@ -195,26 +232,28 @@ static int unmap_each(struct container *container, unsigned long request, struct
     for (map = first; map && map->iova <= last; map = next) {
         struct vfio_iommu_type1_dma_unmap one = {.argsz = sizeof(one), .iova = map->iova, .size = map->len};
         next = RB_NEXT(app_maps, , map);
+        uint64_t began_ns = profile_now();
         int error = map->is_alias ? 0 : os_ioctl(container->iommu.fd, request, &one);
         if (error) {
             arg->size = total;
             return error;
         }
         total += one.size;
-        forget(container, map);
+        forget(container, map, began_ns);
     }
     arg->size = total;
     return 0;
 }
 
 /* What the kernel undid of the application's mappings, by its own rules. */
-static void forget_range(struct container *container, uint64_t start, uint64_t len, uint64_t undone)
+static void forget_range(struct container *container, uint64_t start, uint64_t len, uint64_t undone,
+                         uint64_t began_ns)
 {
     struct app_map *map = map_from(container, start), *next;
     for (; map && undone && map->iova < start + len; map = next) {
         next = RB_NEXT(app_maps, , map);
         undone -= undone < map->len ? undone : map->len;
-        forget(container, map);
+        forget(container, map, began_ns);
     }
 }
 
@@ -237,9 +276,10 @@ int registry_app_unmap(int fd, unsigned long request, void *arg)
         if (has_alias || overlaps_ours(all ? 0 : start, all ? UINT64_MAX : len)) {
             result = unmap_each(container, request, unmap);
         } else {
+            uint64_t began_ns = profile_now();
             result = os_ioctl(fd, request, arg);
             if (result == 0)
-                forget_range(container, all ? 0 : start, all ? UINT64_MAX : len, unmap->size);
+                forget_range(container, all ? 0 : start, all ? UINT64_MAX : len, unmap->size, began_ns);
         }
     }
     lock_release(&registry.lock);

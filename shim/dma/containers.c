@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
+#include "profile/profile.h"
 
 /* Descriptors below this are found by a bit, without the lock: `close` is called often. */
 enum { NR_FD_BITS = 65536 };
@@ -88,6 +89,8 @@ static int attach_locked(const struct iommu *iommu)
               container->info.ranges[0].start,
               container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last,
               container->max_entries);
+    profile_record_attach(index, iommu->ops->name, container->max_entries, container->info.ranges[0].start,
+                          container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last);
     map_existing();
     if (config.mode == MODE_EAGER)
         eager_start();
@@ -122,6 +125,7 @@ static void detach_locked(struct container *container)
             registry.memory->release(start, len);
     }
     application_forget_container(container);
+    profile_record_detach(index);
     for (unsigned i = 0; i < container->nr_fds; i++)
         mark_fd(container->fds[i], false);
     if (container->iommu.ops->close)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "dma/registration.h"
+#include "profile/profile.h"
 
 /* MemAvailable of /proc/meminfo, in bytes; 0 when it can't be read. */
 static uint64_t available_memory(void)
@@ -80,8 +81,10 @@ void registry_offer(uintptr_t start, size_t len)
 {
     if (!registry.is_eager || !registry.attached)
         return;
+    profile_enter();
     lock_take(&registry.lock);
     if (registry.is_eager && registry.attached)
         register_range(start, len);
     lock_release(&registry.lock);
+    profile_leave();
 }

@@ -23,6 +23,7 @@ struct registration {
     uint64_t iova;
     uint32_t mapped; /* a bit for each container that has it; 0: owed */
     uint32_t pins;
+    uint32_t site; /* the profile's, of who made it */
     bool handed;  /* an IOVA inside was given out, or the program relies on it */
     bool is_stuck; /* an unmap failed: its pages are never used again */
 };
@@ -33,6 +34,7 @@ struct app_map {
     uint64_t iova;
     uint64_t len;
     uintptr_t va;
+    uint32_t site;
     bool is_alias; /* the IOMMU has it by a registration of ours, which it pins */
 };
 

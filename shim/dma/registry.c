@@ -9,6 +9,7 @@
 #include "base/os.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
+#include "profile/profile.h"
 
 struct registry registry = {
     .lock = {.rank = LOCK_REGISTRY},
@@ -101,6 +102,7 @@ static struct registration *insert_record(uintptr_t start, size_t len, uint64_t 
     if (nr > registry.count.peak_registrations)
         registry.count.peak_registrations = nr;
     registry.count.owed++;
+    reg->site = profile_site();
     return reg;
 }
 
@@ -110,8 +112,21 @@ static void remove_record(struct registration *reg)
     RB_REMOVE(regs_by_iova, &registry.by_iova, reg);
     if (!reg->mapped)
         registry.count.owed--;
+    if (!registry.attached)
+        profile_record_unowed(reg->start, reg->len);
     atomic_fetch_sub_explicit(&registry.nr_registrations, 1, memory_order_relaxed);
     pool_give(&registry.registrations, reg);
+}
+
+static struct profile_mapping profile_of(const struct registration *reg, unsigned index)
+{
+    return (struct profile_mapping){.owner = OWNER_ANYDMA,
+                                    .container = index,
+                                    .site = reg->site,
+                                    .va = reg->start,
+                                    .len = reg->len,
+                                    .iova = reg->iova,
+                                    .began_ns = profile_now()};
 }
 
 static int map_in(struct registration *reg, unsigned index)
@@ -120,7 +135,10 @@ static int map_in(struct registration *reg, unsigned index)
     if (!iova_is_usable(container, reg->iova, reg->len))
         return -EADDRNOTAVAIL;
     registry.count.maps++;
+    struct profile_mapping profile = profile_of(reg, index);
     int error = container->iommu.ops->map(&container->iommu, reg->iova, reg->start, reg->len);
+    profile.error = error;
+    profile_record_map(&profile);
     if (error) {
         registry.count.map_failures++;
         return error;
@@ -149,7 +167,10 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
     struct container *container = &registry.containers[index];
     uint64_t unmapped = 0;
     registry.count.unmaps++;
+    struct profile_mapping profile = profile_of(reg, index);
     int error = container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
+    profile.error = error ? error : unmapped != reg->len ? -EIO : 0;
+    profile_record_unmap(&profile);
     if (error || unmapped != reg->len) {
         registry.count.unmap_failures++;
         log_write(LOG_ERROR,
@@ -232,6 +253,8 @@ static int make_range(uintptr_t start, size_t len, bool handed, struct registrat
     if (!reg)
         return -ENOMEM;
     reg->handed = handed;
+    if (!registry.attached)
+        profile_record_owed(reg->site, start, len);
     if (registry.attached) {
         error = pagemap_mark_pinned(start, len);
         if (!error) {
@@ -485,6 +508,11 @@ void registry_locked(void (*change)(void *arg), void *arg)
 void registry_lock_for_fork(void)
 {
     lock_take(&registry.lock);
+}
+
+uint64_t registry_pinned(void)
+{
+    return registry.count.pinned + registry.count.app_pinned;
 }
 
 void registry_unlock_after_fork(void)

@@ -97,5 +97,7 @@ bool registry_is_sim(void);
 /* For fork: the lock, taken before the memory layer's. */
 void registry_lock_for_fork(void);
 void registry_unlock_after_fork(void);
+/* Bytes that are pinned; the caller holds the lock. */
+uint64_t registry_pinned(void);
 
 #endif

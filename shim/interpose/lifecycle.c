@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "anydma.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -16,6 +17,7 @@
 #include "interpose/summary.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
+#include "profile/profile.h"
 
 _Atomic int lifecycle_state;
 static int owner_pid;
@@ -24,10 +26,12 @@ static void before_fork(void)
 {
     registry_lock_for_fork();
     arena_lock_for_fork();
+    profile_lock_for_fork(registry_pinned());
 }
 
 static void after_fork_in_parent(void)
 {
+    profile_unlock_after_fork();
     arena_unlock_after_fork();
     registry_unlock_after_fork();
 }
@@ -35,6 +39,7 @@ static void after_fork_in_parent(void)
 static void become_child(bool locks_are_lost)
 {
     owner_pid = os_getpid();
+    profile_become_child(locks_are_lost);
     registry_reset(locks_are_lost);
     pagemap_reset();
     arena_reset(locks_are_lost);
@@ -43,6 +48,7 @@ static void become_child(bool locks_are_lost)
 
 static void after_fork_in_child(void)
 {
+    profile_unlock_after_fork();
     arena_unlock_after_fork();
     registry_unlock_after_fork();
     become_child(false);
@@ -82,6 +88,7 @@ static bool start(void)
     registry_init(&foreign_memory_ops);
     /* Before jemalloc registers its own: its locks are taken before ours, and let go after. */
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    profile_start();
     if (config.iommu == IOMMU_SIM)
         attach_sim();
     return true;
@@ -127,7 +134,13 @@ __attribute__((constructor(101))) static void construct(void)
 
 __attribute__((destructor(101))) static void destroy(void)
 {
-    if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) == STATE_ACTIVE && config.stats &&
-        lifecycle_is_owner())
+    if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) != STATE_ACTIVE || !lifecycle_is_owner())
+        return;
+    if (profile_is_on) {
+        struct anydma_stats stats = {0};
+        summary_fill(&stats);
+        profile_stop((const uint64_t *)&stats, sizeof(stats) / sizeof(uint64_t));
+    }
+    if (config.stats)
         summary_print();
 }

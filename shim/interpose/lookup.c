@@ -12,6 +12,7 @@
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
 #include "interpose/summary.h"
+#include "profile/profile.h"
 
 uint64_t anydma_iova(const void *addr);
 int anydma_iova_range(const void *addr, size_t len, uint64_t *iova);
@@ -34,8 +35,12 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
     if (!lifecycle_enter())
         return -ENOSYS;
     registry_note_lookup();
+    profile_enter();
     int error = lifecycle_is_owner() ? registry_lookup(va, want, iova, run) : -ENODEV;
     registry_count_lookup(error != 0);
+    if (error)
+        profile_record_refused(va, error);
+    profile_leave();
     if (error)
         log_write(LOG_INFO, "no IOVA for 0x%lx: error %d (%s)", va, -error,
                   error == -EOPNOTSUPP ? "this kind of memory can't be watched; use malloc, or an anonymous private mmap"
@@ -123,7 +128,10 @@ int anydma_pin(const void *addr, size_t len)
     if (!lifecycle_enter())
         return -ENOSYS;
     registry_note_lookup();
-    return lifecycle_is_owner() ? registry_pin((uintptr_t)addr, len) : -ENODEV;
+    profile_enter();
+    int error = lifecycle_is_owner() ? registry_pin((uintptr_t)addr, len) : -ENODEV;
+    profile_leave();
+    return error;
 }
 
 int anydma_unpin(const void *addr, size_t len)
@@ -176,21 +184,14 @@ int anydma_snapshot(const char *path)
     return error ? error : closed;
 }
 
-enum { MAX_LABELS = 16 };
-static _Thread_local const char *labels[MAX_LABELS];
-static _Thread_local unsigned nr_labels;
-
 void anydma_label_push(const char *label)
 {
-    if (nr_labels < MAX_LABELS)
-        labels[nr_labels] = label;
-    nr_labels++;
+    profile_label_push(label);
 }
 
 void anydma_label_pop(void)
 {
-    if (nr_labels)
-        nr_labels--;
+    profile_label_pop();
 }
 
 bool anydma_active(void)

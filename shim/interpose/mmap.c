@@ -15,6 +15,7 @@
 #include "base/os.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
+#include "profile/stack.h"
 #include "memory/foreign.h"
 
 #define RW (PROT_READ | PROT_WRITE)
@@ -189,7 +190,7 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
 
 void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-    if (!lifecycle_enter())
+    if (!lifecycle_enter() || stack_is_unwinder(__builtin_return_address(0)))
         return to_libc_ptr(os_mmap((uintptr_t)addr, len, prot, flags, fd, offset));
     return to_libc_ptr(map_anywhere(addr, len, prot, flags, fd, offset));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* dl_iterate_phdr's door. A stack that the profiler takes must not wait for the loader's lock, under which the program
- * may be allocating: for libunwind at work for us the one object that it looks for is found without a lock. Everyone
- * else gets the loader's own. */
+/* dl_iterate_phdr's door. A stack that the profiler takes must not wait for the loader's lock, under which
+ * the program may be allocating: for libunwind at work for us the one object that it looks for is found
+ * without a lock. Everyone else gets the loader's own. */
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
@@ -14,8 +14,9 @@ typedef int phdr_callback(struct dl_phdr_info *info, size_t size, void *data);
 
 extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
 
-/* libunwind's callback data begins with the instruction pointer that it wants explained (src/dwarf/Gfind_proc_info-lsb.c:
- * struct dwarf_callback_data). Were that to change, stacks would be short, and stack_prewarm says so. */
+/* libunwind's callback data begins with the instruction pointer that it wants explained
+ * (src/dwarf/Gfind_proc_info-lsb.c: struct dwarf_callback_data). Were that to change, stacks would be short,
+ * and stack_prewarm says so. */
 static int iterate_without_lock(phdr_callback *callback, void *data)
 {
     struct dl_find_object object;

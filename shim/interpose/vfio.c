@@ -16,6 +16,7 @@
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
 #include "memory/foreign.h"
+#include "profile/profile.h"
 
 static int to_libc(intptr_t result)
 {
@@ -38,7 +39,9 @@ static void adopt(int fd, unsigned long type)
         config.iommu == IOMMU_SIM)
         return;
     type1_init(&iommu, fd);
+    profile_enter();
     int error = registry_attach(&iommu);
+    profile_leave();
     if (error)
         log_write(LOG_WARNING, "container %d could not be adopted: error %d; nothing is registered in it", fd, -error);
 }
@@ -56,6 +59,14 @@ static int set_container(int group, int *container)
         result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, container);
     }
     registry_restore(*container);
+    return result;
+}
+
+static int app_map(int fd, unsigned long request, void *arg)
+{
+    profile_enter();
+    int result = registry_app_map(fd, request, arg);
+    profile_leave();
     return result;
 }
 
@@ -80,7 +91,7 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg)
         registry_revalidate();
         return result;
     case VFIO_IOMMU_MAP_DMA:
-        return is_ours(fd) ? registry_app_map(fd, request, arg) : os_ioctl(fd, request, arg);
+        return is_ours(fd) ? app_map(fd, request, arg) : os_ioctl(fd, request, arg);
     case VFIO_IOMMU_UNMAP_DMA:
         return is_ours(fd) ? registry_app_unmap(fd, request, arg) : os_ioctl(fd, request, arg);
     default:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Space for a block is reserved on disk, then mapped shared: a record is there as soon as it is written, with no system
- * call, and stays there when the process is killed. A full disk shows at the reservation, never as SIGBUS; the last
- * block then tells how much was lost (space for that is always kept).
+ * Space for a block is reserved on disk, then mapped shared: a record is there as soon as it is written, with
+ * no system call, and stays there when the process is killed. A full disk shows at the reservation, never as
+ * SIGBUS; the last block then tells how much was lost (space for that is always kept).
  */
 #include "profile/blocks.h"
 
@@ -56,7 +56,8 @@ static uint32_t crc_more(uint32_t crc, const unsigned char *data, size_t len)
 static int put(const void *data, size_t len, uint64_t offset)
 {
     for (size_t done = 0; done < len;) {
-        intptr_t n = os_call(SYS_pwrite64, file.fd, (long)data + (long)done, (long)(len - done), (long)(offset + done), 0, 0);
+        intptr_t n = os_call(SYS_pwrite64, file.fd, (long)data + (long)done, (long)(len - done),
+                             (long)(offset + done), 0, 0);
         if (n <= 0)
             return n ? (int)n : -EIO;
         done += (size_t)n;
@@ -68,7 +69,8 @@ static int put(const void *data, size_t len, uint64_t offset)
 static bool is_ours(void)
 {
     struct stat st;
-    return os_call(SYS_fstat, file.fd, (long)&st, 0, 0, 0, 0) == 0 && st.st_dev == file.device && st.st_ino == file.inode;
+    return os_call(SYS_fstat, file.fd, (long)&st, 0, 0, 0, 0) == 0 && st.st_dev == file.device &&
+           st.st_ino == file.inode;
 }
 
 static int reserve(void)
@@ -153,7 +155,8 @@ static void give_up(int error, uint64_t now_ns)
     uint64_t time = file.block ? now_ns - file.block->time_ns : 0;
     size_t len = 2;
     file.error = error;
-    log_write(LOG_WARNING, "the capture stops here: error %d (%s); what it holds so far stays readable", -error,
+    log_write(LOG_WARNING, "the capture stops here: error %d (%s); what it holds so far stays readable",
+              -error,
               error == -ENOSPC  ? "the disk is full"
               : error == -EFBIG ? "the limit on file sizes, `ulimit -f`"
               : error == -EBADF ? "the program closed its descriptor"
@@ -249,12 +252,10 @@ static int open_beside(const char *path)
     return open_for_us(name);
 }
 
-int blocks_open(const char *path)
+int blocks_open(const char *path, bool beside)
 {
     struct stat st;
-    int fd = open_for_us(path);
-    if (fd == -EWOULDBLOCK)
-        fd = open_beside(path);
+    int fd = beside ? open_beside(path) : open_for_us(path);
     if (fd < 0)
         return fd;
     file.fd = fd;

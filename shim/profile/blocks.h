@@ -7,10 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Creates `path`, or, where another process is writing that, `path` with ".PID". Returns 0 or -errno. */
-int blocks_open(const char *path);
+/* Creates `path`; `beside`: `path` with ".PID". Returns 0; -EWOULDBLOCK: another process is writing that;
+ * -errno. */
+int blocks_open(const char *path, bool beside);
 bool blocks_are_open(void);
-/* Appends one record to the current block. After a failure nothing more is written but the count of what was lost. */
+/* Appends one record to the current block. After a failure nothing more is written but the count of what was
+ * lost. */
 void blocks_append(const void *record, size_t len, uint64_t now_ns);
 /* A record's time is relative to this. Makes room for `len` bytes first. */
 uint64_t blocks_base_time(size_t len, uint64_t now_ns);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The capture file, written by the shim (profile/capture.c) and read by the command (cli/reader.c). Described for
- * other readers in anydma-capture(5); a change here that an old reader can't skip raises CAPTURE_VERSION.
+ * The capture file, written by the shim (profile/capture.c) and read by the command (cli/reader.c). Described
+ * for other readers in anydma-capture(5); a change here that an old reader can't skip raises CAPTURE_VERSION.
  *
- * The file is a row of blocks, each at a multiple of CAPTURE_BLOCK bytes: a header, then records. A record is its type
- * (one byte), the length of what follows, then fields: unsigned LEB128 numbers, and strings as length and bytes. Readers
- * skip types that they don't know, and fields behind those that they do.
+ * The file is a row of blocks, each at a multiple of CAPTURE_BLOCK bytes: a header, then records. A record is
+ * its type (one byte), the length of what follows, then fields: unsigned LEB128 numbers, and strings as
+ * length and bytes. Readers skip types that they don't know, and fields behind those that they do.
  */
 #ifndef PROFILE_FORMAT_H
 #define PROFILE_FORMAT_H
@@ -26,9 +26,11 @@ struct block_header {
     uint64_t time_ns; /* monotonic; a record's time is nanoseconds since then */
 };
 
-/* "time" below: nanoseconds since the block's. Sites: 0 is "unknown". Owners: enum profile_owner. Sizes in bytes. */
+/* "time" below: nanoseconds since the block's. Sites: 0 is "unknown". Owners: enum profile_owner. Sizes in
+ * bytes. */
 enum record_type {
-    RECORD_PROCESS = 1, /* version pid ppid realtime monotonic page-size memlock-limit sample-mean; exe, cmdline, version */
+    RECORD_PROCESS = 1, /* version pid ppid realtime monotonic page-size memlock-limit sample-mean; exe,
+                           cmdline, version */
     RECORD_MODULE,      /* start end file-offset; build-id, path: code mapped there from now on */
     RECORD_THREAD,      /* tid; name */
     RECORD_SITE,        /* id nr pc…; label: a call stack, innermost first, return addresses */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads /proc/self/maps when a call site shows code that was not known, and at most ten times a second for new sites
- * otherwise: code may have been replaced by a dlclose and a dlopen. Never asks the loader, which has locks. */
+/* Reads /proc/self/maps when a call site shows code that was not known, and at most ten times a second for
+ * new sites otherwise: code may have been replaced by a dlclose and a dlopen. Never asks the loader, which
+ * has locks. */
 #include "profile/modules.h"
 
 #include <elf.h>
@@ -32,7 +33,8 @@ static uint64_t last_read_ns;
 static const struct module *module_at(uintptr_t address)
 {
     for (unsigned i = 0; i < nr_modules; i++)
-        if (modules[i].seen == reading && address - modules[i].range.start < modules[i].range.end - modules[i].range.start)
+        if (modules[i].seen == reading &&
+            address - modules[i].range.start < modules[i].range.end - modules[i].range.start)
             return &modules[i];
     return NULL;
 }
@@ -71,7 +73,8 @@ static size_t read_build_id(const struct module *module, const char *path, unsig
     int fd = os_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return 0;
-    bool is_same = os_call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) == 0 && st.st_ino == module->inode && S_ISREG(st.st_mode);
+    bool is_same = os_call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) == 0 && st.st_ino == module->inode &&
+                   S_ISREG(st.st_mode);
     if (is_same && read_at(fd, &header, sizeof(header), 0) && memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 &&
         header.e_phnum <= MAX_PHDRS && read_at(fd, phdrs, header.e_phnum * sizeof(phdrs[0]), header.e_phoff))
         for (unsigned i = 0; i < header.e_phnum && !len; i++)
@@ -87,7 +90,9 @@ static uint64_t number(const char **p, unsigned base)
 {
     uint64_t value = 0;
     for (;; (*p)++) {
-        unsigned digit = **p >= '0' && **p <= '9' ? (unsigned)(**p - '0') : **p >= 'a' && **p <= 'f' ? (unsigned)(**p - 'a') + 10 : 99;
+        unsigned digit = **p >= '0' && **p <= '9'   ? (unsigned)(**p - '0')
+                         : **p >= 'a' && **p <= 'f' ? (unsigned)(**p - 'a') + 10
+                                                    : 99;
         if (digit >= base)
             break;
         value = value * base + digit;
@@ -142,9 +147,10 @@ static struct module *slot(void)
 static struct buffers {
     char text[8192];
     char line[LINE_BYTES];
-} *buffers;
+} * buffers;
 
-static void take_line(const char *line, void (*found)(const struct module_range *, const unsigned char *, size_t, const char *))
+static void take_line(const char *line,
+                      void (*found)(const struct module_range *, const unsigned char *, size_t, const char *))
 {
     struct module module;
     const char *path;
@@ -182,8 +188,8 @@ static void read_maps(void (*found)(const struct module_range *, const unsigned 
 }
 
 void modules_cover(void *const *frames, unsigned depth, uint64_t now_ns,
-                   void (*found)(const struct module_range *range, const unsigned char *build_id, size_t build_id_len,
-                                 const char *path))
+                   void (*found)(const struct module_range *range, const unsigned char *build_id,
+                                 size_t build_id_len, const char *path))
 {
     bool is_missing = now_ns - last_read_ns > REFRESH_NS;
     if (!modules) {

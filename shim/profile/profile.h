@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who pins how much: the events that dma/ and interpose/ tell the capture. With no capture asked for, each call is one
- * predictable branch. Calls only base/. Owns LOCK_POLICY, which it takes last and for moments.
+ * Who pins how much: the events that dma/ and interpose/ tell the capture. With no capture asked for, each
+ * call is one predictable branch. Calls only base/. Owns LOCK_POLICY, which it takes last and for moments.
  *
- * An event's call stack is taken by the door that led to it, before any lock (profile_enter), and kept for the thread
- * until profile_leave; see profile/stack.c for why that can't deadlock.
+ * An event's call stack is taken by the door that led to it, before any lock (profile_enter), and kept for
+ * the thread until profile_leave; see profile/stack.c for why that can't deadlock.
  */
 #ifndef PROFILE_PROFILE_H
 #define PROFILE_PROFILE_H
@@ -66,7 +66,8 @@ struct profile_mapping {
 uint32_t profile_record_site(void);
 void profile_record_map(const struct profile_mapping *mapping);
 void profile_record_unmap(const struct profile_mapping *mapping);
-void profile_record_attach(unsigned container, const char *backend, uint64_t entries, uint64_t first, uint64_t last);
+void profile_record_attach(unsigned container, const char *backend, uint64_t entries, uint64_t first,
+                           uint64_t last);
 void profile_record_detach(unsigned container);
 void profile_record_device(const char *name);
 void profile_record_owed(uint32_t site, uintptr_t va, size_t len);

@@ -66,7 +66,8 @@ struct site *sites_find(const struct stack *stack, unsigned depth)
     HASH_ADD_KEYPTR(hh, table, &entry->stack, key_len, entry);
     if (!entry->hh.tbl) /* no memory for the table */
         return NULL;
-    entry->site = (struct site){.id = had + 1, .depth = depth, .label = entry->stack.label, .frames = entry->stack.frames};
+    entry->site = (struct site){
+        .id = had + 1, .depth = depth, .label = entry->stack.label, .frames = entry->stack.frames};
     nr_sites = had + 1;
     return &entry->site;
 }

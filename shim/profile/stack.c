@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Takes call stacks with libunwind's unw_backtrace. Why that can't deadlock, wherever a door was called:
- *   - The loader's lock is never taken: while stack_is_unwinding, dl_iterate_phdr, through which libunwind finds a
- *     frame's unwind table, is answered by interpose/unwind.c from _dl_find_object, which takes none.
- *   - libunwind's cache of frames is set to one per thread, which has no lock. The locks of its memory pools are leaves:
- *     what it maps under them passes our door by (stack_is_unwinder).
- *   - No lock of ours is held, and signals are blocked: a handler that looks an address up finds libunwind idle.
+ *   - The loader's lock is never taken: while stack_is_unwinding, dl_iterate_phdr, through which libunwind
+ * finds a frame's unwind table, is answered by interpose/unwind.c from _dl_find_object, which takes none.
+ *   - libunwind's cache of frames is set to one per thread, which has no lock. The locks of its memory pools
+ * are leaves: what it maps under them passes our door by (stack_is_unwinder).
+ *   - No lock of ours is held, and signals are blocked: a handler that looks an address up finds libunwind
+ * idle.
  *   - A fork waits until nobody unwinds, so that a child inherits free locks.
  */
 #include "profile/stack.h"

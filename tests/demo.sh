@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The main job on real VFIO, in a VM: ordinary malloc'ed buffers through two devices, then an unmodified DPDK program
+# before and after. Called by `make demo`. Exit status 0 when all of it did what it should.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+build=${BUILD:-build}
+failed=0
+
+step() {
+    printf '\n== %s\n' "$1"
+}
+
+${MAKE:-make} -s all "$build/tests/vm/pcap_count" || exit 1
+
+step "Without a device: what each kind of allocation maps to (simulated IOMMU)"
+"$build/anydma" run --iommu=sim -- "$build/examples/where" || failed=1
+
+for aw in 48 39; do
+    step "malloc'ed buffers through real devices, real VFIO, a $aw-bit IOMMU"
+    AW=$aw tests/vm/run.sh "$build/anydma run -- $build/examples/edu_dma \$EDU_BDF &&
+        $build/anydma run --stats -- $build/examples/nvme_read \$NVME_BDF" || failed=1
+done
+
+step "dpdk-testpmd, unmodified: its packets' memory is mapped by nobody; without the shim, and with it"
+tests/vm/testpmd.sh || failed=1
+
+[ $failed -eq 0 ] && printf '\ndemo: passed\n' || printf '\ndemo: FAILED\n'
+exit $failed

@@ -83,7 +83,7 @@ static void show_the_rest(void)
     pthread_t thread;
 
     show("global, initialised (.data)", global_data);
-    show("global, zero (.bss)", global_zero);
+    show("global, zero (.bss)", global_zero + 2 * PAGE); /* the first page is shared with .data */
     show("global, constant (.rodata)", global_constant);
     show("thread-local data", thread_local_data);
     show("the main stack", local);

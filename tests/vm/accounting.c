@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The kernel's count of locked memory (VmLck) equals the shim's own after every step of a program's life: the
- * two would part if a registration were lost, made twice, or undone in part. Runs in the VM, as root and (by
- * `vm-user KIB`) as a normal user with a memlock limit; then a lookup beyond the limit says ENOMEM and the
- * program lives: accounting BDF-of-edu
+ * two would part if a registration were lost, made twice, or undone in part. As root, and as a normal user
+ * with a memlock limit: there a lookup beyond the limit says ENOMEM and the program lives. Runs in the VM:
+ * accounting BDF-of-edu
+ * @vm anydma run -- accounting $EDU_BDF
+ * @vm vm-user 65536 anydma run -- accounting $EDU_BDF
  */
 #include "check.h"
 #include "vfio_device.h"

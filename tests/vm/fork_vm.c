@@ -21,7 +21,7 @@ enum { PAGE = 4096, MIB = 1 << 20, NR_TARGETS = 3, PIECE = 256 };
 extern char **environ;
 
 static struct vfio_device dev;
-static const char *self;
+static const char self[] = "/proc/self/exe";
 
 /* What the device writes to: a small and a large allocation, and a mapping; registered before the first fork.
  */
@@ -244,7 +244,6 @@ static int be_spawned(void)
 int main(int argc, char **argv)
 {
     unsigned faults = dmar_faults();
-    self = argv[0];
     if (argc > 1 && strcmp(argv[1], "child") == 0)
         return be_spawned();
     if (argc < 2 || vfio_device_open(&dev, argv[1]) < 0 || edu_check(&dev) < 0)

@@ -51,7 +51,6 @@ struct anydma_stats {
     uint64_t registrations_peak;
     uint64_t pinned;             /* registered by anydma now, counted once a container */
     uint64_t pinned_peak;
-    uint64_t requested;          /* of those: inside live allocations or mappings */
     uint64_t app_mappings;       /* the application's own MAP_DMA ranges now */
     uint64_t app_pinned;
     uint64_t app_pinned_peak;
@@ -68,6 +67,8 @@ struct anydma_stats {
     uint64_t memlock_limit;      /* RLIMIT_MEMLOCK; UINT64_MAX: none, or CAP_IPC_LOCK exempts */
     uint64_t entries_limit;      /* mappings the fullest container can hold */
     uint64_t entries_used;       /* mappings in the fullest container, the application's included */
+    uint64_t containers_seen;    /* attached since start; with none attached now, the limits are the last one's */
+    uint64_t entries_peak;       /* the most mappings that one container ever held */
 };
 
 #ifndef ANYDMA_BUILDING_SHIM

@@ -91,7 +91,7 @@ static void record(struct container *container, const struct vfio_iommu_type1_dm
         registration_hold_range(map->va, map->len, 1);
         return;
     }
-    container->nr_entries++;
+    container_count_entries(container, 1);
     registry.count.app_pinned += map->len;
     if (registry.count.app_pinned > registry.count.app_pinned_peak)
         registry.count.app_pinned_peak = registry.count.app_pinned;
@@ -106,7 +106,7 @@ static void forget(struct container *container, struct app_map *map, uint64_t be
     if (map->is_alias) {
         registration_hold_range(map->va, map->len, -1);
     } else {
-        container->nr_entries--;
+        container_count_entries(container, -1);
         registry.count.app_pinned -= map->len;
     }
     pool_give(&registry.app_map_pool, map);

@@ -42,6 +42,13 @@ struct container *container_of_fd(int fd)
     return NULL;
 }
 
+void container_count_entries(struct container *container, int change)
+{
+    container->nr_entries += (uint64_t)change;
+    if (container->nr_entries > registry.count.entries_peak)
+        registry.count.entries_peak = container->nr_entries;
+}
+
 /* Maps what is owed or registered elsewhere; what this container can't take loses its promise, loudly. */
 static void map_existing(void)
 {
@@ -85,6 +92,8 @@ static int attach_locked(const struct iommu *iommu)
     container->attached = true;
     registry.attached |= 1u << index;
     registry.had_parents = false;
+    registry.last_info = container->info;
+    registry.count.containers_seen++;
     log_write(LOG_INFO, "attached %s container %d: IOVAs 0x%lx to 0x%lx, %lu mappings", iommu->ops->name, iommu->fd,
               container->info.ranges[0].start,
               container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last,
@@ -229,6 +238,7 @@ void registry_restore(int fd)
     struct container *container = container_of_fd(fd);
     if (container) {
         container->iommu.ops->query(&container->iommu, &container->info);
+        container->info.nr_entries = container->max_entries;
         map_existing();
     }
     lock_release(&registry.lock);

@@ -68,7 +68,9 @@ struct registry {
     bool is_eager;
     bool eager_stopped;
     bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */
+    struct iommu_info last_info; /* of the container attached last */
     struct {
+        uint64_t containers_seen, entries_peak;
         uint64_t peak_registrations, pinned, pinned_peak, app_pinned, app_pinned_peak, owed;
         uint64_t maps, unmaps, map_failures, unmap_failures, app_maps, app_unmaps;
         _Atomic uint64_t lookups_cold, lookups_refused;
@@ -105,6 +107,7 @@ void registration_hold_range(uintptr_t start, size_t len, int change);
 void pins_reset(void);
 
 /* dma/containers.c */
+void container_count_entries(struct container *container, int change);
 struct container *container_of_fd(int fd);
 /* dma/application.c */
 void application_forget_container(struct container *container);

@@ -146,7 +146,7 @@ static int map_in(struct registration *reg, unsigned index)
     if (!reg->mapped)
         registry.count.owed--;
     reg->mapped |= 1u << index;
-    container->nr_entries++;
+    container_count_entries(container, 1);
     registry.count.pinned += reg->len;
     if (registry.count.pinned > registry.count.pinned_peak)
         registry.count.pinned_peak = registry.count.pinned;
@@ -158,7 +158,7 @@ void registration_was_undone(struct registration *reg, unsigned index)
     reg->mapped &= ~(1u << index);
     if (!reg->mapped)
         registry.count.owed++;
-    registry.containers[index].nr_entries--;
+    container_count_entries(&registry.containers[index], -1);
     registry.count.pinned -= reg->len;
 }
 

@@ -7,26 +7,31 @@
 #include "base/os.h"
 #include "dma/registration.h"
 
+static void narrow(struct anydma_stats *stats, const struct iommu_info *info)
+{
+    uint64_t first = info->nr_ranges ? info->ranges[0].start : 0;
+    uint64_t last = info->nr_ranges ? info->ranges[info->nr_ranges - 1].last : 0;
+    stats->iova_first = first > stats->iova_first ? first : stats->iova_first;
+    stats->iova_last = last < stats->iova_last ? last : stats->iova_last;
+    stats->entries_limit = info->nr_entries < stats->entries_limit ? info->nr_entries : stats->entries_limit;
+}
+
 static void fill_containers(struct anydma_stats *stats)
 {
-    stats->iova_last = UINT64_MAX;
-    stats->entries_limit = UINT64_MAX;
+    stats->iova_last = stats->entries_limit = UINT64_MAX;
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
         const struct container *container = &registry.containers[i];
-        if (!container->attached || !container->info.nr_ranges)
+        if (!container->attached)
             continue;
-        uint64_t first = container->info.ranges[0].start;
-        uint64_t last = container->info.ranges[container->info.nr_ranges - 1].last;
         stats->containers++;
         stats->app_mappings += container->nr_app_maps;
-        stats->iova_first = first > stats->iova_first ? first : stats->iova_first;
-        stats->iova_last = last < stats->iova_last ? last : stats->iova_last;
-        stats->entries_limit = container->max_entries < stats->entries_limit ? container->max_entries
-                                                                             : stats->entries_limit;
         stats->entries_used = container->nr_entries > stats->entries_used ? container->nr_entries : stats->entries_used;
+        narrow(stats, &container->info);
     }
     if (!stats->containers)
-        stats->iova_last = stats->entries_limit = 0;
+        narrow(stats, &registry.last_info);
+    stats->containers_seen = registry.count.containers_seen;
+    stats->entries_peak = registry.count.entries_peak;
 }
 
 void registry_fill_stats(struct anydma_stats *stats)

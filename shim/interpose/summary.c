@@ -32,9 +32,9 @@ static void print_limits(const struct anydma_stats *s)
         log_line(2, "  memlock     %lu KiB at peak of %lu KiB (%lu%%)", kib(pinned), kib(s->memlock_limit),
                  s->memlock_limit ? (unsigned long)(pinned * 100 / s->memlock_limit) : 0ul);
     if (s->entries_limit == UINT64_MAX)
-        log_line(2, "  entries     %lu used, no limit", s->entries_used);
+        log_line(2, "  entries     %lu now, %lu at peak, no limit", s->entries_used, s->entries_peak);
     else
-        log_line(2, "  entries     %lu used of %lu", s->entries_used, s->entries_limit);
+        log_line(2, "  entries     %lu now, %lu at peak of %lu", s->entries_used, s->entries_peak, s->entries_limit);
 }
 
 void summary_print(void)
@@ -42,16 +42,16 @@ void summary_print(void)
     struct anydma_stats s = {0};
     summary_fill(&s);
     log_line(2, "anydma: summary of process %d", os_getpid());
-    if (s.containers)
-        log_line(2, "  containers  %lu%s, IOVAs 0x%lx to 0x%lx", s.containers, registry_is_sim() ? " (simulated)" : "",
-                 s.iova_first, s.iova_last);
+    if (s.containers_seen)
+        log_line(2, "  containers  %lu now, %lu since start%s; IOVAs 0x%lx to 0x%lx", s.containers, s.containers_seen,
+                 registry_is_sim() ? " (simulated)" : "", s.iova_first, s.iova_last);
     else
-        log_line(2, "  containers  none attached now");
+        log_line(2, "  containers  none was attached");
     log_line(2, "  mappings    %lu now, %lu at peak; the application's own: %lu", s.registrations,
              s.registrations_peak, s.app_mappings);
     log_line(2, "  pinned      %lu KiB now, %lu KiB at peak; the application's own: %lu KiB, %lu KiB at peak",
              kib(s.pinned), kib(s.pinned_peak), kib(s.app_pinned), kib(s.app_pinned_peak));
-    if (s.containers)
+    if (s.containers_seen)
         print_limits(&s);
     log_line(2, "  ioctls      %lu map, %lu unmap; the application's own: %lu map, %lu unmap", s.maps, s.unmaps,
              s.app_maps, s.app_unmaps);

@@ -63,16 +63,18 @@ struct registry {
     struct pool app_map_pool;
     struct container containers[MAX_CONTAINERS];
     uint32_t attached; /* a bit for each */
+    int owner_pid;     /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
     _Atomic uint64_t nr_registrations;
     bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
-    bool is_eager;
+    _Atomic bool is_eager;
     bool eager_stopped;
     bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */
     struct iommu_info last_info; /* of the container attached last */
     struct {
         uint64_t containers_seen, entries_peak;
-        uint64_t peak_registrations, pinned, pinned_peak, app_pinned, app_pinned_peak, owed;
+        uint64_t peak_registrations, pinned, pinned_peak, app_pinned, app_pinned_peak;
         uint64_t maps, unmaps, map_failures, unmap_failures, app_maps, app_unmaps;
+        _Atomic uint64_t owed;
         _Atomic uint64_t lookups_cold, lookups_refused;
     } count;
 };
@@ -88,6 +90,8 @@ struct registration *registration_next(struct registration *reg);
 
 /* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
 int registration_map(struct registration *reg);
+/* False in a vfork child: no ioctl is made for it. */
+bool registry_is_owner(void);
 /* Undoes it in one container. False: the backend refused, the record is stuck from here on. */
 bool registration_unmap_in(struct registration *reg, unsigned index);
 /* The container's IOMMU is gone, and the mapping with it. */

@@ -33,6 +33,12 @@ RB_GENERATE_INTERNAL(regs_by_iova, registration, by_iova, compare_iova, __attrib
 void registry_init(const struct memory_ops *memory)
 {
     registry.memory = memory;
+    registry.owner_pid = os_getpid();
+}
+
+bool registry_is_owner(void)
+{
+    return os_getpid() == registry.owner_pid;
 }
 
 /* --- finding ---------------------------------------------------------------------------------------------------- */
@@ -399,7 +405,7 @@ void registration_settle(struct registration *reg)
 {
     uintptr_t start = reg->start;
     size_t len = reg->len;
-    if (reg->pins || reg->is_stuck || !registry.memory->retire(start, len))
+    if (reg->pins || reg->is_stuck || !registry_is_owner() || !registry.memory->retire(start, len))
         return;
     if (registration_undo(reg))
         registry.memory->release(start, len);
@@ -428,6 +434,11 @@ static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
 static bool is_anything_registered(void)
 {
     return atomic_load_explicit(&registry.nr_registrations, memory_order_acquire) != 0;
+}
+
+bool registry_owes_any(void)
+{
+    return is_anything_registered() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
 }
 
 void registry_forget(uintptr_t start, size_t len)
@@ -531,9 +542,11 @@ void registry_reset(bool locks_are_lost)
         RB_INIT(&registry.containers[i].app_maps);
         registry.containers[i].nr_fds = 0;
     }
+    registry.owner_pid = os_getpid();
     registry.had_parents |= registry.attached != 0;
     registry.attached = 0;
-    registry.is_eager = registry.eager_stopped = registry.manages_itself = false;
+    registry.is_eager = false;
+    registry.eager_stopped = registry.manages_itself = false;
     atomic_store_explicit(&registry.nr_registrations, 0, memory_order_relaxed);
     memset(&registry.count, 0, sizeof(registry.count));
     pins_reset();

@@ -59,9 +59,12 @@ static bool overlaps_arena(uintptr_t addr, size_t len)
     return arena_split(addr, addr + len, &is_inside) != addr + len || is_inside;
 }
 
+/* What the kernel refuses outright, before it changes anything. */
 static bool is_bad_range(uintptr_t addr, size_t len)
 {
-    return !is_page(addr) || !len || os_page_up(len) < len || addr + os_page_up(len) < addr;
+    const uintptr_t user_end = ((uintptr_t)1 << 47) - OS_PAGE_SIZE; /* above it: nothing, or what was asked for by hint */
+    uintptr_t end = addr + os_page_up(len);
+    return !is_page(addr) || !len || os_page_up(len) < len || end < addr || (addr < user_end && end > user_end);
 }
 
 /* --- mmap --------------------------------------------------------------------------------------------------------------- */
@@ -87,7 +90,7 @@ static bool is_for_arena(size_t len, int prot, int flags)
 static intptr_t map_in_arena(size_t len, int prot, int flags, bool *is_full)
 {
     size_t whole = os_page_up(len);
-    uintptr_t start = arena_map_place(whole);
+    uintptr_t start = arena_map_place_for(whole, prot, run_flags(flags));
     *is_full = !start;
     if (!start)
         return 0;
@@ -95,7 +98,7 @@ static intptr_t map_in_arena(size_t len, int prot, int flags, bool *is_full)
     if (os_is_error(result))
         arena_map_undo(start, whole);
     else
-        arena_map_done(start, whole, prot, run_flags(flags));
+        arena_map_made(start, whole, prot, run_flags(flags));
     return result;
 }
 

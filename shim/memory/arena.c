@@ -63,7 +63,7 @@ uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside)
 static size_t granule_at(const struct zone *zone, uintptr_t addr)
 {
     if (config.granule_bytes)
-        return config.granule_bytes < BLOCK_SIZE ? BLOCK_SIZE : config.granule_bytes;
+        return config.granule_bytes;
     if (zone != &zones[0])
         return 256 * MIB;
     size_t offset = addr - zone->start;
@@ -110,7 +110,7 @@ static void zero_dirty(struct zone *zone, uintptr_t start, size_t len)
 /* Commits the granules around [start, start + len) as far as `run`, which is RUN_NONE, goes. */
 static int commit(struct zone *zone, const struct run *run, uintptr_t start, size_t len, uintptr_t *committed_end)
 {
-    size_t granule = granule_at(zone, start);
+    size_t granule = granule_at(zone, start) > BLOCK_SIZE ? granule_at(zone, start) : BLOCK_SIZE;
     uintptr_t run_end = run->start + run->len;
     uintptr_t end = (start + len + granule - 1) & ~(granule - 1);
     if (end > run_end)

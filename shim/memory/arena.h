@@ -45,7 +45,11 @@ void arena_heap_give(uintptr_t addr, size_t len);
 
 /* A place for a mapping of the program's, kept from everyone else until arena_map_done. 0: none. */
 uintptr_t arena_map_place(size_t len);
-/* The mapping was made there. `flags`: enum run_flag. */
+/* A place for a new mapping, already counted as the program's: until it is made, registering it fails in the kernel. */
+uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags);
+/* It was made. */
+void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags);
+/* The mapping was made at a place from arena_map_place. `flags`: enum run_flag. */
 void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags);
 /* It could not be made. */
 void arena_map_undo(uintptr_t addr, size_t len);

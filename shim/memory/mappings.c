@@ -13,6 +13,7 @@
 #define RW (PROT_READ | PROT_WRITE)
 
 static const struct run_kind none = {.state = RUN_NONE};
+static bool has_held; /* some run was ever RUN_HELD or RUN_DETACHED */
 
 /* log2 of the unit in which a mapping is registered: at most 128 of them for each mapping. */
 static unsigned unit_shift_for(size_t len)
@@ -31,15 +32,14 @@ static struct run_kind used_kind(size_t len, int prot, unsigned flags)
                              .flags = (uint8_t)flags};
 }
 
-static uintptr_t place_locked(size_t len)
+static uintptr_t place_locked(size_t len, struct run_kind kind)
 {
     size_t align = len >= BLOCK_SIZE ? BLOCK_SIZE : OS_PAGE_SIZE;
-    struct run_kind pending = {.state = RUN_PENDING};
     for (int tries = 0; tries < 2; tries++) {
         for (unsigned i = 0; i < nr_zones; i++) {
             uintptr_t start;
             if (zones[i].kind == ZONE_MAP && runs_fit(&zones[i].runs, RUN_NONE, len, align, &start))
-                return runs_set(&zones[i].runs, start, len, pending) == 0 ? start : 0;
+                return runs_set(&zones[i].runs, start, len, kind) == 0 ? start : 0;
         }
         if (!zones_grow(ZONE_MAP, len))
             break;
@@ -49,10 +49,25 @@ static uintptr_t place_locked(size_t len)
 
 uintptr_t arena_map_place(size_t len)
 {
+    struct run_kind pending = {.state = RUN_PENDING};
     lock_take(&zones_lock);
-    uintptr_t start = place_locked(len);
+    uintptr_t start = place_locked(len, pending);
     lock_release(&zones_lock);
     return start;
+}
+
+uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags)
+{
+    lock_take(&zones_lock);
+    uintptr_t start = place_locked(len, used_kind(len, prot, flags));
+    lock_release(&zones_lock);
+    return start;
+}
+
+void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags)
+{
+    if (flags == RUN_ORDINARY && (prot & RW) == RW)
+        registry_offer(addr, len);
 }
 
 void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags)
@@ -60,8 +75,7 @@ void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags)
     lock_take(&zones_lock);
     zone_set_or_leak(zone_of(addr), addr, len, used_kind(len, prot, flags));
     lock_release(&zones_lock);
-    if (flags == RUN_ORDINARY && (prot & RW) == RW)
-        registry_offer(addr, len);
+    arena_map_made(addr, len, prot, flags);
 }
 
 void arena_map_undo(uintptr_t addr, size_t len)
@@ -140,6 +154,7 @@ static void hold(struct zone *zone, uintptr_t start, size_t len, struct run_kind
 {
     if (kind.state != RUN_PENDING)
         return;
+    has_held = true;
     zones_held_bytes += len;
     zone_set_or_leak(zone, start, len, with_state(none, RUN_HELD));
 }
@@ -155,8 +170,41 @@ static void finish_unmap(uintptr_t start, size_t len, bool is_covered)
     change_runs(start, len, is_covered ? hold : make_free);
 }
 
+static bool is_any_pinned(uintptr_t addr, size_t len)
+{
+    uintptr_t end = addr + len;
+    for (uintptr_t block = addr & ~(BLOCK_SIZE - 1); block < end; block += BLOCK_SIZE)
+        if (pagemap_is_pinned(block))
+            return true;
+    return false;
+}
+
+static void free_used(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_USED)
+        zone_set_or_leak(zone, start, len, none);
+}
+
+/* In one step, when nothing there is registered: a registration that is just beginning marks its blocks pinned and then
+ * takes this lock once before it pins, so it either is seen here or finds nothing mapped. */
+static bool unmap_unregistered(uintptr_t addr, size_t len, int *error)
+{
+    lock_take(&zones_lock);
+    bool is_simple = !registry_owes_any() && !is_any_pinned(addr, len);
+    if (is_simple) {
+        *error = zone_decommit(addr, len);
+        if (!*error)
+            zone_for_each_run(zone_of(addr), addr, addr + len, free_used);
+    }
+    lock_release(&zones_lock);
+    return is_simple;
+}
+
 int arena_unmap(uintptr_t addr, size_t len)
 {
+    int result;
+    if (unmap_unregistered(addr, len, &result))
+        return result;
     change_runs(addr, len, make_pending_if_used);
     registry_forget(addr, len);
     int error = zone_decommit(addr, len);
@@ -175,6 +223,7 @@ void arena_replace_begin(uintptr_t addr, size_t len)
 
 static void detach(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
+    has_held = true;
     zone_set_or_leak(zone, start, len, with_state(kind, RUN_DETACHED));
 }
 
@@ -194,8 +243,7 @@ void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, boo
         lock_release(&zones_lock);
         registry_divide(addr, len, finish_replace);
         change_runs(addr, len, make_used_again);
-        if (flags == RUN_ORDINARY && (prot & RW) == RW)
-            registry_offer(addr, len);
+        arena_map_made(addr, len, prot, flags);
     }
 }
 
@@ -306,6 +354,6 @@ void arena_reset(bool locks_are_lost)
     if (locks_are_lost)
         lock_reset(&zones_lock);
     zones_held_bytes = 0;
-    for (unsigned i = 0; i < nr_zones; i++)
+    for (unsigned i = 0; has_held && i < nr_zones; i++)
         zone_for_each_run(&zones[i], zones[i].start, zones[i].end, unpin_run);
 }

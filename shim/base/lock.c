@@ -10,32 +10,59 @@
 static _Thread_local uint32_t held_ranks;
 #endif
 
+static _Atomic bool expects_handlers;
+
+void lock_expect_handlers(void)
+{
+    atomic_store(&expects_handlers, true);
+}
+
+static void acquire(struct lock *lock)
+{
+    uint32_t seen = 0;
+    if (atomic_compare_exchange_strong_explicit(&lock->state, &seen, 1, memory_order_acquire, memory_order_relaxed))
+        return;
+    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+        os_futex_wait(&lock->state, 2);
+}
+
+static void give_up(struct lock *lock)
+{
+    if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
+        os_futex_wake(&lock->state, 1);
+}
+
 void lock_take(struct lock *lock)
 {
-    uint64_t saved;
-    uint32_t seen = 0;
-    os_signals_block(&saved);
+    uint64_t saved = 0;
+    bool blocks = atomic_load(&expects_handlers);
+    if (blocks)
+        os_signals_block(&saved);
 #ifndef NDEBUG
     assert(held_ranks >> lock->rank == 0);
     held_ranks |= 1u << lock->rank;
 #endif
-    if (!atomic_compare_exchange_strong_explicit(&lock->state, &seen, 1, memory_order_acquire,
-                                                 memory_order_relaxed)) {
-        while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
-            os_futex_wait(&lock->state, 2);
+    acquire(lock);
+    if (!blocks && atomic_load(&expects_handlers)) { /* the first handler came meanwhile: once more, with signals blocked */
+        give_up(lock);
+        os_signals_block(&saved);
+        blocks = true;
+        acquire(lock);
     }
+    lock->has_blocked = blocks;
     lock->saved_signals = saved;
 }
 
 void lock_release(struct lock *lock)
 {
     uint64_t saved = lock->saved_signals;
+    bool has_blocked = lock->has_blocked;
 #ifndef NDEBUG
     held_ranks &= ~(1u << lock->rank);
 #endif
-    if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
-        os_futex_wake(&lock->state, 1);
-    os_signals_restore(&saved);
+    give_up(lock);
+    if (has_blocked)
+        os_signals_restore(&saved);
 }
 
 void lock_reset(struct lock *lock)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The shim's mutex: a futex word, taken with every signal blocked, so that a handler may enter the shim.
+ * The shim's mutex: a futex word, taken with every signal blocked, so that a handler may enter the shim. Until the
+ * program installs its first handler there is nothing to keep out, and the two system calls are spared.
  * Ranks, lowest first; a thread takes them in rising order only (checked in debug builds):
  *   LOCK_REGISTRY  dma/registry.c: registrations, containers and every backend call
  *   LOCK_ARENA     memory/arena.c: whose pages are where; never held over an ioctl
@@ -11,6 +12,7 @@
 #define BASE_LOCK_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum lock_rank { LOCK_REGISTRY = 1, LOCK_ARENA, LOCK_POLICY, LOCK_NR_RANKS };
@@ -18,8 +20,12 @@ enum lock_rank { LOCK_REGISTRY = 1, LOCK_ARENA, LOCK_POLICY, LOCK_NR_RANKS };
 struct lock {
     _Atomic uint32_t state; /* 0 free, 1 held, 2 held with waiters */
     uint32_t rank;
-    uint64_t saved_signals; /* the holder's mask */
+    bool has_blocked;       /* the holder's signals are blocked by this lock; */
+    uint64_t saved_signals; /* its mask before that */
 };
+
+/* The program is about to have a signal handler: from here on holders block signals. */
+void lock_expect_handlers(void);
 
 void lock_take(struct lock *lock);
 void lock_release(struct lock *lock);

@@ -64,6 +64,7 @@ static void on_signal_take_lock(int number)
 
 Test(lock, signal_waits_until_release)
 {
+    lock_expect_handlers();
     signal(SIGUSR1, on_signal);
     lock_take(&lock);
     raise(SIGUSR1);
@@ -90,6 +91,7 @@ Test(lock, release_restores_the_mask_that_take_found)
 Test(lock, inner_release_leaves_signals_blocked)
 {
     struct lock inner = {.rank = LOCK_ARENA};
+    lock_expect_handlers();
     signal(SIGUSR1, on_signal);
     lock_take(&lock);
     lock_take(&inner);
@@ -103,6 +105,7 @@ Test(lock, inner_release_leaves_signals_blocked)
 Test(lock, handler_may_take_it_however_often_it_interrupts, .timeout = 60)
 {
     struct itimerval often = {{0, 200}, {0, 200}};
+    lock_expect_handlers();
     signal(SIGALRM, on_signal_take_lock);
     setitimer(ITIMER_REAL, &often, NULL);
     while (nr_signals < 500)

@@ -78,7 +78,7 @@ $(BUILD)/pic/%.o: %.c | deps-build
 
 $(BUILD)/anydma: $(CLI_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $^ $(LDFLAGS)
+	$(Q)$(CC) -o $@ $(CLI_OBJ) -ldw -lelf -ljansson -lz -lm -lstdc++ $(LDFLAGS)
 
 $(BUILD)/cli/%.o: %.c | deps-build
 	$(call say,CC,$<)

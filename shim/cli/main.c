@@ -11,6 +11,7 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"run", cli_run, "run [options] -- app [args]   run a program with the shim preloaded"},
+    {"report", cli_report, "report [options] FILE         who pinned how much, from a capture"},
     {"version", cli_version, "version                       print the version"},
 };
 

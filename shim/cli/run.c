@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* anydma run: sets the environment that the shim reads and becomes the program, so that signals, the terminal and the
- * exit status are the program's own. */
+/* anydma run: sets the environment that the shim reads and becomes the program, so that signals, the terminal
+ * and the exit status are the program's own. */
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -12,7 +12,8 @@
 
 #include "cli/cli.h"
 
-/* Each option that takes a value sets the variable of the same name; `words`: what it takes, NULL for anything. */
+/* Each option that takes a value sets the variable of the same name; `words`: what it takes, NULL for
+ * anything. */
 static const struct setting {
     const char *option;
     const char *variable;
@@ -40,8 +41,8 @@ static void usage(FILE *to)
                 "Runs the program with libanydma.so.0 preloaded and exits with its status\n"
                 "(125: anydma failed, 126: not executable, 127: not found).\n\n");
     for (int i = 0; i < NR_SETTINGS; i++)
-        fprintf(to, "  --%-8s %-22s %s\n", settings[i].option, settings[i].words ? settings[i].words : "VALUE",
-                settings[i].help);
+        fprintf(to, "  --%-8s %-22s %s\n", settings[i].option,
+                settings[i].words ? settings[i].words : "VALUE", settings[i].help);
     fprintf(to, "  --%-8s %-22s %s\n", "stats", "", "print a summary on stderr at exit");
     fprintf(to, "\nEach has a variable: ANYDMA_MODE for --mode, and so on.\n");
 }
@@ -55,7 +56,8 @@ static bool is_word_of(const char *words, const char *value)
     return false;
 }
 
-/* The shim beside this program (a build tree), in ../lib (an installation), or wherever the loader finds it. */
+/* The shim beside this program (a build tree), in ../lib (an installation), or wherever the loader finds it.
+ */
 static const char *find_shim(char *path)
 {
     static const char *const places[] = {"libanydma.so.0", "../lib/libanydma.so.0"};
@@ -76,12 +78,14 @@ static int preload(void)
 {
     char shim[PATH_MAX];
     if (!find_shim(shim)) {
-        fprintf(stderr, "anydma run: libanydma.so.0 is neither beside this command nor in ../lib; build it with `make`, or "
+        fprintf(stderr, "anydma run: libanydma.so.0 is neither beside this command nor in ../lib; build it "
+                        "with `make`, or "
                         "install it with `make install`\n");
         return CLI_FAILED;
     }
     if (strpbrk(shim, " :")) {
-        fprintf(stderr, "anydma run: %s holds a space or a colon, which LD_PRELOAD can't express; move it\n", shim);
+        fprintf(stderr, "anydma run: %s holds a space or a colon, which LD_PRELOAD can't express; move it\n",
+                shim);
         return CLI_FAILED;
     }
     const char *others = getenv("LD_PRELOAD");

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* A capture replayed: who pinned what at a chosen moment, and what happened over the whole time. Memory grows
+ * with the sites and with what is mapped at once, not with the number of events. */
+#ifndef CLI_MODEL_H
+#define CLI_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "anydma.h"
+#include "cli/reader.h"
+
+enum { MODEL_MAX_POINTS = 1024, MODEL_BUCKETS = 48, MODEL_MAX_CONTAINERS = 32, MODEL_MAX_HAZARDS = 1000 };
+enum model_moment { MOMENT_PEAK, MOMENT_END, MOMENT_TIME };
+
+/* Code mapped from a file. */
+struct model_module {
+    uint64_t start, end, file_offset;
+    unsigned char build_id[20];
+    unsigned build_id_len;
+    char *path;
+};
+
+struct model_frame {
+    uint64_t address;                  /* of the call, not of the return */
+    const struct model_module *module; /* NULL: unknown */
+};
+
+/* Bytes, at the chosen moment. `pinned` counts once a container, the application's own apart. */
+struct model_amount {
+    uint64_t pinned, app_pinned, mappings;
+    uint64_t used;  /* of `pinned`: inside live allocations and mappings, where known */
+    uint64_t known; /* of `pinned`: how much of it `used` was told of */
+    uint64_t huge;  /* of both, in huge pages, of `huge_known` */
+    uint64_t huge_known;
+};
+
+struct model_site {
+    uint32_t id; /* 0: events without a stack */
+    unsigned depth;
+    struct model_frame *frames; /* innermost first */
+    char *label;
+    struct model_amount at; /* the chosen moment */
+    uint64_t peak;          /* this site's own: most bytes, whenever */
+    uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps; /* over the whole time */
+    uint64_t map_ns, owed;
+    uint64_t sampled_live, samples; /* estimated bytes of live allocations, at the moment */
+};
+
+struct model_mapping {
+    bool is_app;
+    unsigned container;
+    uint64_t va, len, iova, made_ns;
+    struct model_site *site;
+    uint64_t huge; /* bytes + 1; 0: unknown */
+    uint64_t used, known;
+};
+
+struct model_point {
+    uint64_t time_ns; /* since the start */
+    uint64_t pinned, app_pinned;
+};
+
+struct model_histogram {
+    uint64_t count, total_ns, longest_ns;
+    uint64_t bucket[MODEL_BUCKETS]; /* [n]: less than 2^n ns, and not less than half of it */
+};
+
+enum model_call { CALL_MAP, CALL_UNMAP, CALL_APP_MAP, CALL_APP_UNMAP, NR_CALLS };
+
+struct model_hazard {
+    enum profile_hazard kind;
+    uint64_t time_ns, va, len;
+    uint32_t tid;
+    struct model_site *site, *holder;
+};
+
+struct model_container {
+    bool is_attached, was_attached;
+    char backend[16];
+    uint64_t entries_limit, first, last, entries, entries_peak;
+};
+
+struct model {
+    /* the process */
+    uint64_t version, pid, ppid, start_wall_ns, start_ns, page_size, memlock, sample_mean;
+    char *exe, *command, *shim_version;
+    struct model_container containers[MODEL_MAX_CONTAINERS];
+    char **devices;
+    size_t nr_devices;
+    struct reader_health health;
+    /* over time */
+    uint64_t end_ns;                             /* of the last event, since the start */
+    uint64_t peak_ns, peak, peak_ours, peak_app; /* of both together; of each alone */
+    struct model_point points[MODEL_MAX_POINTS]; /* the most within each step */
+    size_t nr_points;
+    uint64_t step_ns;
+    struct model_histogram calls[NR_CALLS];
+    uint64_t failures, refused, owed, forks, fork_bytes, samples;
+    uint64_t errors[4096]; /* of maps, unmaps and lookups, by errno */
+    struct model_hazard *hazards;
+    size_t nr_hazards; /* kept; counted are */
+    uint64_t hazards_seen;
+    bool has_stats;
+    uint64_t stats[64]; /* struct anydma_stats, at exit */
+    /* at the chosen moment */
+    uint64_t at_ns;
+    struct model_amount at;
+    struct model_mapping *mappings;
+    size_t nr_mappings;
+    /* sites, the one with the most pinned first; and modules */
+    struct model_site **sites;
+    size_t nr_sites;
+    struct model_module **modules;
+    size_t nr_modules;
+    struct model_private *private;
+};
+
+/* Replays the file. Returns 0, or the exit status after a message on stderr. */
+int model_load(struct model *model, const char *path, enum model_moment moment, uint64_t time_ns);
+void model_free(struct model *model);
+
+/* Of a histogram: what `percent` of the calls took no longer than, from its buckets; ns. */
+uint64_t model_percentile(const struct model_histogram *histogram, unsigned percent);
+
+#endif

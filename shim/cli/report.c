@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/* anydma report: one screen that says who pins how much, how near the limits are, and what is waste. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/report.h"
+#include "cli/view.h"
+
+static void usage(FILE *to)
+{
+    fprintf(to,
+            "usage: anydma report [options] FILE\n\n"
+            "Says who pinned how much memory for devices, from a capture (`anydma run -o FILE`).\n\n"
+            "  --at peak|end|TIME   the moment that the table shows (TIME: 1.5s, 200ms since the start); "
+            "default: peak\n"
+            "  --sort KEY           pinned (default), peak, waste, maps, time\n"
+            "  --filter TEXT        only call sites with TEXT in their label, functions, files or modules\n"
+            "  --top N              so many call sites; default: what fits the screen\n"
+            "  --depth N            callers shown under each; default: 3\n"
+            "  --json               everything, for programs\n");
+}
+
+/* --- sorting and choosing
+ * -------------------------------------------------------------------------------------------- */
+
+static uint64_t pinned_of(const struct view_row *row)
+{
+    return row->at.pinned + row->at.app_pinned;
+}
+
+static uint64_t peak_of(const struct view_row *row)
+{
+    return row->peak;
+}
+
+static uint64_t waste_of(const struct view_row *row)
+{
+    return view_waste(&row->at);
+}
+
+static uint64_t maps_of(const struct view_row *row)
+{
+    return row->maps + row->app_maps;
+}
+
+static uint64_t time_of(const struct view_row *row)
+{
+    return row->map_ns;
+}
+
+static const struct sort {
+    const char *name;
+    uint64_t (*value)(const struct view_row *row);
+} sorts[] = {
+    {"pinned", pinned_of}, {"peak", peak_of}, {"waste", waste_of}, {"maps", maps_of}, {"time", time_of}};
+
+static uint64_t (*sort_value)(const struct view_row *row) = pinned_of;
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = sort_value(a), y = sort_value(b);
+    return x != y ? (x > y ? -1 : 1)
+                  : strcmp(((const struct view_row *)a)->key, ((const struct view_row *)b)->key);
+}
+
+static bool holds(const char *text, const char *wanted)
+{
+    return text && strstr(text, wanted);
+}
+
+static bool is_wanted(const struct view_row *row, const char *filter)
+{
+    bool found = !filter || holds(row->key, filter);
+    for (size_t i = 0; i < row->stack.nr && !found; i++)
+        found = holds(row->stack.symbols[i]->file, filter) || holds(row->stack.symbols[i]->module, filter);
+    return found;
+}
+
+static void choose(struct view *view, const char *filter)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < view->nr_rows; i++) {
+        struct view_row row = view->rows[i];
+        if (is_wanted(&row, filter)) {
+            view->rows[i] = view->rows[kept];
+            view->rows[kept++] = row;
+        }
+    }
+    qsort(view->rows, kept, sizeof(*view->rows), by_value);
+    for (size_t i = kept; i < view->nr_rows; i++) {
+        free(view->rows[i].key);
+        symbols_free_stack(&view->rows[i].stack);
+    }
+    view->nr_rows = kept;
+}
+
+/* --- the table
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static unsigned percent(uint64_t part, uint64_t whole)
+{
+    return whole ? (unsigned)(part * 100 / whole) : 0;
+}
+
+static void print_limits(const struct model *m)
+{
+    char a[32], b[32];
+    const char *between = "";
+    printf("limits    ");
+    if (m->memlock != UINT64_MAX) {
+        printf("memlock %s, %s left at the peak (%u%% used)", view_size(a, m->memlock),
+               view_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0), percent(m->peak, m->memlock));
+        between = ";  ";
+    } else {
+        printf("no memlock limit");
+        between = ";  ";
+    }
+    for (unsigned i = 0; i < MODEL_MAX_CONTAINERS; i++) {
+        const struct model_container *c = &m->containers[i];
+        if (!c->was_attached)
+            continue;
+        if (c->entries_limit == UINT64_MAX)
+            printf("%scontainer %u (%s): %" PRIu64 " mappings at most", between, i, c->backend,
+                   c->entries_peak);
+        else
+            printf("%scontainer %u (%s): %" PRIu64 " of %" PRIu64 " mappings at most", between, i, c->backend,
+                   c->entries_peak, c->entries_limit);
+        between = ";  ";
+    }
+    printf("\n");
+}
+
+static void print_calls(const struct model *m)
+{
+    static const char *const names[NR_CALLS] = {"map", "unmap", "its own map", "its own unmap"};
+    char a[32], b[32];
+    const char *between = "";
+    printf("calls     ");
+    for (unsigned i = 0; i < NR_CALLS; i++) {
+        const struct model_histogram *h = &m->calls[i];
+        if (!h->count)
+            continue;
+        printf("%s%" PRIu64 " %s (half within %s, longest %s)", between, h->count, names[i],
+               view_time(a, model_percentile(h, 50)), view_time(b, h->longest_ns));
+        between = ";  ";
+    }
+    printf("%s\n", *between ? "" : "none");
+}
+
+static void print_trouble(const struct model *m)
+{
+    char a[32];
+    if (m->failures || m->refused) {
+        const char *between = "";
+        printf("refused   %" PRIu64 " map or unmap calls failed, %" PRIu64 " lookups refused: ", m->failures,
+               m->refused);
+        for (int i = 1; i < 4096; i++)
+            if (m->errors[i]) {
+                printf("%s%s %" PRIu64 "x", between, strerror(i), m->errors[i]);
+                between = ", ";
+            }
+        printf("\n");
+    }
+    if (m->hazards_seen)
+        printf("HAZARDS   %" PRIu64
+               " times memory went away that a device could still reach; see --json or --html\n",
+               m->hazards_seen);
+    if (m->forks)
+        printf("forks     %" PRIu64 " with memory pinned, %s copied for children in all\n", m->forks,
+               view_size(a, m->fork_bytes));
+}
+
+static void print_amounts(const struct model *m)
+{
+    char a[32], b[32], c[32];
+    uint64_t at = m->at.pinned + m->at.app_pinned;
+    printf("peak      %s at %s", view_size(a, m->peak), view_time(b, m->peak_ns));
+    if (m->peak_app)
+        printf("  (the application's own mappings: %s at most)", view_size(c, m->peak_app));
+    printf("\nnow       %s  (at the end, %s after the start)\n",
+           view_size(a, m->nr_points
+                            ? m->points[m->nr_points - 1].pinned + m->points[m->nr_points - 1].app_pinned
+                            : 0),
+           view_time(b, m->end_ns));
+    if (m->at.known)
+        printf("waste     %s of %s registered by anydma is in no live allocation or mapping (%u%%)\n",
+               view_size(a, view_waste(&m->at)), view_size(b, m->at.known),
+               percent(view_waste(&m->at), m->at.known));
+    if (m->at.huge_known)
+        printf("hugepages %s of %s (%u%%)\n", view_size(a, m->at.huge), view_size(b, m->at.huge_known),
+               percent(m->at.huge, m->at.huge_known));
+    if (!at && !m->calls[CALL_MAP].count && !m->calls[CALL_APP_MAP].count)
+        printf("\nnothing was pinned: nothing was looked up or mapped; try `anydma run --mode=eager`, or "
+               "`--iommu=sim` "
+               "without a device\n");
+}
+
+static void print_row(const struct view_row *row, const struct model *m, unsigned depth, int width)
+{
+    char a[32], b[32], place[512], line[1024], waste[32] = "-", huge[16] = "-";
+    uint64_t bytes = pinned_of(row);
+    if (row->at.known)
+        view_size(waste, view_waste(&row->at));
+    if (row->at.huge_known)
+        snprintf(huge, sizeof(huge), "%u%%", percent(row->at.huge, row->at.huge_known));
+    snprintf(line, sizeof(line), "%10s %3u%% %10s %5s %8" PRIu64 " %10s  %s%s%s%s", view_size(a, bytes),
+             percent(bytes, m->at.pinned + m->at.app_pinned), waste, huge, maps_of(row),
+             view_size(b, row->peak), row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
+             view_place(place, sizeof(place), row));
+    printf("%.*s\n", width, line);
+    for (size_t i = 1; i < row->stack.nr && i <= depth; i++) {
+        const struct symbol *s = row->stack.symbols[i];
+        const char *base = s->file && strrchr(s->file, '/') ? strrchr(s->file, '/') + 1 : s->file;
+        if (base && s->line)
+            snprintf(line, sizeof(line), "%53s <- %s  %s:%d", "", s->function, base, s->line);
+        else
+            snprintf(line, sizeof(line), "%53s <- %s", "", s->function);
+        printf("%.*s\n", width, line);
+    }
+}
+
+static void print_rows(const struct view *view, size_t top, unsigned depth, int width)
+{
+    uint64_t rest = 0;
+    size_t shown = 0, quiet = 0;
+    for (size_t i = 0; i < view->nr_rows; i++)
+        quiet += !sort_value(&view->rows[i]) && !pinned_of(&view->rows[i]);
+    if (view->nr_rows > quiet)
+        printf("\n%10s %4s %10s %5s %8s %10s  %s\n", "pinned", "", "waste", "huge", "maps", "own peak",
+               "call site");
+    for (; shown < view->nr_rows - quiet && shown < top; shown++)
+        print_row(&view->rows[shown], &view->model, depth, width);
+    for (size_t i = shown; i < view->nr_rows; i++)
+        rest += pinned_of(&view->rows[i]);
+    if (view->nr_rows - quiet > shown) {
+        char a[32];
+        printf("%10s       in %zu more call sites (--top)\n", view_size(a, rest),
+               view->nr_rows - quiet - shown);
+    }
+}
+
+static void print_report(const struct view *view, size_t top, unsigned depth)
+{
+    const struct model *m = &view->model;
+    char doubts[512], a[32];
+    struct winsize window = {0};
+    bool is_terminal = isatty(1) && ioctl(1, TIOCGWINSZ, &window) == 0 && window.ws_col > 60;
+    int width = is_terminal ? window.ws_col : 1000;
+    if (!top)
+        top = is_terminal && window.ws_row > 30 ? (size_t)(window.ws_row - 14) / (depth + 1) : 8;
+    printf("anydma report: %.*s  (process %" PRIu64 ")\n", width > 40 ? width - 40 : 20, m->command, m->pid);
+    if (*view_doubts(doubts, sizeof(doubts), m))
+        printf("note      %s\n", doubts);
+    for (size_t i = 0; i < m->nr_devices; i++)
+        printf("%s%s%s", i ? ", " : "devices   ", m->devices[i], i + 1 == m->nr_devices ? "\n" : "");
+    print_amounts(m);
+    print_limits(m);
+    print_calls(m);
+    print_trouble(m);
+    printf("shown     %s: %s in %zu mappings\n", view_time(doubts, m->at_ns),
+           view_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
+    print_rows(view, top, depth, width);
+}
+
+/* --- the command
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+struct options {
+    enum model_moment moment;
+    uint64_t time_ns;
+    const char *filter;
+    size_t top;
+    unsigned depth;
+    bool is_json;
+};
+
+static int bad(const char *option, const char *value)
+{
+    fprintf(stderr, "anydma report: %s does not take '%s'\n", option, value);
+    return CLI_FAILED;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    static const struct option names[] = {
+        {"at", required_argument, NULL, 'a'},     {"sort", required_argument, NULL, 's'},
+        {"filter", required_argument, NULL, 'f'}, {"top", required_argument, NULL, 'n'},
+        {"depth", required_argument, NULL, 'd'},  {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {0}};
+    int choice;
+    while ((choice = getopt_long(argc, argv, "hn:", names, NULL)) != -1) {
+        size_t i = 0;
+        switch (choice) {
+        case 'a':
+            if (view_parse_moment(optarg, &o->moment, &o->time_ns))
+                return bad("--at", optarg);
+            break;
+        case 's':
+            while (i < sizeof(sorts) / sizeof(sorts[0]) && strcmp(sorts[i].name, optarg) != 0)
+                i++;
+            if (i == sizeof(sorts) / sizeof(sorts[0]))
+                return bad("--sort", optarg);
+            sort_value = sorts[i].value;
+            break;
+        case 'f':
+            o->filter = optarg;
+            break;
+        case 'n':
+            o->top = strtoul(optarg, NULL, 10);
+            break;
+        case 'd':
+            o->depth = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'j':
+            o->is_json = true;
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            return CLI_FAILED;
+        }
+    }
+    if (optind + 1 == argc)
+        return 0;
+    usage(stderr);
+    return CLI_FAILED;
+}
+
+int cli_report(int argc, char **argv)
+{
+    struct options options = {.moment = MOMENT_PEAK, .depth = 3};
+    struct view view;
+    int status = parse(argc, argv, &options);
+    if (!status)
+        status = view_load(&view, argv[optind], options.moment, options.time_ns);
+    if (status)
+        return status;
+    choose(&view, options.filter);
+    if (options.is_json)
+        status = report_json(&view, stdout);
+    else
+        print_report(&view, options.top, options.depth);
+    view_free(&view);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        status = CLI_FAILED;
+    return status;
+}

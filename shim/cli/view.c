@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* Joins the sites of a capture by their named stacks, and writes numbers for people. */
+#include "cli/view.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "cli/memory.h"
+
+struct joined {
+    const char *key;
+    size_t row;
+    UT_hash_handle hh;
+};
+
+/* Outermost first; ";" separates, so none is left in names. */
+static char *key_of(const struct model_site *site, const struct stack_view *stack)
+{
+    char *key = NULL;
+    size_t len;
+    FILE *text = open_memstream(&key, &len);
+    if (!text)
+        return strdup("");
+    if (site->label && site->label[0])
+        fprintf(text, "[%s];", site->label);
+    for (size_t i = stack->nr; i > 0; i--) {
+        for (const char *p = stack->symbols[i - 1]->function; *p; p++)
+            fputc(*p == ';' || *p == '\n' ? ':' : *p, text);
+        if (i > 1)
+            fputc(';', text);
+    }
+    if (!stack->nr)
+        fputs("(no call stack)", text);
+    fclose(text);
+    return key;
+}
+
+static void add_amount(struct model_amount *to, const struct model_amount *from)
+{
+    to->pinned += from->pinned;
+    to->app_pinned += from->app_pinned;
+    to->mappings += from->mappings;
+    to->used += from->used;
+    to->known += from->known;
+    to->huge += from->huge;
+    to->huge_known += from->huge_known;
+}
+
+static void add_site(struct view_row *row, const struct model_site *site)
+{
+    add_amount(&row->at, &site->at);
+    row->peak += site->peak;
+    row->maps += site->maps;
+    row->unmaps += site->unmaps;
+    row->failures += site->failures;
+    row->refused += site->refused;
+    row->app_maps += site->app_maps;
+    row->app_unmaps += site->app_unmaps;
+    row->map_ns += site->map_ns;
+    row->owed += site->owed;
+    row->sampled_live += site->sampled_live;
+    row->samples += site->samples;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct view_row *left = a, *right = b;
+    uint64_t x = left->at.pinned + left->at.app_pinned, y = right->at.pinned + right->at.app_pinned;
+    return x != y ? (x > y ? -1 : 1) : strcmp(left->key, right->key);
+}
+
+int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns)
+{
+    struct joined *table = NULL, *entry, *next;
+    size_t room = 0;
+    memset(view, 0, sizeof(*view));
+    int status = model_load(&view->model, path, moment, time_ns);
+    if (status) {
+        model_free(&view->model);
+        return status;
+    }
+    view->symbols = symbols_open();
+    for (size_t i = 0; i < view->model.nr_sites; i++) {
+        const struct model_site *site = view->model.sites[i];
+        struct stack_view stack;
+        symbols_stack(view->symbols, site, &stack);
+        char *key = key_of(site, &stack);
+        HASH_FIND_STR(table, key, entry);
+        if (!entry) {
+            view->rows = memory_grow(view->rows, &room, view->nr_rows + 1, sizeof(*view->rows));
+            view->rows[view->nr_rows] =
+                (struct view_row){.key = key, .label = site->label ? site->label : "", .stack = stack};
+            entry = memory_take(sizeof(*entry));
+            entry->key = key;
+            entry->row = view->nr_rows++;
+            HASH_ADD_KEYPTR(hh, table, entry->key, strlen(entry->key), entry);
+        } else {
+            free(key);
+            symbols_free_stack(&stack);
+        }
+        add_site(&view->rows[entry->row], site);
+    }
+    HASH_ITER(hh, table, entry, next)
+    {
+        HASH_DEL(table, entry);
+        free(entry);
+    }
+    if (view->nr_rows)
+        qsort(view->rows, view->nr_rows, sizeof(*view->rows), by_size);
+    return 0;
+}
+
+void view_free(struct view *view)
+{
+    for (size_t i = 0; i < view->nr_rows; i++) {
+        free(view->rows[i].key);
+        symbols_free_stack(&view->rows[i].stack);
+    }
+    free(view->rows);
+    symbols_close(view->symbols);
+    model_free(&view->model);
+}
+
+int view_parse_size(const char *text, uint64_t *bytes)
+{
+    char *end;
+    double value = strtod(text, &end);
+    static const char units[] = "KMGT";
+    if (end == text || !(value >= 0))
+        return -EINVAL;
+    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+    if (*end && (*end & ~0x20) != 'B' && !unit)
+        return -EINVAL;
+    if (unit && *unit) {
+        value = ldexp(value, 10 * (int)(unit - units + 1));
+        end++;
+        end += *end == 'i';
+    }
+    end += *end == 'B' || *end == 'b';
+    if (*end || value >= 18446744073709551616.0)
+        return -EINVAL;
+    *bytes = (uint64_t)value;
+    return 0;
+}
+
+int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *time_ns)
+{
+    static const struct {
+        const char *unit;
+        double ns;
+    } units[] = {{"", 1e9}, {"s", 1e9},  {"ms", 1e6},   {"us", 1e3},
+                 {"ns", 1}, {"m", 60e9}, {"min", 60e9}, {"h", 3600e9}};
+    char *end;
+    *moment = strcmp(text, "end") == 0 ? MOMENT_END : MOMENT_PEAK;
+    if (strcmp(text, "peak") == 0 || *moment == MOMENT_END)
+        return 0;
+    double value = strtod(text, &end);
+    for (size_t i = 0; end != text && value >= 0 && i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(end, units[i].unit) != 0 || value * units[i].ns >= 18e18)
+            continue;
+        *moment = MOMENT_TIME;
+        *time_ns = (uint64_t)(value * units[i].ns);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+const char *view_size(char *buf, uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes;
+    unsigned unit = 0;
+    while (value >= 1024 && unit < 6) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit == 0)
+        snprintf(buf, 32, "%" PRIu64 " B", bytes);
+    else
+        snprintf(buf, 32, "%.*f %s", value < 100 && value != floor(value) ? 1 : 0, value, units[unit]);
+    return buf;
+}
+
+const char *view_time(char *buf, uint64_t ns)
+{
+    if (ns < 1000)
+        snprintf(buf, 32, "%" PRIu64 " ns", ns);
+    else if (ns < 1000000)
+        snprintf(buf, 32, "%.1f us", (double)ns / 1e3);
+    else if (ns < 1000000000)
+        snprintf(buf, 32, "%.1f ms", (double)ns / 1e6);
+    else
+        snprintf(buf, 32, "%.2f s", (double)ns / 1e9);
+    return buf;
+}
+
+const char *view_place(char *buf, size_t size, const struct view_row *row)
+{
+    const struct symbol *symbol = row->stack.nr ? row->stack.symbols[0] : NULL;
+    const char *base = symbol && symbol->file && strrchr(symbol->file, '/') ? strrchr(symbol->file, '/') + 1
+                       : symbol                                             ? symbol->file
+                                                                            : NULL;
+    if (!symbol)
+        snprintf(buf, size, "(no call stack)");
+    else if (base && symbol->line)
+        snprintf(buf, size, "%s  %s:%d", symbol->function, base, symbol->line);
+    else
+        snprintf(buf, size, "%s", symbol->function);
+    return buf;
+}
+
+uint64_t view_waste(const struct model_amount *amount)
+{
+    return amount->known > amount->used ? amount->known - amount->used : 0;
+}
+
+const char *view_doubts(char *buf, size_t size, const struct model *model)
+{
+    const struct reader_health *health = &model->health;
+    size_t len = 0;
+    buf[0] = '\0';
+    if (health->damaged)
+        len += (size_t)snprintf(buf + len, size - len, "%" PRIu64 " damaged blocks or records left out; ",
+                                health->damaged);
+    if (health->is_cut && len < size)
+        len += (size_t)snprintf(buf + len, size - len, "the file was cut short; ");
+    if (health->lost_error && len < size)
+        len += (size_t)snprintf(buf + len, size - len,
+                                "the capture stopped early (%s), %" PRIu64 " events are missing; ",
+                                strerror(health->lost_error), health->lost_events);
+    if (!health->is_orderly && len < size)
+        len += (size_t)snprintf(buf + len, size - len, "the process was killed or is still running; ");
+    if (len >= 2 && len < size)
+        buf[len - 2] = '\0';
+    return buf;
+}

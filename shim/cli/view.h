@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* What report, export, diff and check share: their options, and sites as a person knows them. */
+#ifndef CLI_VIEW_H
+#define CLI_VIEW_H
+
+#include "cli/model.h"
+#include "cli/symbols.h"
+
+/* Call sites with the same named stack and label are one to a reader. */
+struct view_row {
+    char *key; /* the label and the stack, outermost first, ";" between: as folded stacks have it */
+    const char *label;
+    struct stack_view stack;
+    struct model_amount at;
+    uint64_t peak, maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples;
+};
+
+struct view {
+    struct model model;
+    struct symbols *symbols;
+    struct view_row *rows; /* most pinned first */
+    size_t nr_rows;
+};
+
+/* Loads the capture. Returns 0, or the exit status after a message. */
+int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns);
+void view_free(struct view *view);
+
+/* "peak", "end" or a time such as 1.5s, 200ms, since the start. Returns 0 or -EINVAL. */
+int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *time_ns);
+/* "512K", "2.5M", "3GiB" or plain bytes. Returns 0 or -EINVAL. */
+int view_parse_size(const char *text, uint64_t *bytes);
+/* Short and readable: "12.0 MiB", "1.25 ms". `buf` of at least 32 bytes, returned. */
+const char *view_size(char *buf, uint64_t bytes);
+const char *view_time(char *buf, uint64_t ns);
+/* "function file:line" of a row's innermost function; "(no call stack)" where there is none. */
+const char *view_place(char *buf, size_t size, const struct view_row *row);
+/* Bytes that are pinned but in nothing that is alive, of what is known; and whether anything is. */
+uint64_t view_waste(const struct model_amount *amount);
+/* What the state of the file makes uncertain, in words; "" when nothing. `buf` of at least 512 bytes,
+ * returned. */
+const char *view_doubts(char *buf, size_t size, const struct model *model);
+
+#endif

@@ -75,6 +75,7 @@ Test(lock, signal_waits_until_release)
 
 Test(lock, release_restores_the_mask_that_take_found)
 {
+    lock_expect_handlers();
     sigset_t set, now;
     sigemptyset(&set);
     sigaddset(&set, SIGUSR2);
@@ -86,6 +87,15 @@ Test(lock, release_restores_the_mask_that_take_found)
     sigprocmask(SIG_SETMASK, NULL, &now);
     cr_expect_not(sigismember(&now, SIGUSR1));
     cr_expect(sigismember(&now, SIGUSR2));
+}
+
+Test(lock, without_a_handler_signals_are_left_alone)
+{
+    sigset_t mask;
+    lock_take(&lock);
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    lock_release(&lock);
+    cr_expect(!sigismember(&mask, SIGUSR1));
 }
 
 Test(lock, inner_release_leaves_signals_blocked)

@@ -14,7 +14,7 @@ build=$(realpath -m "${BUILD:-$repo/build}")
 # In the guest: sends for a few seconds, counted from when it says that it does (on a terminal, so that it says so at once),
 # and leaves its counts in $VM_OUT/counts: exit status, packets that it believes it sent, DMA faults that the kernel logged.
 in_guest() {
-    local log=$VM_OUT/log launcher= keyboard=/dev/shm/keyboard
+    local log=$VM_OUT/log launcher="" keyboard=/dev/shm/keyboard
     [ "$1" = without ] || launcher="$build/anydma run --stats --"
     mkfifo "$keyboard"
     exec 4<>"$keyboard"

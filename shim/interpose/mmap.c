@@ -20,7 +20,12 @@
 
 #define RW (PROT_READ | PROT_WRITE)
 #define GIB ((size_t)1 << 30)
-enum { ADVICE_DONTNEED_LOCKED = 24, ADVICE_GUARD_INSTALL = 102 };
+enum {
+    ADVICE_POPULATE_READ = 22,
+    ADVICE_POPULATE_WRITE = 23,
+    ADVICE_DONTNEED_LOCKED = 24,
+    ADVICE_GUARD_INSTALL = 102,
+};
 
 static void *to_libc_ptr(intptr_t result)
 {
@@ -355,7 +360,7 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
     if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
         move.to = (uintptr_t)va_arg(args, void *);
     va_end(args);
-    bool is_plain = !lifecycle_enter() || is_bad_range(move.from, old_len) || !new_len || move.to_len < new_len ||
+    bool is_plain = !lifecycle_enter() || is_bad_range(move.from, old_len) || !new_len || move.to_len < new_len || move.to_len >> 47 ||
                     flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
     if (is_plain)
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));
@@ -380,20 +385,44 @@ static bool takes_pages(int advice)
            advice == ADVICE_DONTNEED_LOCKED || advice == ADVICE_GUARD_INSTALL;
 }
 
-static int advise_inside(uintptr_t addr, size_t len, int advice)
+/* Guards are the end of what was registered there, the mapping stays. */
+static int install_guards(uintptr_t addr, size_t len, int prot)
 {
-    if (advice != ADVICE_GUARD_INSTALL)
-        return arena_purge(addr, len, advice);
-    size_t run_len;
-    int prot = arena_protection(addr, &run_len);
     arena_replace_begin(addr, len);
-    int error = os_madvise(addr, len, advice);
+    int error = os_madvise(addr, len, ADVICE_GUARD_INSTALL);
     arena_replace_end(addr, len, prot, 0, error != 0);
     return error;
 }
 
+/* Mapping by mapping: what is reserved and nobody's is none. Advice that takes no pages is the kernel's affair. */
+static int advise_used(uintptr_t addr, size_t len, int advice)
+{
+    bool stops_at_hole = advice == ADVICE_POPULATE_READ || advice == ADVICE_POPULATE_WRITE, has_hole = false;
+    int error = os_madvise(addr, 0, advice); /* is it known at all? */
+    for (size_t done = 0, run_len; done < len && !error; done += run_len) {
+        int prot = arena_protection(addr + done, &run_len);
+        run_len = run_len < len - done ? run_len : len - done;
+        has_hole |= prot < 0;
+        if (prot < 0 && stops_at_hole)
+            break;
+        if (prot >= 0)
+            error = advice == ADVICE_GUARD_INSTALL ? install_guards(addr + done, run_len, prot)
+                                                   : os_madvise(addr + done, run_len, advice);
+    }
+    return !error && has_hole ? -ENOMEM : error;
+}
+
+static int advise_inside(uintptr_t addr, size_t len, int advice)
+{
+    /* MADV_REMOVE is for shared memory, which is never registered here. */
+    bool is_purge = takes_pages(advice) && advice != ADVICE_GUARD_INSTALL && advice != MADV_REMOVE;
+    return is_purge ? arena_purge(addr, len, advice) : advise_used(addr, len, advice);
+}
+
 static int advise_outside(uintptr_t addr, size_t len, int advice)
 {
+    if (!takes_pages(advice))
+        return os_madvise(addr, len, advice);
     if (advice != ADVICE_GUARD_INSTALL && advice != MADV_REMOVE)
         return foreign_purge(addr, len, advice);
     foreign_leaves(addr, len);
@@ -403,20 +432,22 @@ static int advise_outside(uintptr_t addr, size_t len, int advice)
 int madvise(void *addr, size_t len, int advice)
 {
     uintptr_t start = (uintptr_t)addr;
-    if (!takes_pages(advice) || !lifecycle_enter() || is_bad_range(start, len) ||
-        (advice == MADV_REMOVE && arena_contains(start)))
+    if (!lifecycle_enter() || is_bad_range(start, len))
         return to_libc(os_madvise(start, len, advice));
     return to_libc(for_each_part(start, os_page_up(len), advise_inside, advise_outside, advice));
 }
 
+/* As the kernel does: up to the first hole, and then the error. */
 static int protect_inside(uintptr_t addr, size_t len, int prot)
 {
-    if (!arena_is_heap(addr) && !arena_is_used(addr, len, 0))
-        return -ENOMEM;
-    int error = os_mprotect(addr, len, prot);
-    if (!error)
-        arena_protected(addr, len, prot);
-    return error;
+    size_t used = arena_is_heap(addr) ? len : 0, run_len;
+    while (used < len && arena_protection(addr + used, &run_len) >= 0)
+        used += run_len;
+    used = used < len ? used : len;
+    int error = used ? os_mprotect(addr, used, prot) : 0;
+    if (used && !error)
+        arena_protected(addr, used, prot);
+    return !error && used < len ? -ENOMEM : error;
 }
 
 static int protect_outside(uintptr_t addr, size_t len, int prot)

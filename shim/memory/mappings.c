@@ -103,7 +103,9 @@ bool arena_is_free(uintptr_t addr, size_t len)
     struct zone *zone = zone_of(addr);
     lock_take(&zones_lock);
     struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
-    bool is_free = run && run->kind.state == RUN_NONE && run->start + run->len - addr >= len;
+    bool is_free = run;
+    for (; is_free && run && run->start < addr + len; run = runs_next(run))
+        is_free = run->kind.state == RUN_NONE || run->kind.state == RUN_HELD;
     lock_release(&zones_lock);
     return is_free;
 }
@@ -123,10 +125,14 @@ bool arena_is_used(uintptr_t addr, size_t len, unsigned flags)
 
 /* --- pages leave ------------------------------------------------------------------------------------------------------ */
 
+/* While a run is pending, its flags also say what it was, for calls that fail. */
+enum { WAS_SHIFT = 4, WAS_MASK = 0xf0 };
+
 static void make_pending(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
     if (kind.state == RUN_HELD)
         zones_held_bytes -= len;
+    kind.flags |= (uint8_t)(kind.state << WAS_SHIFT);
     zone_set_or_leak(zone, start, len, with_state(kind, RUN_PENDING));
 }
 
@@ -136,7 +142,18 @@ static void make_pending_if_used(struct zone *zone, uintptr_t start, size_t len,
         make_pending(zone, start, len, kind);
 }
 
-static void make_used_again(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+static void make_as_it_was(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state != RUN_PENDING)
+        return;
+    kind.state = kind.flags >> WAS_SHIFT;
+    kind.flags &= (uint8_t)~WAS_MASK;
+    if (kind.state == RUN_HELD)
+        zones_held_bytes += len;
+    zone_set_or_leak(zone, start, len, kind);
+}
+
+static void make_used(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
     if (kind.state == RUN_PENDING)
         zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
@@ -209,7 +226,7 @@ int arena_unmap(uintptr_t addr, size_t len)
     registry_forget(addr, len);
     int error = zone_decommit(addr, len);
     if (error)
-        change_runs(addr, len, make_used_again);
+        change_runs(addr, len, make_as_it_was);
     else
         registry_divide(addr, len, finish_unmap);
     return error;
@@ -236,13 +253,13 @@ static void finish_replace(uintptr_t start, size_t len, bool is_covered)
 void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed)
 {
     if (failed) {
-        change_runs(addr, len, make_used_again);
+        change_runs(addr, len, make_as_it_was);
     } else {
         lock_take(&zones_lock);
         zone_set_or_leak(zone_of(addr), addr, len, with_state(used_kind(len, prot, flags), RUN_PENDING));
         lock_release(&zones_lock);
         registry_divide(addr, len, finish_replace);
-        change_runs(addr, len, make_used_again);
+        change_runs(addr, len, make_used);
         arena_map_made(addr, len, prot, flags);
     }
 }
@@ -292,6 +309,13 @@ static void zero_in_place(uintptr_t addr, size_t len, int prot)
         os_mprotect(addr, len, prot);
 }
 
+/* The kernel purges no locked memory, but when told so; MADV_COLD, which changes nothing, is refused for it alike. */
+static int is_refused(uintptr_t addr, size_t len, int advice)
+{
+    enum { ADVICE_COLD = 20, ADVICE_DONTNEED_LOCKED = 24 };
+    return advice != ADVICE_DONTNEED_LOCKED && os_madvise(addr, len, ADVICE_COLD) == -EINVAL ? -EINVAL : 0;
+}
+
 int arena_purge(uintptr_t addr, size_t len, int advice)
 {
     int error = 0; /* what is not mapped does not keep the rest from being purged, as in the kernel */
@@ -307,10 +331,12 @@ int arena_purge(uintptr_t addr, size_t len, int advice)
         next = next < end ? next : end;
         struct run_kind kind = run->kind;
         bool stays = kind.state == RUN_USED && kind.flags & RUN_ORDINARY && pagemap_is_pinned(addr);
-        if (!stays)
+        if (stays)
+            result = is_refused(addr, next - addr, advice);
+        else
             result = kind.state == RUN_NONE || kind.state == RUN_HELD ? -ENOMEM : os_madvise(addr, next - addr, advice);
         lock_release(&zones_lock);
-        if (stays && advice != MADV_FREE)
+        if (stays && !result && advice != MADV_FREE)
             zero_in_place(addr, next - addr, kind.prot);
         error = result ? result : error;
     }

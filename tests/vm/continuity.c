@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A device keeps writing to two live allocations while another thread frees, trims, purges and unmaps their
- * neighbours in the same 2 MiB: each write must be seen by the CPU, none may fault. Runs in the VM:
- * continuity BDF-of-edu [seconds] One thread drives the device and counts, one disturbs; they share `stop`
- * only.
+ * Devices keep writing to two live allocations while another thread frees, trims, purges and unmaps their
+ * neighbours in the same 2 MiB: each write must be seen by the CPU, none may fault. edu writes ten times a
+ * second; with a drive as well, that writes a thousand times a second. Runs in the VM: continuity BDF-of-edu
+ * [BDF-of-nvme [seconds]]
+ * @vm anydma run -- continuity $EDU_BDF $NVME_BDF
+ *
+ * One thread drives the devices and counts, one disturbs; they share `stop` and the count of rounds only.
  */
 #include "check.h"
 #include "edu.h"
+#include "nvme.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -19,10 +23,14 @@ enum {
     NR_HEAP = 1500,
     NR_MAPS = 256,
     WORD = 8,
-    NR_WORDS = EDU_MAX_BYTES / WORD
+    NR_WORDS = EDU_MAX_BYTES / WORD,
+    BLOCK_BYTES = 512, /* of the drive */
+    READS_IN_A_ROW = 100,
 };
 
 static struct vfio_device dev;
+static struct nvme nvme;
+static unsigned char *blocks; /* what the drive's first NR_WORDS blocks hold; NULL: no drive */
 static atomic_bool stop;
 static atomic_ulong disturbances;
 
@@ -112,39 +120,69 @@ static bool write_is_seen(uint64_t *target, uint64_t iova, unsigned nr, const ui
     return *(volatile uint64_t *)target == words[word];
 }
 
-static void write_all_the_while(double seconds, uint64_t *targets[2])
+static bool read_is_seen(void *target, unsigned nr)
 {
-    static _Alignas(WORD) uint64_t words[NR_WORDS];
-    uint64_t iovas[2] = {anydma_iova(targets[0]), anydma_iova(targets[1])};
-    unsigned writes = 0, seen = 0;
-    uint64_t *source = malloc(sizeof(words)), source_iova = 0;
+    size_t block = nr % NR_WORDS;
+    return nvme_read(&nvme, block, target, BLOCK_BYTES) == 0 &&
+           memcmp(target, blocks + block * BLOCK_BYTES, BLOCK_BYTES) == 0;
+}
 
+static void open_drive(const char *bdf)
+{
+    if (!check(nvme_open(&nvme, bdf) == 0 && nvme.block_bytes == BLOCK_BYTES,
+               "the drive is there, in a container of its own"))
+        return;
+    blocks = malloc(NR_WORDS * BLOCK_BYTES);
+    fill_pattern(blocks, NR_WORDS * BLOCK_BYTES, 1);
+    for (size_t i = 0; i < NR_WORDS; i++)
+        memcpy(blocks + i * BLOCK_BYTES, &i, sizeof(i)); /* no block is like another */
+    check(nvme_write(&nvme, 0, blocks, NR_WORDS * BLOCK_BYTES) == 0, "it has the blocks to write to memory");
+}
+
+static uint64_t *load_words(void)
+{
+    uint64_t *words = malloc(NR_WORDS * WORD), iova;
     for (size_t i = 0; i < NR_WORDS; i++)
         words[i] = 0x9e3779b97f4a7c15u * (i + 1);
-    memcpy(source, words, sizeof(words));
-    int rc = anydma_iova_range(source, sizeof(words), &source_iova);
-    if (!check(rc == 0 && edu_load(&dev, source_iova, 0, sizeof(words)) == 0,
-               "the device has the words to write"))
-        return;
+    int rc = anydma_iova_range(words, NR_WORDS * WORD, &iova);
+    check(rc == 0 && edu_load(&dev, iova, 0, NR_WORDS * WORD) == 0, "edu has the words to write");
+    return words;
+}
+
+static void write_all_the_while(double seconds, uint64_t *targets[2])
+{
+    uint64_t iovas[2] = {anydma_iova(targets[0]), anydma_iova(targets[1])};
+    unsigned writes = 0, seen = 0, reads = 0, reads_seen = 0;
+    const uint64_t *words = load_words();
     time_t end = time(NULL) + (time_t)seconds;
-    for (; time(NULL) < end; writes++)
+
+    for (; time(NULL) < end; writes++) {
         seen += write_is_seen(targets[writes % 2], iovas[writes % 2], writes, words);
+        for (unsigned i = 0; blocks && i < READS_IN_A_ROW; i++, reads++)
+            reads_seen += read_is_seen(targets[reads % 2], reads);
+    }
+    unsigned long rounds = atomic_load(&disturbances);
     check(writes > 0 && seen == writes,
-          "%u writes by the device, %u seen by the CPU, beside %lu rounds of frees and unmaps", writes, seen,
-          atomic_load(&disturbances));
+          "%u writes by edu, %u seen by the CPU, beside %lu rounds of frees and unmaps", writes, seen,
+          rounds);
+    if (blocks)
+        check(reads > 0 && reads_seen == reads, "%u writes by the drive, %u seen by the CPU", reads,
+              reads_seen);
     check(anydma_iova(targets[0]) == iovas[0] && anydma_iova(targets[1]) == iovas[1],
           "the IOVAs are still the same");
 }
 
 int main(int argc, char **argv)
 {
-    double seconds = argc > 2 ? atof(argv[2]) : 12;
+    double seconds = argc > 3 ? atof(argv[3]) : 10;
     unsigned faults = dmar_faults();
     pthread_t thread;
 
     if (argc < 2 || vfio_device_open(&dev, argv[1]) < 0 || edu_check(&dev) < 0)
         return 1;
     check_shim_is_there();
+    if (argc > 2)
+        open_drive(argv[2]);
     for (size_t i = 0; i < NR_HEAP; i++)
         memset(heap[i] = malloc(heap_bytes(i)), 1, heap_bytes(i));
     for (size_t i = 0; i < NR_MAPS; i++)
@@ -164,6 +202,8 @@ int main(int argc, char **argv)
     pthread_join(thread, NULL);
     check(atomic_load(&disturbances) > 0, "%lu rounds of disturbance in all", atomic_load(&disturbances));
     check(dmar_faults() == faults, "no DMA fault");
+    if (blocks)
+        nvme_close(&nvme);
     vfio_device_close(&dev);
     return check_end("continuity");
 }

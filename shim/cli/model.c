@@ -475,13 +475,22 @@ static void take_once(struct model *model, const struct reader_event *event)
     }
 }
 
+/* Whether the chosen moment is past. What is told of the peak's mappings follows the peak. */
+static bool is_over(const struct model_private *private, enum record_type type, uint64_t now)
+{
+    if (private->moment == MOMENT_TIME)
+        return now > private->stop_ns;
+    bool is_change = type == RECORD_MAP || type == RECORD_UNMAP || type == RECORD_DETACH;
+    return private->moment == MOMENT_PEAK && is_change && private->event > private->peak_event;
+}
+
 static bool apply(void *arg, const struct reader_event *event)
 {
     struct model *model = arg;
     struct model_private *private = model->private;
     uint64_t now = since_start(model, event);
     private->event++;
-    if (private->is_second && private->moment == MOMENT_TIME && now > private->stop_ns)
+    if (private->is_second && is_over(private, event->type, now))
         return false;
     switch (event->type) {
     case RECORD_PROCESS:
@@ -529,7 +538,7 @@ static bool apply(void *arg, const struct reader_event *event)
         if (now > model->end_ns && event->type != RECORD_PROCESS)
             model->end_ns = now;
     }
-    return !private->is_second || private->moment != MOMENT_PEAK || private->event != private->peak_event;
+    return true;
 }
 
 /* --- the chosen moment

@@ -30,7 +30,7 @@ static const struct setting {
     {"sample", "ANYDMA_SAMPLE", NULL, "SIZE between sampled allocations"},
     {"depth", "ANYDMA_DEPTH", NULL, "frames in a call stack"},
     {"output", "ANYDMA_OUTPUT", NULL, "FILE for the capture"},
-    {"check", "ANYDMA_CHECK", "0|1", "report hazards"},
+    {"check", "ANYDMA_CHECK", "0|1|2", "1: report hazards; 2: and exit with status 99"},
     {"verbose", "ANYDMA_VERBOSE", NULL, "0 errors to 3 everything"},
 };
 enum { NR_SETTINGS = sizeof(settings) / sizeof(settings[0]), OPTION_STATS = 1000, OPTION_HELP };

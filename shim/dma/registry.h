@@ -94,6 +94,12 @@ void registry_note_lookup(void);
 void registry_fill_stats(struct anydma_stats *stats);
 void registry_count_lookup(bool refused);
 int registry_snapshot(int fd);
+struct registry_range {
+    uintptr_t start;
+    size_t len;
+};
+/* The next up to `max` ranges that are mapped, from *cursor on. Returns how many; moves *cursor behind them. */
+size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t max);
 bool registry_is_sim(void);
 
 /* For fork: the lock, taken before the memory layer's. */

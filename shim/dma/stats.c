@@ -38,6 +38,7 @@ void registry_fill_stats(struct anydma_stats *stats)
 {
     lock_take(&registry.lock);
     fill_containers(stats);
+    stats->hazards = hazards_seen();
     stats->registrations = registry.nr_registrations;
     stats->registrations_peak = registry.count.peak_registrations;
     stats->pinned = registry.count.pinned;
@@ -72,4 +73,18 @@ int registry_snapshot(int fd)
                  reg->pins);
     lock_release(&registry.lock);
     return 0;
+}
+
+size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t max)
+{
+    size_t n = 0;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(*cursor);
+    for (; reg && n < max; reg = registration_next(reg)) {
+        *cursor = reg->start + reg->len;
+        if (reg->mapped)
+            ranges[n++] = (struct registry_range){reg->start, reg->len};
+    }
+    lock_release(&registry.lock);
+    return n;
 }

@@ -6,18 +6,21 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include "anydma.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/hazards.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
-#include "profile/profile.h"
+#include "interpose/profiler.h"
+
+enum { CHECK_EXIT = 2, EXIT_HAZARDS = 99 };
 
 _Atomic int lifecycle_state;
 static int owner_pid;
@@ -88,7 +91,7 @@ static bool start(void)
     registry_init(&foreign_memory_ops);
     /* Before jemalloc registers its own: its locks are taken before ours, and let go after. */
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-    profile_start();
+    profiler_start();
     if (config.iommu == IOMMU_SIM)
         attach_sim();
     return true;
@@ -136,11 +139,11 @@ __attribute__((destructor(101))) static void destroy(void)
 {
     if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) != STATE_ACTIVE || !lifecycle_is_owner())
         return;
-    if (profile_is_on) {
-        struct anydma_stats stats = {0};
-        summary_fill(&stats);
-        profile_stop((const uint64_t *)&stats, sizeof(stats) / sizeof(uint64_t));
-    }
+    profiler_stop();
     if (config.stats)
         summary_print();
+    if (config.check == CHECK_EXIT && hazards_seen()) {
+        fflush(NULL);
+        _exit(EXIT_HAZARDS);
+    }
 }

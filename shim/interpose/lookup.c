@@ -12,7 +12,7 @@
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
 #include "interpose/summary.h"
-#include "profile/profile.h"
+#include "interpose/profiler.h"
 
 uint64_t anydma_iova(const void *addr);
 int anydma_iova_range(const void *addr, size_t len, uint64_t *iova);
@@ -40,7 +40,7 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
     registry_count_lookup(error != 0);
     if (error)
         profile_record_refused(va, error);
-    profile_leave();
+    profiler_leave();
     if (error)
         log_write(LOG_INFO, "no IOVA for 0x%lx: error %d (%s)", va, -error,
                   error == -EOPNOTSUPP ? "this kind of memory can't be watched; use malloc, or an anonymous private mmap"
@@ -130,7 +130,7 @@ int anydma_pin(const void *addr, size_t len)
     registry_note_lookup();
     profile_enter();
     int error = lifecycle_is_owner() ? registry_pin((uintptr_t)addr, len) : -ENODEV;
-    profile_leave();
+    profiler_leave();
     return error;
 }
 

@@ -293,10 +293,14 @@ void profile_record_detach(unsigned container)
 
 void profile_start(void)
 {
-    if (!config.output || !config.output[0])
+    bool has_output = config.output && config.output[0];
+    if (!has_output && !config.check)
         return;
     stack_prewarm();
     profile_is_on = true;
+    is_stopped = !has_output;
+    if (!has_output)
+        return;
     lock_take(&lock);
     open_capture();
     lock_release(&lock);

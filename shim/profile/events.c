@@ -55,6 +55,31 @@ static uint64_t huge_bytes(uintptr_t start, size_t len)
     return atomic_load_explicit(&is_unknown, memory_order_relaxed) || fd < 0 ? 0 : total + 1;
 }
 
+/* A new peak, an eighth above that of the last recording of what is used or a second after it. */
+static struct {
+    uint64_t pinned, peak, recorded_peak, recorded_ns;
+    _Atomic bool is_due;
+} usage;
+
+static void note_pinned(uint64_t change, uint64_t now)
+{
+    usage.pinned += change;
+    if (usage.pinned <= usage.peak)
+        return;
+    usage.peak = usage.pinned;
+    if (usage.peak - usage.recorded_peak > usage.recorded_peak / 8 || now - usage.recorded_ns > 1000000000) {
+        usage.recorded_peak = usage.peak;
+        usage.recorded_ns = now;
+        atomic_store_explicit(&usage.is_due, true, memory_order_relaxed);
+    }
+}
+
+bool profile_is_usage_due(void)
+{
+    return atomic_load_explicit(&usage.is_due, memory_order_relaxed) &&
+           atomic_exchange_explicit(&usage.is_due, false, memory_order_relaxed);
+}
+
 uint32_t profile_record_site(void)
 {
     uint32_t site = 0;
@@ -83,9 +108,11 @@ void profile_record_map(const struct profile_mapping *mapping)
     record_number(record, mapping->len);
     record_number(record, mapping->iova);
     record_number(record, now - mapping->began_ns);
-    record_number(record, (uint64_t) - (int64_t)mapping->error);
+    record_number(record, (uint64_t)-mapping->error);
     record_number(record, huge);
     capture_write(record, now);
+    if (mapping->owner == OWNER_ANYDMA && !mapping->error)
+        note_pinned(mapping->len, now);
     capture_end();
 }
 
@@ -103,8 +130,10 @@ void profile_record_unmap(const struct profile_mapping *mapping)
     record_number(record, mapping->iova);
     record_number(record, mapping->len);
     record_number(record, now - mapping->began_ns);
-    record_number(record, (uint64_t) - (int64_t)mapping->error);
+    record_number(record, (uint64_t)-mapping->error);
     capture_write(record, now);
+    if (mapping->owner == OWNER_ANYDMA && !mapping->error)
+        note_pinned(-mapping->len, now);
     capture_end();
 }
 
@@ -157,7 +186,7 @@ void profile_record_refused(uintptr_t va, int error)
     record_number(record, tid);
     record_number(record, site);
     record_number(record, va);
-    record_number(record, (uint64_t) - (int64_t)error);
+    record_number(record, (uint64_t)-error);
     capture_write(record, now);
     capture_end();
 }

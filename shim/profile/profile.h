@@ -18,7 +18,7 @@
 
 extern bool profile_is_on; /* constant after the start */
 
-/* Opens the capture if ANYDMA_OUTPUT asks for one. Once, before any other thread. */
+/* Opens the capture if ANYDMA_OUTPUT asks for one; stacks are also taken for ANYDMA_CHECK. Once, before any other thread. */
 void profile_start(void);
 /* The last records, from `stats` (struct anydma_stats, `nr` numbers); closes the file. */
 void profile_stop(const uint64_t *stats, size_t nr);
@@ -26,6 +26,9 @@ void profile_stop(const uint64_t *stats, size_t nr);
 void profile_lock_for_fork(uint64_t pinned);
 void profile_unlock_after_fork(void);
 void profile_become_child(bool locks_are_lost);
+
+/* Whether so much was pinned since it was last recorded that how much of it is used should be recorded anew. */
+bool profile_is_usage_due(void);
 
 void profile_take_stack(void);
 void profile_drop_stack(void);
@@ -44,6 +47,9 @@ static inline void profile_leave(void)
     if (__builtin_expect(profile_is_on, 0))
         profile_drop_stack();
 }
+
+/* The thread's current stack without the capture: return addresses, innermost first. Returns how many. */
+unsigned profile_copy_stack(void **frames, unsigned max);
 
 /* When an IOMMU call begins; 0 without a capture. */
 static inline uint64_t profile_now(void)

@@ -102,6 +102,13 @@ void profile_drop_stack(void)
     current.depth = 0;
 }
 
+unsigned profile_copy_stack(void **frames, unsigned max)
+{
+    unsigned depth = current.depth < max ? current.depth : max;
+    memcpy(frames, current.frames, depth * sizeof(*frames));
+    return depth;
+}
+
 void profile_label_push(const char *label)
 {
     if (current.nr_labels < STACK_MAX_LABELS)

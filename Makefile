@@ -17,7 +17,7 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototype
 CFLAGS ?= -O2 -g
 BASE_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -fvisibility=hidden -MMD -MP -Ishim -Iinclude -DANYDMA_VERSION='"$(VERSION)"'
 # No builtin malloc: gcc would turn a calloc written as malloc+memset into a call to itself.
-SHIM_CFLAGS := $(BASE_CFLAGS) -fPIC -ftls-model=initial-exec -fno-builtin-malloc -DANYDMA_BUILDING_SHIM
+SHIM_CFLAGS := $(BASE_CFLAGS) -DNDEBUG -fPIC -ftls-model=initial-exec -fno-builtin-malloc -DANYDMA_BUILDING_SHIM
 
 CORE_SRC := $(wildcard shim/base/*.c shim/iommu/*.c shim/dma/*.c shim/memory/*.c shim/profile/*.c)
 DOOR_SRC := $(wildcard shim/interpose/*.c)

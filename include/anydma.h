@@ -68,6 +68,7 @@ struct anydma_stats {
     uint64_t entries_limit;      /* mappings the fullest container can hold */
     uint64_t entries_used;       /* mappings in the fullest container, the application's included */
     uint64_t containers_seen;    /* attached since start; with none attached now, the limits are the last one's */
+    uint64_t hazards;            /* with ANYDMA_CHECK: freed or unmapped while a device could reach it */
     uint64_t entries_peak;       /* the most mappings that one container ever held */
 };
 

@@ -67,7 +67,7 @@ static const struct option {
     {"SAMPLE", OPTION_SIZE, &config.sample_bytes, "a size such as 512K"},
     {"DEPTH", OPTION_NUMBER, &config.depth, "1 to 64"},
     {"OUTPUT", OPTION_TEXT, &config.output, "a file"},
-    {"CHECK", OPTION_FLAG, &config.check, "0|1"},
+    {"CHECK", OPTION_WORD, &config.check, "0|1|2"},
     {"VERBOSE", OPTION_NUMBER, &log_verbosity, "0 to 3"},
     {"STATS", OPTION_FLAG, &config.stats, "0|1"},
     {"DISABLE", OPTION_FLAG, &config.disabled, "0|1"},

@@ -37,6 +37,22 @@ static struct app_map *map_from(struct container *container, uint64_t iova)
     return found;
 }
 
+bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        struct app_map *map;
+        if (!registry.containers[i].attached)
+            continue;
+        RB_FOREACH (map, app_maps, &registry.containers[i].app_maps) {
+            if (map->va >= start + len || start >= map->va + map->len)
+                continue;
+            *held = (struct held_range){map->va, map->len, true, map->holder};
+            return true;
+        }
+    }
+    return false;
+}
+
 bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
@@ -83,6 +99,7 @@ static void record(struct container *container, const struct vfio_iommu_type1_dm
     map->va = arg->vaddr;
     map->is_alias = is_alias;
     map->site = profile_site();
+    map->holder = hazards_note_holder();
     struct profile_mapping profile = profile_of(container, map, began_ns);
     profile_record_map(&profile);
     RB_INSERT(app_maps, &container->app_maps, map);

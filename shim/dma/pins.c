@@ -10,6 +10,7 @@ struct pin {
     uintptr_t start;
     size_t len;
     uint64_t count;
+    struct holder *holder;
 };
 
 RB_HEAD(pins, pin);
@@ -48,6 +49,18 @@ static struct pin *find_pin(uintptr_t start, size_t len)
     return RB_FIND(pins, &pins, &key);
 }
 
+bool pins_find_held(uintptr_t start, size_t len, struct held_range *held)
+{
+    struct pin *pin;
+    RB_FOREACH (pin, pins, &pins) {
+        if (pin->start >= start + len || start >= pin->start + pin->len)
+            continue;
+        *held = (struct held_range){pin->start, pin->len, false, pin->holder};
+        return true;
+    }
+    return false;
+}
+
 static int pin_locked(uintptr_t start, size_t len)
 {
     struct pin *pin = find_pin(start, len);
@@ -64,6 +77,7 @@ static int pin_locked(uintptr_t start, size_t len)
     pin->start = start;
     pin->len = len;
     pin->count = 1;
+    pin->holder = hazards_note_holder();
     RB_INSERT(pins, &pins, pin);
     registration_hold_range(start, len, 1);
     return 0;

@@ -10,6 +10,7 @@
 
 #include "base/lock.h"
 #include "base/pool.h"
+#include "dma/hazards.h"
 #include "dma/registry.h"
 #include "iommu/iommu.h"
 
@@ -36,6 +37,15 @@ struct app_map {
     uintptr_t va;
     uint32_t site;
     bool is_alias; /* the IOMMU has it by a registration of ours, which it pins */
+    struct holder *holder; /* in check mode */
+};
+
+/* What a device is meant to reach: for the search for hazards. */
+struct held_range {
+    uintptr_t start;
+    size_t len;
+    bool by_application;
+    const struct holder *holder;
 };
 
 RB_HEAD(regs_by_va, registration);
@@ -109,12 +119,14 @@ void registration_release_unused(uint64_t iova, uint64_t len);
 /* Adds `change` to the holds of every registration that reaches into the range. */
 void registration_hold_range(uintptr_t start, size_t len, int change);
 void pins_reset(void);
+bool pins_find_held(uintptr_t start, size_t len, struct held_range *held);
 
 /* dma/containers.c */
 void container_count_entries(struct container *container, int change);
 struct container *container_of_fd(int fd);
 /* dma/application.c */
 void application_forget_container(struct container *container);
+bool application_find_held(uintptr_t start, size_t len, struct held_range *held);
 bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below);
 /* dma/eager.c: registers everything that is alive now; from here on what is handed out. */
 void eager_start(void);

@@ -11,7 +11,9 @@
 
 #include "base/config.h"
 #include "base/os.h"
+#include "dma/hazards.h"
 #include "interpose/lifecycle.h"
+#include "memory/checked.h"
 #include "memory/heap.h"
 
 static _Atomic bool is_own; /* jemalloc serves this process */
@@ -60,10 +62,76 @@ __attribute__((noinline, cold)) static const struct allocator *next_allocator(vo
     return &found;
 }
 
-/* Whether to use jemalloc from now on; false while starting, when disabled, or without an arena. */
+/* --- check mode: a heap in which every allocation has pages of its own ---------------------------------------------------- */
+
+static void *checked_memalign(size_t align, size_t size)
+{
+    void *ptr = checked_take(size, align);
+    if (!ptr)
+        errno = ENOMEM;
+    return ptr;
+}
+
+static void *checked_malloc(size_t size)
+{
+    return checked_memalign(16, size);
+}
+
+static void *checked_calloc(size_t n, size_t size)
+{
+    size_t total;
+    return checked_malloc(__builtin_mul_overflow(n, size, &total) ? SIZE_MAX : total);
+}
+
+static void checked_free(void *ptr)
+{
+    size_t size = checked_size(ptr);
+    if (!size) {
+        next_allocator()->free(ptr);
+        return;
+    }
+    hazards_look((uintptr_t)ptr, size, true);
+    checked_give(ptr);
+}
+
+static size_t checked_usable_size(void *ptr)
+{
+    size_t size = checked_size(ptr);
+    return size ? size : next_allocator()->malloc_usable_size(ptr);
+}
+
+static void *checked_realloc(void *ptr, size_t size)
+{
+    size_t old_size = checked_size(ptr);
+    if (!old_size)
+        return next_allocator()->realloc(ptr, size);
+    void *moved = size ? checked_malloc(size) : NULL;
+    if (moved)
+        memcpy(moved, ptr, old_size < size ? old_size : size);
+    if (moved || !size)
+        checked_free(ptr);
+    return moved;
+}
+
+static const struct allocator checked_allocator = {
+    .malloc = checked_malloc,
+    .calloc = checked_calloc,
+    .realloc = checked_realloc,
+    .free = checked_free,
+    .memalign = checked_memalign,
+    .malloc_usable_size = checked_usable_size,
+};
+
+/* Who serves what jemalloc does not: check mode's heap, or the next allocator. */
+__attribute__((noinline, cold)) static const struct allocator *other_allocator(void)
+{
+    return config.check && config.heap == HEAP_OWN && lifecycle_enter() ? &checked_allocator : next_allocator();
+}
+
+/* Whether to use jemalloc from now on; false while starting, when disabled, in check mode, or without an arena. */
 __attribute__((noinline, cold)) static bool start_own(void)
 {
-    if (!lifecycle_enter() || config.heap != HEAP_OWN || !arena_first_heap.len)
+    if (!lifecycle_enter() || config.heap != HEAP_OWN || config.check || !arena_first_heap.len)
         return false;
     atomic_store_explicit(&is_own, true, memory_order_relaxed);
     return true;
@@ -96,13 +164,13 @@ static inline void *or_enomem(void *ptr)
 
 void *malloc(size_t size)
 {
-    return use_own() ? jem_malloc(at_least_16(size)) : next_allocator()->malloc(size);
+    return use_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
 }
 
 void *calloc(size_t n, size_t size)
 {
     if (!use_own())
-        return next_allocator()->calloc(n, size);
+        return other_allocator()->calloc(n, size);
     return n <= 8 && size <= 8 && n * size <= 8 ? jem_calloc(1, 16) : jem_calloc(n, size);
 }
 
@@ -113,7 +181,7 @@ void free(void *ptr)
     else if (ptr && heap_owns_elsewhere(ptr))
         jem_free(ptr);
     else if (ptr)
-        next_allocator()->free(ptr);
+        other_allocator()->free(ptr);
 }
 
 void *realloc(void *ptr, size_t size)
@@ -121,7 +189,7 @@ void *realloc(void *ptr, size_t size)
     if (!ptr)
         return malloc(size);
     if (!owns(ptr))
-        return next_allocator()->realloc(ptr, size);
+        return other_allocator()->realloc(ptr, size);
     return size ? or_enomem(jem_realloc(ptr, at_least_16(size))) : jem_realloc(ptr, 0);
 }
 
@@ -147,7 +215,7 @@ static size_t round_alignment(size_t align)
 void *memalign(size_t align, size_t size)
 {
     if (!use_own())
-        return next_allocator()->memalign(align, size);
+        return other_allocator()->memalign(align, size);
     if (align > SIZE_MAX / 2 + 1) {
         errno = EINVAL;
         return NULL;
@@ -192,7 +260,7 @@ size_t malloc_usable_size(void *ptr)
 {
     if (!ptr)
         return 0;
-    return owns(ptr) ? jem_malloc_usable_size(ptr) : next_allocator()->malloc_usable_size(ptr);
+    return owns(ptr) ? jem_malloc_usable_size(ptr) : other_allocator()->malloc_usable_size(ptr);
 }
 
 int malloc_trim(size_t pad)

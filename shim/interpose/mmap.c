@@ -13,6 +13,7 @@
 
 #include "base/config.h"
 #include "base/os.h"
+#include "dma/hazards.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
 #include "profile/stack.h"
@@ -175,6 +176,7 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
             return -EEXIST;
         flags = (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED;
     }
+    hazards_look(addr, whole, false);
     if (renew_in_place(addr, whole, prot, flags))
         return (intptr_t)addr;
     for_each_part(addr, whole, begin_replace, leave_outside, 0);
@@ -226,6 +228,7 @@ int munmap(void *addr, size_t len)
     uintptr_t start = (uintptr_t)addr;
     if (!lifecycle_enter() || is_bad_range(start, len))
         return to_libc(os_munmap(start, len));
+    hazards_look(start, os_page_up(len), false);
     return to_libc(for_each_part(start, os_page_up(len), unmap_inside, unmap_outside, 0));
 }
 
@@ -364,6 +367,7 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
                     flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
     if (is_plain)
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));
+    hazards_look(move.from, move.from_len, false);
     if (!overlaps_arena(move.from, move.from_len)) {
         if (flags & MREMAP_FIXED && !is_bad_range(move.to, move.to_len) && overlaps_arena(move.to, move.to_len))
             return to_libc_ptr(remap_fixed(&move, false, RW, 0));

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* Looks for holds over memory that is about to go, and reports them on stderr. Takes LOCK_REGISTRY to look, holds
+ * nothing while it prints. */
+#include "dma/hazards.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "dma/registration.h"
+#include "profile/profile.h"
+
+enum { MAX_TOLD = 64 };
+
+struct hazard {
+    struct held_range held;
+    struct holder holder;
+    uint32_t site;
+};
+
+static _Atomic uint64_t nr_seen;
+static struct pool holder_pool = POOL_OF(struct holder);
+
+uint64_t hazards_seen(void)
+{
+    return nr_seen;
+}
+
+struct holder *hazards_note_holder(void)
+{
+    struct holder *holder = config.check ? pool_take(&holder_pool) : NULL;
+    if (!holder)
+        return NULL;
+    holder->site = profile_site();
+    holder->depth = profile_copy_stack(holder->frames, HOLDER_FRAMES);
+    return holder;
+}
+
+static void print_stack(void *const *frames, unsigned depth)
+{
+    Dl_info info;
+    if (!depth)
+        log_line(2, "    (no call stack)");
+    for (unsigned i = 0; i < depth; i++) {
+        if (!dladdr(frames[i], &info) || !info.dli_fname)
+            log_line(2, "    #%u 0x%lx", i, (unsigned long)frames[i]);
+        else if (info.dli_sname)
+            log_line(2, "    #%u %s+0x%lx (%s+0x%lx)", i, info.dli_sname,
+                     (unsigned long)((char *)frames[i] - (char *)info.dli_saddr), info.dli_fname,
+                     (unsigned long)((char *)frames[i] - (char *)info.dli_fbase));
+        else
+            log_line(2, "    #%u %s+0x%lx", i, info.dli_fname,
+                     (unsigned long)((char *)frames[i] - (char *)info.dli_fbase));
+    }
+}
+
+static void report(const struct hazard *hazard, uintptr_t start, size_t len, const char *how)
+{
+    void *frames[HOLDER_FRAMES];
+    unsigned depth = profile_copy_stack(frames, HOLDER_FRAMES);
+    uint64_t number = ++nr_seen;
+    if (number > MAX_TOLD)
+        return;
+    log_write(LOG_ERROR, "HAZARD %lu: 0x%lx (%zu bytes) is %s while a device can still reach it", number, start, len, how);
+    log_line(2, "  %s 0x%lx (%zu bytes), made at", hazard->held.by_application ? "the application's own DMA mapping of"
+                                                                               : "held by anydma_pin of",
+             hazard->held.start, hazard->held.len);
+    print_stack(hazard->holder.frames, hazard->holder.depth);
+    log_line(2, "  %s at", how);
+    print_stack(frames, depth);
+    if (number == MAX_TOLD)
+        log_line(2, "anydma: further hazards are counted, not shown");
+}
+
+void hazards_look(uintptr_t start, size_t len, int is_freed)
+{
+    struct hazard hazard;
+    if (!config.check || !len)
+        return;
+    memset(&hazard, 0, sizeof(hazard));
+    profile_enter();
+    lock_take(&registry.lock);
+    bool found = pins_find_held(start, len, &hazard.held) || application_find_held(start, len, &hazard.held);
+    if (found && hazard.held.holder)
+        hazard.holder = *hazard.held.holder;
+    lock_release(&registry.lock);
+    if (found) {
+        profile_record_hazard(is_freed                     ? HAZARD_FREED_HELD
+                              : hazard.held.by_application ? HAZARD_UNMAPPED_APPLICATION
+                                                           : HAZARD_UNMAPPED_HELD,
+                              start, len, hazard.holder.site);
+        report(&hazard, start, len, is_freed ? "freed" : "unmapped");
+    }
+    profile_leave();
+}

@@ -68,9 +68,15 @@ static bool overlaps_arena(uintptr_t addr, size_t len)
 /* What the kernel refuses outright, before it changes anything. */
 static bool is_bad_range(uintptr_t addr, size_t len)
 {
-    const uintptr_t user_end = ((uintptr_t)1 << 47) - OS_PAGE_SIZE; /* above it: nothing, or what was asked for by hint */
-    uintptr_t end = addr + os_page_up(len);
-    return !is_page(addr) || !len || os_page_up(len) < len || end < addr || (addr < user_end && end > user_end);
+    return !is_page(addr) || !len || os_page_up(len) < len || addr + os_page_up(len) < addr;
+}
+
+/* So do munmap, mmap and mremap what reaches over the end of the address space. (What lies beyond it all, where a kernel
+ * with five levels has more, is not the arena's.) */
+static bool is_beyond_end(uintptr_t addr, size_t len)
+{
+    const uintptr_t user_end = ((uintptr_t)1 << 47) - OS_PAGE_SIZE;
+    return is_bad_range(addr, len) || (addr < user_end && addr + os_page_up(len) > user_end);
 }
 
 /* --- mmap --------------------------------------------------------------------------------------------------------------- */
@@ -164,7 +170,7 @@ static bool all_free_inside(uintptr_t addr, size_t len)
 static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
     size_t whole = os_page_up(len);
-    if (is_bad_range(addr, len))
+    if (is_beyond_end(addr, len))
         return os_mmap(addr, len, prot, flags, fd, offset);
     if (!overlaps_arena(addr, whole)) {
         if (!(flags & MAP_FIXED_NOREPLACE))
@@ -226,7 +232,7 @@ static int unmap_outside(uintptr_t addr, size_t len, int unused)
 int munmap(void *addr, size_t len)
 {
     uintptr_t start = (uintptr_t)addr;
-    if (!lifecycle_enter() || is_bad_range(start, len))
+    if (!lifecycle_enter() || is_beyond_end(start, len))
         return to_libc(os_munmap(start, len));
     hazards_look(start, os_page_up(len), false);
     return to_libc(for_each_part(start, os_page_up(len), unmap_inside, unmap_outside, 0));
@@ -318,7 +324,7 @@ static intptr_t remap_to_new_place(struct move *move, int prot, unsigned flags)
 static intptr_t remap_fixed(struct move *move, bool from_inside, int prot, unsigned flags)
 {
     bool overlaps = move->from < move->to + move->to_len && move->to < move->from + move->from_len;
-    if (is_bad_range(move->to, move->to_len) || overlaps || !(move->flags & MREMAP_MAYMOVE))
+    if (is_beyond_end(move->to, move->to_len) || overlaps || !(move->flags & MREMAP_MAYMOVE))
         return -EINVAL;
     if (from_inside && move->to_len < move->from_len && !(move->flags & MREMAP_DONTUNMAP)) {
         int error = arena_unmap(move->from + move->to_len, move->from_len - move->to_len);
@@ -363,15 +369,15 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
     if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
         move.to = (uintptr_t)va_arg(args, void *);
     va_end(args);
-    bool is_plain = !lifecycle_enter() || is_bad_range(move.from, old_len) || !new_len || move.to_len < new_len || move.to_len >> 47 ||
+    bool is_plain = !lifecycle_enter() || is_beyond_end(move.from, old_len) || !new_len || move.to_len < new_len || move.to_len >> 47 ||
                     flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
     if (is_plain)
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));
     hazards_look(move.from, move.from_len, false);
     if (!overlaps_arena(move.from, move.from_len)) {
-        if (flags & MREMAP_FIXED && !is_bad_range(move.to, move.to_len) && overlaps_arena(move.to, move.to_len))
+        if (flags & MREMAP_FIXED && !is_beyond_end(move.to, move.to_len) && overlaps_arena(move.to, move.to_len))
             return to_libc_ptr(remap_fixed(&move, false, RW, 0));
-        if (flags & MREMAP_FIXED && !is_bad_range(move.to, move.to_len))
+        if (flags & MREMAP_FIXED && !is_beyond_end(move.to, move.to_len))
             foreign_leaves(move.to, move.to_len);
         foreign_leaves(move.from, move.from_len);
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));

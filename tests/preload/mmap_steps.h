@@ -361,7 +361,7 @@ static bool grow(const struct step *step, long at, long len)
 /* To a place in the window, over what is there. */
 static bool move_over(const struct step *step, long at, long len)
 {
-    unsigned pages = step->choice & 1 ? step->pages : 1 + step->choice % step->pages, who = owner[step->at];
+    unsigned pages = step->choice & 1 ? step->pages : 1 + step->choice % step->pages;
     bool shared = is_shared[step->at], done, keeps = step->kind == KEEP_OLD;
     long flags = MREMAP_MAYMOVE | MREMAP_FIXED | (keeps ? MREMAP_DONTUNMAP : 0);
     if (keeps)
@@ -375,7 +375,7 @@ static bool move_over(const struct step *step, long at, long len)
         return true;
     if (!keeps)
         set_owner(step->at, step->pages, 0, false);
-    set_owner(step->to, pages, keeps ? next_owner++ : who, shared);
+    set_owner(step->to, pages, next_owner++, shared);
     return true;
 }
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* What the doors of address space do at the edges: calls that fail, addresses held back, registered memory
+ * replaced. */
+#include "expect.h"
+
+#include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS };
+
+static char *map_pages(unsigned pages)
+{
+    return mmap(NULL, (size_t)pages * PAGE, RW, ANONYMOUS, -1, 0);
+}
+
+/* A registered mapping of 4 pages whose page 1 was unmapped, so that its address is held back. */
+static char *map_with_a_page_held_back(void)
+{
+    char *at = map_pages(4);
+    uint64_t iova;
+    EXPECT(anydma_iova_range(at, 4 * PAGE, &iova) == 0 && iova == (uintptr_t)at);
+    EXPECT(munmap(at + PAGE, PAGE) == 0);
+    return at;
+}
+
+static uint64_t held_back(void)
+{
+    struct anydma_stats stats;
+    return anydma_stats(&stats, sizeof(stats)) == 0 ? stats.held_back : 0;
+}
+
+static bool is_refused(const void *addr, int error)
+{
+    errno = 0;
+    return anydma_iova(addr) == ANYDMA_BAD_IOVA && errno == error;
+}
+
+static void unmapped_page_beside_live_ones(void)
+{
+    uint64_t before = held_back();
+    char *at = map_with_a_page_held_back();
+    EXPECT(held_back() == before + PAGE);
+    EXPECT(is_refused(at + PAGE, EFAULT));
+    EXPECT(anydma_iova(at) == (uintptr_t)at &&
+           anydma_iova(at + 3 * PAGE + 5) == (uintptr_t)at + 3 * PAGE + 5);
+    EXPECT(munmap(at, 4 * PAGE) == 0);
+    EXPECT(held_back() == before);
+    EXPECT(is_refused(at, EFAULT));
+}
+
+static void held_back_page_is_not_handed_out(void)
+{
+    char *at = map_with_a_page_held_back();
+    for (int i = 0; i < 200; i++) {
+        char *other = map_pages(1);
+        EXPECT(other != at + PAGE);
+        munmap(other, PAGE);
+    }
+    munmap(at, 4 * PAGE);
+}
+
+static void held_back_page_asked_for(void)
+{
+    char *at = map_with_a_page_held_back();
+    char *got = mmap(at + PAGE, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    EXPECT(got == at + PAGE);
+    EXPECT(mmap(at + PAGE, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED &&
+           errno == EEXIST);
+    *got = 1;
+    EXPECT(is_refused(got, ESTALE)); /* the device knows the page that was there before */
+    munmap(at, 4 * PAGE);
+}
+
+static void failed_replacement(void)
+{
+    char *at = map_with_a_page_held_back();
+    char *again = mmap(at + PAGE, PAGE, RW, ANONYMOUS | MAP_FIXED, -1, 0);
+    EXPECT(again == at + PAGE && is_refused(again, ESTALE));
+    EXPECT(munmap(at + 2 * PAGE, PAGE) == 0);
+    EXPECT(mmap(at + PAGE, 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, -1, 0) == MAP_FAILED && errno == EBADF);
+    EXPECT(is_refused(again, ESTALE));
+    EXPECT(is_refused(at + 2 * PAGE, EFAULT));
+    EXPECT(mprotect(at + 2 * PAGE, PAGE, RW) == -1 && errno == ENOMEM);
+    EXPECT(anydma_iova(at) == (uintptr_t)at);
+    munmap(at, 4 * PAGE);
+    EXPECT(is_refused(at + PAGE, EFAULT));
+}
+
+static void registered_memory_made_anew(void)
+{
+    char *at = map_pages(4);
+    memset(at, 7, 4 * PAGE);
+    EXPECT(anydma_iova(at + PAGE) == (uintptr_t)at + PAGE);
+    EXPECT(mmap(at + PAGE, PAGE, RW, ANONYMOUS | MAP_FIXED, -1, 0) == at + PAGE);
+    EXPECT(at[PAGE] == 0 && at[2 * PAGE - 1] == 0 && at[2 * PAGE] == 7 && at[0] == 7);
+    EXPECT(anydma_iova(at + PAGE) == (uintptr_t)at + PAGE);
+    EXPECT(madvise(at, PAGE, MADV_DONTNEED) == 0 && at[0] == 0);
+    EXPECT(anydma_iova(at) == (uintptr_t)at);
+    munmap(at, 4 * PAGE);
+}
+
+static void no_end_of_the_address_space(void)
+{
+    char *at = map_pages(4);
+    size_t lens[] = {(size_t)1 << 62, SIZE_MAX - PAGE, ((size_t)1 << 47)};
+    *at = 7;
+    for (int i = 0; i < 3; i++) {
+        EXPECT(munmap(at, lens[i]) == -1 && errno == EINVAL);
+        EXPECT(mremap(at, lens[i], PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
+        EXPECT(mmap(at, lens[i], RW, ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED && errno == ENOMEM);
+    }
+    EXPECT(*at == 7);
+    munmap(at, 4 * PAGE);
+}
+
+static void programs_own_addresses(void)
+{
+    char *wanted = (char *)((uintptr_t)5 << 40), *below_4_gib;
+    EXPECT(mmap(wanted, PAGE, RW, ANONYMOUS, -1, 0) == wanted);
+    EXPECT(mmap(wanted, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED && errno == EEXIST);
+    below_4_gib = mmap(NULL, PAGE, RW, ANONYMOUS | MAP_32BIT, -1, 0);
+    EXPECT((uintptr_t)below_4_gib < UINT64_C(1) << 32);
+    EXPECT(munmap(wanted, PAGE) == 0 && munmap(below_4_gib, PAGE) == 0);
+}
+
+int main(void)
+{
+    shim_must_be_there();
+    behaviour("unmapped_page_beside_live_ones_is_held_back", unmapped_page_beside_live_ones);
+    behaviour("held_back_page_is_not_handed_out", held_back_page_is_not_handed_out);
+    behaviour("held_back_page_is_free_to_who_asks_for_it", held_back_page_asked_for);
+    behaviour("replacement_that_fails_leaves_what_was_there", failed_replacement);
+    behaviour("registered_memory_is_made_anew_in_place", registered_memory_made_anew);
+    behaviour("ranges_beyond_the_address_space_change_nothing", no_end_of_the_address_space);
+    behaviour("addresses_that_the_program_wants_are_honoured", programs_own_addresses);
+    return behaviours_failed != 0;
+}

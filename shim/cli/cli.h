@@ -7,6 +7,9 @@ enum { CLI_FAILED = 125, CLI_NOT_EXECUTABLE = 126, CLI_NOT_FOUND = 127 };
 
 int cli_run(int argc, char **argv);
 int cli_report(int argc, char **argv);
+int cli_export(int argc, char **argv);
+int cli_diff(int argc, char **argv);
+int cli_check(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
 #endif

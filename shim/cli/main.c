@@ -12,6 +12,9 @@ static const struct command {
 } commands[] = {
     {"run", cli_run, "run [options] -- app [args]   run a program with the shim preloaded"},
     {"report", cli_report, "report [options] FILE         who pinned how much, from a capture"},
+    {"export", cli_export, "export -f FORMAT FILE         a capture in the formats of other tools"},
+    {"diff", cli_diff, "diff BEFORE AFTER             what two captures pin, compared"},
+    {"check", cli_check, "check [limits] FILE           hold a capture against limits, for CI"},
     {"version", cli_version, "version                       print the version"},
 };
 

@@ -195,9 +195,10 @@ static void name_by_scopes(struct named *named, Dwfl_Module *module, Dwarf_Addr 
     }
     free(scopes);
     if (!named->nr) {
+        /* No debug information for it: a line would be a neighbour's. */
         const char *name = dwfl_module_addrname(module, place);
         if (name)
-            add(named, name, file, line, false);
+            add(named, name, NULL, 0, false);
     }
 }
 

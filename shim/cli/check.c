@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* anydma check: holds a capture against limits, for CI. 0: within all of them, 1: one is exceeded, 2:
+ * unusable input. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/view.h"
+
+enum { CHECK_EXCEEDED = 1, CHECK_UNUSABLE = 2 };
+
+struct limits {
+    uint64_t peak, ioctls, failures;
+    double waste;
+    bool has_peak, has_ioctls, has_failures, has_waste, no_hazards;
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to,
+            "usage: anydma check [limits] FILE\n\n"
+            "Exits with 0 when the capture is within all limits, 1 when it exceeds one, 2 when it can't be "
+            "judged.\n\n"
+            "  --max-peak SIZE     bytes pinned at the peak, the application's own mappings included\n"
+            "  --max-waste PCT     of what anydma registered, at the peak, in no live allocation or mapping\n"
+            "  --max-ioctls N      map and unmap calls over the whole time\n"
+            "  --max-failures N    maps, unmaps and lookups that failed\n"
+            "  --no-hazards        no memory that went away while a device could reach it\n");
+}
+
+static bool parse_count(const char *text, uint64_t *count)
+{
+    char *end;
+    *count = strtoull(text, &end, 10);
+    return end != text && !*end && text[0] != '-';
+}
+
+static int parse(int argc, char **argv, struct limits *limits)
+{
+    static const struct option names[] = {{"max-peak", required_argument, NULL, 'p'},
+                                          {"max-waste", required_argument, NULL, 'w'},
+                                          {"max-ioctls", required_argument, NULL, 'i'},
+                                          {"max-failures", required_argument, NULL, 'f'},
+                                          {"no-hazards", no_argument, NULL, 'z'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    int choice;
+    bool ok = true;
+    while (ok && (choice = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+        char *end = NULL;
+        switch (choice) {
+        case 'p':
+            ok = limits->has_peak = view_parse_size(optarg, &limits->peak) == 0;
+            break;
+        case 'w':
+            limits->waste = strtod(optarg, &end);
+            end += *end == '%';
+            ok = limits->has_waste = end != optarg && !*end && limits->waste >= 0;
+            break;
+        case 'i':
+            ok = limits->has_ioctls = parse_count(optarg, &limits->ioctls);
+            break;
+        case 'f':
+            ok = limits->has_failures = parse_count(optarg, &limits->failures);
+            break;
+        case 'z':
+            limits->no_hazards = true;
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            return CHECK_UNUSABLE;
+        }
+    }
+    if (!ok)
+        fprintf(stderr, "anydma check: '%s' is not a limit\n", optarg);
+    else if (optind + 1 != argc)
+        usage(stderr);
+    return ok && optind + 1 == argc ? 0 : CHECK_UNUSABLE;
+}
+
+static bool is_within(bool is_asked, const char *what, uint64_t is, uint64_t most, bool is_bytes)
+{
+    char a[32], b[32];
+    if (!is_asked)
+        return true;
+    const char *verdict = is <= most ? "ok  " : "FAIL";
+    if (is_bytes)
+        printf("%s %s: %s (%" PRIu64 "), at most %s (%" PRIu64 ")\n", verdict, what, view_size(a, is), is,
+               view_size(b, most), most);
+    else
+        printf("%s %s: %" PRIu64 ", at most %" PRIu64 "\n", verdict, what, is, most);
+    return is <= most;
+}
+
+/* Returns false also where it can't be known, and says so. */
+static bool check_waste(const struct model *model, const struct limits *limits, bool *is_unknown)
+{
+    const struct model_amount *at = &model->at;
+    double waste = at->known ? 100.0 * (double)view_waste(at) / (double)at->known : 0;
+    if (!limits->has_waste)
+        return true;
+    *is_unknown = at->pinned && at->known < at->pinned;
+    if (*is_unknown) {
+        printf("?    waste: known of %" PRIu64 " of %" PRIu64 " bytes only\n", at->known, at->pinned);
+        return false;
+    }
+    printf("%s waste: %.1f%%, at most %.1f%%\n", waste <= limits->waste ? "ok  " : "FAIL", waste,
+           limits->waste);
+    return waste <= limits->waste;
+}
+
+int cli_check(int argc, char **argv)
+{
+    struct limits limits = {0};
+    struct model model;
+    char doubts[512];
+    bool ok = true, is_unknown = false;
+    uint64_t ioctls = 0;
+    int status = parse(argc, argv, &limits);
+    if (!status)
+        status = model_load(&model, argv[optind], MOMENT_PEAK, 0);
+    if (status)
+        return status;
+    for (unsigned i = 0; i < NR_CALLS; i++)
+        ioctls += model.calls[i].count;
+    bool is_whole = !model.health.damaged && !model.health.is_cut && !model.health.lost_error;
+    if (*view_doubts(doubts, sizeof(doubts), &model))
+        printf("note: %s\n", doubts);
+    ok &= is_within(limits.has_peak, "peak", model.peak, limits.peak, true);
+    ok &= is_within(limits.has_ioctls, "map and unmap calls", ioctls, limits.ioctls, false);
+    ok &= is_within(limits.has_failures, "failures", model.failures + model.refused, limits.failures, false);
+    ok &= is_within(limits.no_hazards, "hazards", model.hazards_seen, 0, false);
+    ok &= check_waste(&model, &limits, &is_unknown);
+    model_free(&model);
+    if (!is_whole)
+        printf("?    the capture is not whole: it can't be judged\n");
+    return !is_whole || is_unknown ? CHECK_UNUSABLE : ok ? 0 : CHECK_EXCEEDED;
+}

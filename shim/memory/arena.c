@@ -122,6 +122,8 @@ static int commit(struct zone *zone, const struct run *run, uintptr_t start, siz
     }
     if (os_is_error(got))
         return (int)got;
+    if (config.thp == THP_ALWAYS)
+        os_madvise(start, end - start, MADV_HUGEPAGE); /* all of the heap alike: its mapping is not split */
     *committed_end = end;
     return runs_set(&zone->runs, start, end - start, ready);
 }

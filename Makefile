@@ -53,8 +53,6 @@ deps-%:
 	@tests/deps.sh $*
 
 # --- the shim -------------------------------------------------------------------------------------------------------
-JEMALLOC_PIC := $(shell $(CC) -print-file-name=libjemalloc_pic.a)
-
 # jemalloc's names become je_*, its page calls ours, and its reading of settings meant for other copies of it nobody's.
 $(BUILD)/libje.a: shim/memory/jemalloc.syms | deps-build
 	$(call say,JE,$@)
@@ -107,6 +105,12 @@ $(BUILD)/tests/preload/%: tests/preload/%.c include/anydma.h $(wildcard tests/pr
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread
+
+# These bring the device that the simulated IOMMU looks for in the program.
+$(BUILD)/tests/preload/routes_%: tests/preload/routes_%.c include/anydma.h $(wildcard tests/preload/*.h)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -fno-builtin -Iinclude -Ishim -o $@ $< -rdynamic -luring -pthread
 
 $(BUILD)/tests/preload/%: tests/preload/%.cc include/anydma.h $(wildcard tests/preload/*.h)
 	$(call say,CXX,$<)

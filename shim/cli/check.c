@@ -122,9 +122,10 @@ int cli_check(int argc, char **argv)
     uint64_t ioctls = 0;
     int status = parse(argc, argv, &limits);
     if (!status)
-        status = model_load(&model, argv[optind], MOMENT_PEAK, 0);
+        status = model_scan(&model, argv[optind], MOMENT_PEAK, 0);
     if (status)
         return status;
+    model_replay(&model, argv[optind]);
     for (unsigned i = 0; i < NR_CALLS; i++)
         ioctls += model.calls[i].count;
     bool is_whole = !model.health.damaged && !model.health.is_cut && !model.health.lost_error;

@@ -36,15 +36,23 @@ struct model_amount {
     uint64_t huge_known;
 };
 
+/* Sites that are one to a person, together. */
+struct model_group {
+    uint64_t now, peak; /* bytes; peak: the most at once, whenever */
+};
+
 struct model_site {
     uint32_t id; /* 0: events without a stack */
     unsigned depth;
     struct model_frame *frames; /* innermost first */
     char *label;
     struct model_amount at; /* the chosen moment */
-    uint64_t peak;          /* this site's own: most bytes, whenever */
+    struct model_amount now;
+    size_t row;                /* for the view: which of its rows */
+    struct model_group *group; /* set between the scan and the replay, or NULL */
     uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps; /* over the whole time */
     uint64_t map_ns, owed;
+    uint64_t sampled_now, samples_now;
     uint64_t sampled_live, samples; /* estimated bytes of live allocations, at the moment */
 };
 
@@ -117,8 +125,11 @@ struct model {
     struct model_private *private;
 };
 
-/* Replays the file. Returns 0, or the exit status after a message on stderr. */
-int model_load(struct model *model, const char *path, enum model_moment moment, uint64_t time_ns);
+/* Reads the file for all but what belongs to the moment. Returns 0, or the exit status after a message on
+ * stderr; in either case the model must be freed. */
+int model_scan(struct model *model, const char *path, enum model_moment moment, uint64_t time_ns);
+/* Reads it again: what was pinned at the moment, and the groups' peaks. */
+void model_replay(struct model *model, const char *path);
 void model_free(struct model *model);
 
 /* Of a histogram: what `percent` of the calls took no longer than, from its buckets; ns. */

@@ -137,7 +137,7 @@ static uint64_t location_of(struct profile *profile, const struct symbol *symbol
 static void put_sample(struct profile *profile, const struct view_row *row)
 {
     struct message sample = {0}, packed = {0}, label = {0};
-    const uint64_t values[] = {row->at.mappings, row->at.pinned + row->at.app_pinned, row->peak,
+    const uint64_t values[] = {row->at.mappings, row->at.pinned + row->at.app_pinned, row->group->peak,
                                row->maps + row->app_maps};
     for (size_t i = 0; i < row->stack.nr; i++)
         put_varint(&packed, location_of(profile, row->stack.symbols[i]));

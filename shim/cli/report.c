@@ -36,7 +36,7 @@ static uint64_t pinned_of(const struct view_row *row)
 
 static uint64_t peak_of(const struct view_row *row)
 {
-    return row->peak;
+    return row->group->peak;
 }
 
 static uint64_t waste_of(const struct view_row *row)
@@ -95,6 +95,7 @@ static void choose(struct view *view, const char *filter)
     qsort(view->rows, kept, sizeof(*view->rows), by_value);
     for (size_t i = kept; i < view->nr_rows; i++) {
         free(view->rows[i].key);
+        free(view->rows[i].group);
         symbols_free_stack(&view->rows[i].stack);
     }
     view->nr_rows = kept;
@@ -212,7 +213,7 @@ static void print_row(const struct view_row *row, const struct model *m, unsigne
         snprintf(huge, sizeof(huge), "%u%%", percent(row->at.huge, row->at.huge_known));
     snprintf(line, sizeof(line), "%10s %3u%% %10s %5s %8" PRIu64 " %10s  %s%s%s%s", view_size(a, bytes),
              percent(bytes, m->at.pinned + m->at.app_pinned), waste, huge, maps_of(row),
-             view_size(b, row->peak), row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
+             view_size(b, row->group->peak), row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
              view_place(place, sizeof(place), row));
     printf("%.*s\n", width, line);
     for (size_t i = 1; i < row->stack.nr && i <= depth; i++) {

@@ -74,7 +74,7 @@ static json_t *sites_of(const struct view *view)
         json_t *site = json_object();
         json_object_set_new(site, "label", text(row->label));
         set_amount(site, &row->at);
-        set(site, "peak", row->peak);
+        set(site, "peak", row->group->peak);
         set(site, "maps", row->maps);
         set(site, "unmaps", row->unmaps);
         set(site, "app_maps", row->app_maps);

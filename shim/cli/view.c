@@ -54,7 +54,6 @@ static void add_amount(struct model_amount *to, const struct model_amount *from)
 static void add_site(struct view_row *row, const struct model_site *site)
 {
     add_amount(&row->at, &site->at);
-    row->peak += site->peak;
     row->maps += site->maps;
     row->unmaps += site->unmaps;
     row->failures += site->failures;
@@ -74,27 +73,23 @@ static int by_size(const void *a, const void *b)
     return x != y ? (x > y ? -1 : 1) : strcmp(left->key, right->key);
 }
 
-int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns)
+/* Gives every site its row. */
+static void join_sites(struct view *view)
 {
     struct joined *table = NULL, *entry, *next;
     size_t room = 0;
-    memset(view, 0, sizeof(*view));
-    int status = model_load(&view->model, path, moment, time_ns);
-    if (status) {
-        model_free(&view->model);
-        return status;
-    }
-    view->symbols = symbols_open();
     for (size_t i = 0; i < view->model.nr_sites; i++) {
-        const struct model_site *site = view->model.sites[i];
+        struct model_site *site = view->model.sites[i];
         struct stack_view stack;
         symbols_stack(view->symbols, site, &stack);
         char *key = key_of(site, &stack);
         HASH_FIND_STR(table, key, entry);
         if (!entry) {
             view->rows = memory_grow(view->rows, &room, view->nr_rows + 1, sizeof(*view->rows));
-            view->rows[view->nr_rows] =
-                (struct view_row){.key = key, .label = site->label ? site->label : "", .stack = stack};
+            view->rows[view->nr_rows] = (struct view_row){.key = key,
+                                                          .label = site->label ? site->label : "",
+                                                          .stack = stack,
+                                                          .group = memory_take(sizeof(struct model_group))};
             entry = memory_take(sizeof(*entry));
             entry->key = key;
             entry->row = view->nr_rows++;
@@ -103,13 +98,29 @@ int view_load(struct view *view, const char *path, enum model_moment moment, uin
             free(key);
             symbols_free_stack(&stack);
         }
-        add_site(&view->rows[entry->row], site);
+        site->group = view->rows[entry->row].group;
+        site->row = entry->row;
     }
     HASH_ITER(hh, table, entry, next)
     {
         HASH_DEL(table, entry);
         free(entry);
     }
+}
+
+int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns)
+{
+    memset(view, 0, sizeof(*view));
+    int status = model_scan(&view->model, path, moment, time_ns);
+    if (status) {
+        model_free(&view->model);
+        return status;
+    }
+    view->symbols = symbols_open();
+    join_sites(view);
+    model_replay(&view->model, path);
+    for (size_t i = 0; i < view->model.nr_sites; i++)
+        add_site(&view->rows[view->model.sites[i]->row], view->model.sites[i]);
     if (view->nr_rows)
         qsort(view->rows, view->nr_rows, sizeof(*view->rows), by_size);
     return 0;
@@ -119,6 +130,7 @@ void view_free(struct view *view)
 {
     for (size_t i = 0; i < view->nr_rows; i++) {
         free(view->rows[i].key);
+        free(view->rows[i].group);
         symbols_free_stack(&view->rows[i].stack);
     }
     free(view->rows);

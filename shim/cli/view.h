@@ -12,7 +12,8 @@ struct view_row {
     const char *label;
     struct stack_view stack;
     struct model_amount at;
-    uint64_t peak, maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples;
+    struct model_group *group; /* whose peak is the row's own */
+    uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples;
 };
 
 struct view {

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* What a replay keeps while it runs: shared by model.c (the passes and the result) and replay.c (each event).
+ */
+#ifndef CLI_REPLAY_H
+#define CLI_REPLAY_H
+
+#include <uthash.h>
+
+#include "cli/model.h"
+
+struct live_key {
+    uint64_t iova;
+    uint32_t container;
+    uint32_t is_app;
+};
+
+struct live {
+    struct live_key key;
+    struct model_mapping mapping;
+    UT_hash_handle hh;
+};
+
+struct by_id {
+    uint32_t id;
+    struct model_site *site;
+    UT_hash_handle hh;
+};
+
+struct sample {
+    uint64_t address;
+    struct model_site *site;
+    uint64_t weight;
+    UT_hash_handle hh;
+};
+
+struct owed {
+    uint64_t va;
+    struct model_site *site;
+    UT_hash_handle hh;
+};
+
+struct model_private {
+    struct live *live;
+    struct by_id *sites;
+    struct sample *samples;
+    struct owed *owed;
+    uint64_t pinned, app_pinned;
+    uint64_t event, stop_event, peak_event; /* ordinals */
+    enum model_moment moment;
+    uint64_t stop_ns; /* since the start */
+    bool is_second;
+    bool is_taken; /* the chosen moment was */
+    size_t sites_room, modules_room, devices_room, hazards_room;
+};
+
+/* The site of that number, made if need be. */
+struct model_site *replay_site(struct model *model, uint64_t number);
+/* Ends a mapping: its sums and its record. */
+void replay_drop(struct model *model, struct live *live);
+/* Applies one record to the model. */
+void replay_event(struct model *model, const struct reader_event *event, uint64_t now);
+
+#endif

@@ -17,6 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The device writes `len` bytes to [iova, iova + len). Returns 0; -EFAULT: a DMA fault; -errno. */
+int device_write(uint64_t iova, const void *bytes, size_t len);
+
 /* What became of a page that had been looked up. */
 enum verdict {
     KEPT,    /* the IOVA from before led to it all along, and a lookup gives the same */

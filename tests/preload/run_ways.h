@@ -52,7 +52,7 @@ static bool moved_pages_are_left_alone(const struct subject *s, const struct how
 static struct judged run_one(const struct lot *lot, const struct way *way, const struct how *how,
                              const char **wrong)
 {
-    struct subject s = {lot->at + NEIGHBOUR_PAGES * WAY_PAGE, SUBJECT_PAGES * WAY_PAGE, NULL};
+    struct subject s = {lot->at + NEIGHBOUR_PAGES * WAY_PAGE, SUBJECT_PAGES * WAY_PAGE, NULL, how, way->arg};
     uint64_t before;
     memset(s.at, 1, s.len);
     int error = anydma_iova_range(lot->has_neighbour ? lot->at : s.at,
@@ -64,7 +64,7 @@ static struct judged run_one(const struct lot *lot, const struct way *way, const
     before = anydma_iova(s.at);
     if (lot->has_neighbour)
         neighbour_start(lot->at);
-    unsigned char *at = way->go(&s, how, way->arg);
+    unsigned char *at = way->go(&s);
     struct judged judged = {SKIPPED, errno};
     if (at == MAP_FAILED)
         *wrong = "the call did not do what the kernel's does";

@@ -26,6 +26,8 @@ struct subject {
     unsigned char *at;
     size_t len;
     unsigned char *moved; /* where the pages went, if anywhere */
+    const struct how *how;
+    int arg; /* the way's own */
 };
 
 /* --- how: by which call
@@ -130,57 +132,60 @@ static const struct how by_process_madvise __attribute__((unused)) = {
 /* --- the ways
  * ----------------------------------------------------------------------------------------------------- */
 
-/* Each returns the page to judge, or NULL when the kernel does not know the call. */
-typedef unsigned char *way_fn(struct subject *s, const struct how *how, int arg);
+enum { WAY_DONTNEED_LOCKED = 24, WAY_GUARD_INSTALL = 102, WAY_GUARD_REMOVE = 103 };
+
+/* Each returns the page to judge; NULL when the kernel does not know the call; MAP_FAILED when it went wrong.
+ */
+typedef unsigned char *way_fn(struct subject *s);
 
 static void *way_map_anew(const struct how *how, void *at, size_t len)
 {
     return how->map(at, len, WAY_RW, WAY_PLAIN | MAP_FIXED, -1);
 }
 
-static unsigned char *go_unmap_whole(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_unmap_whole(struct subject *s)
 {
-    if (how->unmap(s->at, s->len) != 0)
+    if (s->how->unmap(s->at, s->len) != 0)
         return NULL;
-    return way_map_anew(how, s->at, s->len) == s->at ? s->at : NULL;
+    return way_map_anew(s->how, s->at, s->len) == s->at ? s->at : NULL;
 }
 
-static unsigned char *go_unmap_part(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_unmap_part(struct subject *s)
 {
     unsigned char *part = s->at + s->len / 2;
-    if (how->unmap(part, WAY_PAGE) != 0)
+    if (s->how->unmap(part, WAY_PAGE) != 0)
         return NULL;
-    return way_map_anew(how, part, WAY_PAGE) == part ? part : NULL;
+    return way_map_anew(s->how, part, WAY_PAGE) == part ? part : NULL;
 }
 
-static unsigned char *go_unmap_spanning(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_unmap_spanning(struct subject *s)
 {
     if (mprotect(s->at + WAY_PAGE, WAY_PAGE, PROT_READ) != 0 || /* three mappings now */
-        how->unmap(s->at, s->len) != 0)
+        s->how->unmap(s->at, s->len) != 0)
         return NULL;
-    return way_map_anew(how, s->at, s->len) == s->at ? s->at + 2 * WAY_PAGE : NULL;
+    return way_map_anew(s->how, s->at, s->len) == s->at ? s->at + 2 * WAY_PAGE : NULL;
 }
 
-static unsigned char *go_shrink(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_shrink(struct subject *s)
 {
     unsigned char *tail = s->at + s->len / 2;
-    if (how->remap(s->at, s->len, s->len / 2, 0, NULL) != s->at)
+    if (s->how->remap(s->at, s->len, s->len / 2, 0, NULL) != s->at)
         return NULL;
-    return way_map_anew(how, tail, s->len / 2) == tail ? tail : NULL;
+    return way_map_anew(s->how, tail, s->len / 2) == tail ? tail : NULL;
 }
 
 /* The pages that were there stay where they are. */
-static unsigned char *go_grow_in_place(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_grow_in_place(struct subject *s)
 {
-    if (how->remap(s->at, s->len, s->len + WAY_PAGE, 0, NULL) != s->at)
+    if (s->how->remap(s->at, s->len, s->len + WAY_PAGE, 0, NULL) != s->at)
         return NULL;
     s->at[s->len] = 1;
     return s->at;
 }
 
-static unsigned char *go_grow_into_new_pages(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_grow_into_new_pages(struct subject *s)
 {
-    unsigned char *at = go_grow_in_place(s, how, arg);
+    unsigned char *at = go_grow_in_place(s);
     return at ? at + s->len : NULL;
 }
 
@@ -190,116 +195,115 @@ static void *way_elsewhere(const struct how *how, size_t len)
     return at == MAP_FAILED ? NULL : at;
 }
 
-static unsigned char *go_move(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_move(struct subject *s)
 {
-    void *to = way_elsewhere(how, s->len);
-    if (!to || how->remap(s->at, s->len, s->len, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+    void *to = way_elsewhere(s->how, s->len);
+    if (!to || s->how->remap(s->at, s->len, s->len, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
         return NULL;
     s->moved = to;
-    return way_map_anew(how, s->at, s->len) == s->at ? s->at : NULL;
+    return way_map_anew(s->how, s->at, s->len) == s->at ? s->at : NULL;
 }
 
 /* The moved pages themselves are judged. */
-static unsigned char *go_follow(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_follow(struct subject *s)
 {
-    return go_move(s, how, arg) ? s->moved : NULL;
+    return go_move(s) ? s->moved : NULL;
 }
 
-static unsigned char *go_move_by_growing(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_move_by_growing(struct subject *s)
 {
-    unsigned char *to = how->remap(s->at, s->len, 4096 * WAY_PAGE, MREMAP_MAYMOVE, NULL);
+    unsigned char *to = s->how->remap(s->at, s->len, 4096 * WAY_PAGE, MREMAP_MAYMOVE, NULL);
     if (to == MAP_FAILED || to == s->at)
         return NULL;
     s->moved = to;
-    return way_map_anew(how, s->at, s->len) == s->at ? s->at : NULL;
+    return way_map_anew(s->how, s->at, s->len) == s->at ? s->at : NULL;
 }
 
-static unsigned char *go_moved_onto(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_moved_onto(struct subject *s)
 {
-    unsigned char *from = way_elsewhere(how, s->len);
+    unsigned char *from = way_elsewhere(s->how, s->len);
     if (!from)
         return NULL;
     memset(from, 7, s->len);
-    return how->remap(from, s->len, s->len, MREMAP_MAYMOVE | MREMAP_FIXED, s->at) == s->at &&
+    return s->how->remap(from, s->len, s->len, MREMAP_MAYMOVE | MREMAP_FIXED, s->at) == s->at &&
                    s->at[WAY_PAGE] == 7
                ? s->at
                : NULL;
 }
 
-static unsigned char *go_dontunmap(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_dontunmap(struct subject *s)
 {
-    unsigned char *to = how->remap(s->at, s->len, s->len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    unsigned char *to = s->how->remap(s->at, s->len, s->len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
     if (to == MAP_FAILED)
         return NULL;
     s->moved = to;
     return s->at;
 }
 
-static unsigned char *go_map_over(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_map_over(struct subject *s)
 {
-    return way_map_anew(how, s->at, s->len) == s->at ? s->at : NULL;
+    return way_map_anew(s->how, s->at, s->len) == s->at ? s->at : NULL;
 }
 
-static unsigned char *go_map_file_over(struct subject *s, const struct how *how, int flags)
+static unsigned char *go_map_file_over(struct subject *s)
 {
     int fd = memfd_create("over", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)s->len) != 0)
         return NULL;
-    void *got = how->map(s->at, s->len, WAY_RW, flags | MAP_FIXED, fd);
+    void *got = s->how->map(s->at, s->len, WAY_RW, s->arg | MAP_FIXED, fd);
     close(fd);
     return got == s->at ? s->at : NULL;
 }
 
-static unsigned char *go_shmat_over(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_shmat_over(struct subject *s)
 {
     int id = shmget(IPC_PRIVATE, s->len, IPC_CREAT | 0600);
-    void *got = id < 0                   ? NULL
-                : how == &by_libc        ? shmat(id, s->at, SHM_REMAP)
-                : how == &by_instruction ? (void *)way_enter(SYS_shmat, id, (long)s->at, SHM_REMAP, 0, 0, 0)
-                                         : (void *)syscall(SYS_shmat, (long)id, s->at, (long)SHM_REMAP);
+    void *got = id < 0               ? NULL
+                : s->how == &by_libc ? shmat(id, s->at, SHM_REMAP)
+                : s->how == &by_instruction
+                    ? (void *)way_enter(SYS_shmat, id, (long)s->at, SHM_REMAP, 0, 0, 0)
+                    : (void *)syscall(SYS_shmat, (long)id, s->at, (long)SHM_REMAP);
     if (id >= 0)
         shmctl(id, IPC_RMID, NULL);
     return got == s->at ? s->at : NULL;
 }
 
 /* What a purge leaves reads as zero (but after MADV_FREE, whose pages may keep their contents). */
-static unsigned char *go_advise(struct subject *s, const struct how *how, int advice)
+static unsigned char *go_advise(struct subject *s)
 {
     memset(s->at, 0x5a, s->len);
-    if (how->advise(s->at, s->len, advice) != 0)
+    if (s->how->advise(s->at, s->len, s->arg) != 0)
         return NULL;
-    bool takes = advice == MADV_DONTNEED || advice == 24;
+    bool takes = s->arg == MADV_DONTNEED || s->arg == WAY_DONTNEED_LOCKED;
     if (takes && (s->at[0] != 0 || s->at[s->len - 1] != 0))
         return (unsigned char *)MAP_FAILED;
     return s->at + s->len - WAY_PAGE;
 }
 
-enum { WAY_DONTNEED_LOCKED = 24, WAY_GUARD_INSTALL = 102, WAY_GUARD_REMOVE = 103 };
-
-static unsigned char *go_guard(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_guard(struct subject *s)
 {
-    if (how->advise(s->at, s->len, WAY_GUARD_INSTALL) != 0 ||
-        how->advise(s->at, s->len, WAY_GUARD_REMOVE) != 0)
+    if (s->how->advise(s->at, s->len, WAY_GUARD_INSTALL) != 0 ||
+        s->how->advise(s->at, s->len, WAY_GUARD_REMOVE) != 0)
         return NULL;
     return s->at;
 }
 
-static unsigned char *go_protect(struct subject *s, const struct how *how, int prot)
+static unsigned char *go_protect(struct subject *s)
 {
-    return mprotect(s->at, s->len, prot) == 0 && mprotect(s->at, s->len, WAY_RW) == 0 ? s->at : NULL;
+    return mprotect(s->at, s->len, s->arg) == 0 && mprotect(s->at, s->len, WAY_RW) == 0 ? s->at : NULL;
 }
 
 /* A purge while it is neither readable nor writable. */
-static unsigned char *go_purge_unreadable(struct subject *s, const struct how *how, int advice)
+static unsigned char *go_purge_unreadable(struct subject *s)
 {
     memset(s->at, 0x5a, s->len);
-    if (mprotect(s->at, s->len, PROT_NONE) != 0 || how->advise(s->at, s->len, advice) != 0 ||
+    if (mprotect(s->at, s->len, PROT_NONE) != 0 || s->how->advise(s->at, s->len, s->arg) != 0 ||
         mprotect(s->at, s->len, WAY_RW) != 0)
         return NULL;
     return s->at[0] ? (unsigned char *)MAP_FAILED : s->at;
 }
 
-static unsigned char *go_lock(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_lock(struct subject *s)
 {
     return mlock(s->at, s->len) == 0 && munlock(s->at, s->len) == 0 &&
                    mlock2(s->at, s->len, MLOCK_ONFAULT) == 0 && munlock(s->at, s->len) == 0
@@ -307,17 +311,17 @@ static unsigned char *go_lock(struct subject *s, const struct how *how, int arg)
                : NULL;
 }
 
-static unsigned char *go_lock_all(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_lock_all(struct subject *s)
 {
     return mlockall(MCL_CURRENT) == 0 && munlockall() == 0 ? s->at : NULL;
 }
 
-static unsigned char *go_seal(struct subject *s, const struct how *how, int arg)
+static unsigned char *go_seal(struct subject *s)
 {
     enum { NR_MSEAL = 462 }; /* since Linux 6.10 */
     if (syscall(NR_MSEAL, s->at, s->len, 0) != 0)
         return NULL;
-    return how->unmap(s->at, s->len) == -1 && errno == EPERM ? s->at : (unsigned char *)MAP_FAILED;
+    return s->how->unmap(s->at, s->len) == -1 && errno == EPERM ? s->at : (unsigned char *)MAP_FAILED;
 }
 
 struct way {

@@ -167,6 +167,16 @@ static bool all_free_inside(uintptr_t addr, size_t len)
     return true;
 }
 
+/* Whether the kernel would map that at all: what is registered is given up only for a call that succeeds. */
+static int try_elsewhere(size_t len, int prot, int flags, int fd, off_t offset)
+{
+    const int not_here = MAP_FIXED | MAP_POPULATE | MAP_LOCKED;
+    intptr_t result = os_mmap(0, len, prot, flags & ~not_here, fd, offset);
+    if (os_is_error(result))
+        return (int)result;
+    return os_munmap((uintptr_t)result, len);
+}
+
 static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
     size_t whole = os_page_up(len);
@@ -185,6 +195,11 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
     hazards_look(addr, whole, false);
     if (renew_in_place(addr, whole, prot, flags))
         return (intptr_t)addr;
+    if (registry_covers(addr, whole)) {
+        int error = try_elsewhere(len, prot, flags, fd, offset);
+        if (error)
+            return error;
+    }
     for_each_part(addr, whole, begin_replace, leave_outside, 0);
     intptr_t result = os_mmap(addr, len, prot, flags, fd, offset);
     end_replace(addr, whole, (struct replacement){prot, run_flags(flags), os_is_error(result)});
@@ -267,8 +282,10 @@ static int move_by_copy(const struct move *move)
     }
     if (prot != RW)
         os_mprotect(move->to, move->to_len, prot);
-    if (move->flags & MREMAP_DONTUNMAP)
+    if (move->flags & MREMAP_DONTUNMAP) {
+        os_munlock(move->from, move->from_len); /* as the kernel; and what is locked is not purged */
         return arena_purge(move->from, move->from_len, MADV_DONTNEED);
+    }
     return arena_unmap(move->from, move->from_len);
 }
 

@@ -198,7 +198,7 @@ static bool is_any_pinned(uintptr_t addr, size_t len)
 
 static void free_used(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
-    if (kind.state == RUN_USED)
+    if (kind.state == RUN_USED || kind.state == RUN_DETACHED)
         zone_set_or_leak(zone, start, len, none);
 }
 
@@ -250,10 +250,24 @@ static void finish_replace(uintptr_t start, size_t len, bool is_covered)
         change_runs(start, len, detach);
 }
 
+static void attach(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_DETACHED)
+        zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
+}
+
+/* The registration that it was detached from may be gone by now. */
+static void undo_replace(uintptr_t start, size_t len, bool is_covered)
+{
+    if (!is_covered)
+        change_runs(start, len, attach);
+}
+
 void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed)
 {
     if (failed) {
         change_runs(addr, len, make_as_it_was);
+        registry_divide(addr, len, undo_replace);
     } else {
         lock_take(&zones_lock);
         zone_set_or_leak(zone_of(addr), addr, len, with_state(used_kind(len, prot, flags), RUN_PENDING));

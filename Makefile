@@ -26,7 +26,8 @@ CLI_SRC  := $(wildcard shim/cli/*.c)
 EXAMPLE_COMMON := $(patsubst %.h,%.c,$(wildcard examples/*.h))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(filter-out $(EXAMPLE_COMMON),$(wildcard examples/*.c)))
 VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))
-PRELOAD_TESTS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc)))
+PRELOAD_TESTS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc))) \
+	$(patsubst tests/preload/plugins/%.c,$(BUILD)/tests/preload/plugins/%.so,$(wildcard tests/preload/plugins/*.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
 
 obj = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
@@ -116,6 +117,11 @@ $(BUILD)/tests/preload/%: tests/preload/%.cc include/anydma.h $(wildcard tests/p
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread
+
+$(BUILD)/tests/preload/plugins/%.so: tests/preload/plugins/%.c include/anydma.h
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -fno-builtin -Iinclude -fPIC -shared -o $@ $<
 
 # Units link the modules without the doors, under ASan and UBSan.
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Check mode: memory that is freed or unmapped under a hold is reported with both call stacks, and with ANYDMA_CHECK=2 by
- * the exit status; what is freed under no hold is unregistered at once and reported by nobody. Runs itself as the victim. */
+/* Check mode: memory that is freed or unmapped under a hold is reported with both call stacks, and with
+ * ANYDMA_CHECK=2 by the exit status; what is freed under no hold is unregistered at once and reported by
+ * nobody. Runs itself as the victim. */
 #include "anydma.h"
 
 #include <stdio.h>
@@ -74,7 +75,8 @@ static const struct scenario {
 };
 enum { NR_SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
 
-/* Runs scenario `index` in a fresh process in check mode. Returns its exit status; `output` gets its stderr. */
+/* Runs scenario `index` in a fresh process in check mode. Returns its exit status; `output` gets its stderr.
+ */
 static int run_victim(int index, char *output)
 {
     int pipe_fds[2], status;
@@ -122,7 +124,8 @@ int main(int argc, char **argv)
         const struct scenario *scenario = &scenarios[i];
         int status = run_victim(i, output);
         int reports = count(output, "HAZARD"), stacks = count(output, "#0 ");
-        int ok = scenario->how ? status == HAZARD_STATUS && reports == 1 && stacks == 2 && count(output, scenario->how) == 1
+        int ok = scenario->how ? status == HAZARD_STATUS && reports == 1 && stacks == 2 &&
+                                     count(output, scenario->how) == 1
                                : status == 0 && reports == 0;
         printf("%s - %s\n", ok ? "ok" : "not ok", scenario->name);
         if (!ok)

@@ -87,6 +87,34 @@ static void failed_replacement(void)
     EXPECT(is_refused(at + PAGE, EFAULT));
 }
 
+/* All of a registration is to be replaced, by what can't be mapped: the device may go on using it. */
+static void failed_replacement_of_all(void)
+{
+    char *at = map_pages(2);
+    struct anydma_stats before, after;
+    EXPECT(anydma_iova(at) == (uintptr_t)at && anydma_stats(&before, sizeof(before)) == 0);
+    EXPECT(mmap(at, 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, -1, 0) == MAP_FAILED && errno == EBADF);
+    EXPECT(mmap(at, 2 * PAGE, RW, ANONYMOUS | MAP_SHARED | MAP_FIXED, -1, 0) == MAP_FAILED &&
+           errno == EINVAL);
+    EXPECT(anydma_stats(&after, sizeof(after)) == 0 && after.unmaps == before.unmaps);
+    EXPECT(anydma_iova(at) == (uintptr_t)at);
+    munmap(at, 2 * PAGE);
+}
+
+static void registered_locked_memory(void)
+{
+    char *at = map_pages(2);
+    *at = 7;
+    if (!EXPECT(mlock(at, 2 * PAGE) == 0))
+        return;
+    EXPECT(anydma_iova(at) == (uintptr_t)at);
+    EXPECT(madvise(at, PAGE, MADV_DONTNEED) == -1 && errno == EINVAL && *at == 7);
+    char *moved = mremap(at, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+    EXPECT(moved != MAP_FAILED && *moved == 7 && *at == 0);
+    munmap(moved, 2 * PAGE);
+    munmap(at, 2 * PAGE);
+}
+
 static void registered_memory_made_anew(void)
 {
     char *at = map_pages(4);
@@ -131,6 +159,8 @@ int main(void)
     behaviour("held_back_page_is_not_handed_out", held_back_page_is_not_handed_out);
     behaviour("held_back_page_is_free_to_who_asks_for_it", held_back_page_asked_for);
     behaviour("replacement_that_fails_leaves_what_was_there", failed_replacement);
+    behaviour("replacement_that_fails_keeps_the_registration", failed_replacement_of_all);
+    behaviour("locked_memory_is_not_purged_but_moves", registered_locked_memory);
     behaviour("registered_memory_is_made_anew_in_place", registered_memory_made_anew);
     behaviour("ranges_beyond_the_address_space_change_nothing", no_end_of_the_address_space);
     behaviour("addresses_that_the_program_wants_are_honoured", programs_own_addresses);

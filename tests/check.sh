@@ -3,7 +3,7 @@
 # Builds and runs every test: tests/check.sh [--all] [--only PATTERN]. One line each, "ok NAME", "skip NAME: why" or
 # "FAIL NAME" with its output; the last line is "N passed, N failed" (", N skipped"), the status 0 when none failed.
 #
-# Tests are found by wildcard: tests/lint.sh, tests/unit/*_test.c, tests/preload/*.{c,cc,sh}, tests/programs/*.sh, and what
+# Tests are found by wildcard: tests/lint.sh, tests/unit/*_test.c, tests/preload/*.{c,cc,sh}, tests/{programs,profile}/*.sh, and what
 # the lines "@vm command" of tests/vm/*.{c,sh} and examples/*.c name: one boot of the VM for each combination runs them all.
 # Lines that begin with @ in a test's header say how it is run:
 #   @env NAME=VALUE ...   (preload) instead of ANYDMA_IOMMU=sim
@@ -214,6 +214,7 @@ run_test lint 300 tests/lint.sh ${all:+--all}
 run_units
 run_preloads
 run_scripts programs 120
+run_scripts profile 120
 wait "$background" 2>/dev/null
 background=''
 cat "$work/vm.log"

@@ -105,7 +105,7 @@ int export_chrome(const struct view *view, FILE *to)
     for (size_t i = 0; i < model->nr_points; i++)
         json_array_append_new(events,
                               json_pack("{s:s, s:s, s:I, s:f, s:{s:I, s:I}}", "name", "pinned bytes", "ph",
-                                        "C", "pid", pid, "ts", (double)model->points[i].time_ns / 1e3,
+                                        "C", "pid", pid, "ts", (double)model->points[i].time_ns / 1e3, "args",
                                         "anydma", (json_int_t)model->points[i].pinned, "application",
                                         (json_int_t)model->points[i].app_pinned));
     for (size_t i = 0; i < model->nr_mappings; i++) {

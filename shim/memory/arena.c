@@ -27,8 +27,9 @@ static const struct run_kind heap_used = {.state = RUN_USED, .prot = RW, .flags 
 void arena_init(void)
 {
     zones_init();
-    if (nr_zones && zones[0].kind == ZONE_HEAP)
-        arena_first_heap = (struct arena_bounds){zones[0].start, zones[0].limit - zones[0].start};
+    for (unsigned i = nr_zones; i-- > 0;)
+        if (zones[i].kind == ZONE_HEAP)
+            arena_first_heap = (struct arena_bounds){zones[i].start, zones[i].limit - zones[i].start};
 }
 
 bool arena_contains(uintptr_t addr)

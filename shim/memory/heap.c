@@ -42,6 +42,10 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
     }
     if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
         return MAP_FAILED;
+    if (!arena_first_heap.len) { /* jemalloc starts itself even where it serves nobody, and crashes without memory */
+        intptr_t got = os_mmap(0, len, prot, flags, fd, offset);
+        return os_is_error(got) ? MAP_FAILED : (void *)got;
+    }
     uintptr_t start = arena_heap_take(len, len & ((1u << 21) - 1) ? OS_PAGE_SIZE : (size_t)1 << 21);
     if (!start) {
         errno = ENOMEM;
@@ -52,6 +56,8 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
 
 int heap_munmap(void *addr, size_t len)
 {
+    if (!is_heap(addr))
+        return os_munmap((uintptr_t)addr, len) ? -1 : 0;
     arena_heap_give((uintptr_t)addr, len);
     return 0;
 }

@@ -20,9 +20,10 @@
 #define RW (PROT_READ | PROT_WRITE)
 #define USER_END ((uintptr_t)1 << 47)
 
-enum { GONE = RUN_HELD, POISONED = RUN_DETACHED };
+enum { GONE = RUN_HELD, POISONED = RUN_DETACHED, SUSPECT = RUN_PENDING };
 
-/* Pages that are registered, or were: RUN_USED, GONE, POISONED; everything else is RUN_NONE. */
+/* Pages that are registered, or were: RUN_USED, GONE, POISONED. Watched ones that never were, and were purged: SUSPECT.
+ * Everything else is RUN_NONE. */
 static struct runs known;
 static _Atomic bool has_known;
 
@@ -44,32 +45,74 @@ static struct run_kind kind_of(int state)
     return (struct run_kind){.state = (uint8_t)state};
 }
 
-/* Puts the pages of the range that are in `from` (or any but RUN_NONE, for -1) into `to`. */
-static void change(uintptr_t start, uintptr_t end, int from, int to)
+/* Puts each page of the range into the state that `next` gives for the one it is in. */
+static void change(uintptr_t start, uintptr_t end, int (*next)(int state))
 {
     while (start < end) {
         struct run *run = runs_at(&known, start);
         if (!run)
             return;
-        uintptr_t next = run->start + run->len < end ? run->start + run->len : end;
-        if (run->kind.state != RUN_NONE && (from < 0 || run->kind.state == from))
-            runs_set(&known, start, next - start, kind_of(to));
-        start = next;
+        uintptr_t to = run->start + run->len < end ? run->start + run->len : end;
+        int state = next(run->kind.state);
+        if (state != run->kind.state)
+            runs_set(&known, start, to - start, kind_of(state));
+        start = to;
     }
 }
 
-/* What the kernel has reported since the last time. */
-static void take_events(void)
+static int when_gone(int state)
+{
+    return state == RUN_NONE || state == SUSPECT ? RUN_NONE : GONE;
+}
+
+/* The purger may not have begun yet, nor have ended long after: what it finds registered goes stale. */
+static int when_purged(int state)
+{
+    return state == RUN_NONE || state == SUSPECT ? SUSPECT : POISONED; /* of a gone page: what is there instead */
+}
+
+/* Used pages only: where a purge is under way it goes on. */
+static int when_emptied(int state)
+{
+    return state == RUN_USED ? GONE : state;
+}
+
+static int when_unwatched(int state)
+{
+    return state == RUN_USED ? POISONED : state;
+}
+
+static void distrust_everything(void)
+{
+    for (struct run *area = runs_at(&areas, 0); area; area = runs_next(area))
+        if (area->kind.state == RUN_USED)
+            change(area->start, area->start + area->len, when_purged);
+    change(0, USER_END, when_unwatched);
+}
+
+/* What the kernel has reported since the last time. Purges within [*own, own_end) that come in the order of addresses are
+ * the caller's, once each; *own moves on. */
+static void take_events_but(uintptr_t *own, uintptr_t own_end)
 {
     struct watch_event event;
     while (watch_next_event(&event)) {
-        bool is_gone = event.kind == WATCH_GONE;
-        change(event.start, event.end, is_gone ? -1 : RUN_USED, is_gone ? GONE : POISONED);
-        if (is_gone) /* and its watch with it */
-            runs_set(&areas, event.start, event.end - event.start, kind_of(RUN_NONE));
+        if (event.kind == WATCH_GONE) {
+            change(event.start, event.end, when_gone);
+            runs_set(&areas, event.start, event.end - event.start, kind_of(RUN_NONE)); /* its watch went with it */
+        } else if (event.start >= *own && event.end <= own_end) {
+            *own = event.end;
+        } else {
+            change(event.start, event.end, when_purged);
+        }
     }
     if (watch_overflowed())
-        change(0, USER_END, RUN_USED, POISONED);
+        distrust_everything();
+}
+
+static void take_events(void)
+{
+    uintptr_t none = USER_END;
+    take_events_but(&none, 0);
 }
 
 /* --- what may be registered ------------------------------------------------------------------------------------------------- */
@@ -87,12 +130,24 @@ static bool is_watched(uintptr_t va)
     return runs_at(&areas, va)->kind.state == RUN_USED;
 }
 
+static unsigned count_areas(void)
+{
+    unsigned nr = 0;
+    for (struct run *area = runs_at(&areas, 0); area; area = runs_next(area))
+        nr += area->kind.state == RUN_USED;
+    return nr;
+}
+
 /* Starts the watch of the whole mapping: a part of it would split it in three. */
 static int watch_mapping(const struct procmaps_entry *entry, uintptr_t va)
 {
     if (is_watched(va))
         return 0;
     int error = watch_start(entry->start, entry->end);
+    if (error == -ENOSPC) {
+        watch_count_is(count_areas());
+        error = watch_start(entry->start, entry->end);
+    }
     if (!error)
         return runs_set(&areas, entry->start, entry->end - entry->start, kind_of(RUN_USED));
     return refuse(entry, va,
@@ -128,8 +183,11 @@ static int unit_of_known(uintptr_t va, uintptr_t *start, size_t *len)
     int error = config.foreign == FOREIGN_TRUST ? 0 : watch_validate(va);
     take_events();
     struct run *run = runs_at(&known, va);
-    if (error == -ENOENT)
-        change(va & ~(OS_PAGE_SIZE - 1), os_page_up(va + 1), RUN_USED, GONE);
+    if (error == -ENOENT) { /* replaced, and not always with an event: shmat(SHM_REMAP) sends none */
+        uintptr_t page = va & ~(OS_PAGE_SIZE - 1);
+        change(page, page + OS_PAGE_SIZE, when_emptied);
+        runs_set(&areas, page, OS_PAGE_SIZE, kind_of(RUN_NONE));
+    }
     run = runs_at(&known, va);
     if (error || run->kind.state != RUN_USED)
         return -ESTALE;
@@ -149,8 +207,11 @@ static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
     if (init_runs() != 0)
         return -ENOMEM;
     take_events();
-    if (runs_at(&known, va)->kind.state != RUN_NONE)
+    struct run *run = runs_at(&known, va);
+    if (run->kind.state != RUN_NONE)
         return unit_of_known(va, start, len);
+    if (end > run->start + run->len)
+        end = run->start + run->len;
     int error = admit(va, &end);
     *start = va & ~(OS_PAGE_SIZE - 1);
     *len = end - *start;
@@ -220,7 +281,7 @@ static void mark_gone(void *arg)
 {
     struct range_call *call = arg;
     take_events();
-    change(call->start, call->start + call->len, -1, GONE);
+    change(call->start, call->start + call->len, when_gone);
 }
 
 void foreign_leaves(uintptr_t start, size_t len)
@@ -243,6 +304,18 @@ static void zero_in_place(uintptr_t start, size_t len)
         os_close(fd);
 }
 
+/* The kernel's own purge, whose events are no news: it is over when they are taken. */
+static int purge_unregistered(uintptr_t start, size_t len, int advice)
+{
+    uintptr_t own = start;
+    take_events();
+    int error = os_madvise(start, len, advice);
+    if (!watch_is_settled() || error)
+        own = USER_END;
+    take_events_but(&own, start + len);
+    return error;
+}
+
 /* Under the registry's lock throughout: nothing becomes registered while it is being purged. */
 static void purge(void *arg)
 {
@@ -254,7 +327,7 @@ static void purge(void *arg)
         next = run->start + run->len < end ? run->start + run->len : end;
         int error = 0;
         if (run->kind.state != RUN_USED)
-            error = os_madvise(start, next - start, call->advice);
+            error = purge_unregistered(start, next - start, call->advice);
         else if (call->advice != MADV_FREE)
             zero_in_place(start, next - start);
         call->error = error ? error : call->error;
@@ -270,13 +343,32 @@ int foreign_purge(uintptr_t start, size_t len, int advice)
     return call.error;
 }
 
+/* Under the lock throughout: of these purges the kernel sends no event. */
+static void empty(void *arg)
+{
+    struct range_call *call = arg;
+    take_events();
+    change(call->start, call->start + call->len, when_emptied);
+    call->error = os_madvise(call->start, call->len, call->advice);
+}
+
+int foreign_empty(uintptr_t start, size_t len, int advice)
+{
+    struct range_call call = {start, len, advice, 0};
+    if (!atomic_load_explicit(&has_known, memory_order_acquire) || start + len > USER_END)
+        return os_madvise(start, len, advice);
+    registry_locked(empty, &call);
+    registry_forget(start, len);
+    return call.error;
+}
+
 static void withdraw(void *arg)
 {
     struct range_call *call = arg;
     take_events();
     watch_stop(call->start, call->start + call->len);
     runs_set(&areas, call->start, call->len, kind_of(RUN_NONE));
-    change(call->start, call->start + call->len, RUN_USED, POISONED);
+    change(call->start, call->start + call->len, when_unwatched);
 }
 
 void foreign_withdraw(uintptr_t start, size_t len)

@@ -8,6 +8,7 @@
  *   used      registered and still itself
  *   gone      unmapped, moved or replaced; the registration still holds the old page, lookups say ESTALE
  *   poisoned  purged behind the doors: the event comes before the zap, and nothing tells when that is over
+ *   suspect   the same, of a page in a watched mapping that was not registered: it is not, until it is replaced
  * A registration all of whose pages are gone is undone, and the addresses start afresh.
  */
 #ifndef MEMORY_FOREIGN_H
@@ -26,6 +27,9 @@ extern const struct memory_ops foreign_memory_ops;
 void foreign_leaves(uintptr_t start, size_t len);
 /* A purge through a door: what is registered is zeroed where it is, the rest purged. Returns 0 or -errno. */
 int foreign_purge(uintptr_t start, size_t len, int advice);
+/* Guards are installed, or a shared object's pages removed: what is registered is no longer what is mapped. Returns 0 or
+ * -errno. */
+int foreign_empty(uintptr_t start, size_t len, int advice);
 /* The program watches this range by a userfaultfd of its own: ours lets go, lookups are refused. */
 void foreign_withdraw(uintptr_t start, size_t len);
 /* Before unshare(2) of a user namespace: the watch ends, and what was registered by it. */

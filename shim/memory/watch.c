@@ -26,7 +26,7 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 
-enum { QUEUE_LEN = 4096, STACK_BYTES = 64 * 1024, MAX_SPINS = 1 << 20, BLOCK = 1 << 21 };
+enum { QUEUE_LEN = 65536, STACK_BYTES = 64 * 1024, MAX_SPINS = 1 << 20, BLOCK = 1 << 21 };
 
 static int fd = -1;
 static bool is_refused; /* the kernel does not permit it: not asked again */
@@ -235,6 +235,18 @@ int watch_validate(uintptr_t va)
     }
     /* An event that was taken before the kernel answered is in the queue: is_reading was set before it was taken. */
     return error ? error : atomic_load(&is_reading) ? -EAGAIN : 0;
+}
+
+bool watch_is_settled(void)
+{
+    for (int spins = 0; spins < MAX_SPINS && atomic_load(&is_reading); spins++)
+        os_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    return !atomic_load(&is_reading);
+}
+
+void watch_count_is(unsigned nr)
+{
+    nr_areas = nr;
 }
 
 bool watch_next_event(struct watch_event *event)

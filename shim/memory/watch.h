@@ -35,6 +35,10 @@ int watch_validate(uintptr_t va);
 bool watch_next_event(struct watch_event *event);
 /* Events were lost: everything that is watched counts as purged. Cleared by the call. */
 bool watch_overflowed(void);
+/* Waits until every event that the kernel has handed over is in the queue; false: that does not end. */
+bool watch_is_settled(void);
+/* How many areas are still there: what is unmapped ends its watch by itself. */
+void watch_count_is(unsigned nr);
 /* Whether anything is watched: no lock. */
 bool watch_is_active(void);
 

@@ -13,6 +13,7 @@
 
 #include "base/config.h"
 #include "base/os.h"
+#include "base/procmaps.h"
 #include "dma/hazards.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
@@ -263,6 +264,51 @@ struct move {
     int flags;
 };
 
+/* Whether one private anonymous mapping, not the arena's, holds all of the range. */
+static bool is_anonymous_outside(uintptr_t addr, size_t len, int *prot)
+{
+    struct procmaps_entry entry;
+    if (procmaps_find(addr, &entry) != 0 || entry.end < addr + len || entry.is_shared || entry.is_file)
+        return false;
+    *prot = entry.prot;
+    return true;
+}
+
+/* The same for memory outside the arena of which a part is still registered, with what lies beside it. */
+static intptr_t copy_outside(const struct move *move, int prot)
+{
+    size_t len = move->from_len < move->to_len ? move->from_len : move->to_len;
+    int fixed = move->flags & MREMAP_FIXED ? MAP_FIXED : 0;
+    intptr_t to = os_mmap(move->to, move->to_len, RW, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0);
+    if (os_is_error(to))
+        return to;
+    if (!(prot & PROT_READ))
+        os_mprotect(move->from, move->from_len, prot | PROT_READ);
+    memcpy((void *)to, (void *)move->from, len);
+    if (prot != RW)
+        os_mprotect((uintptr_t)to, move->to_len, prot);
+    if (move->flags & MREMAP_DONTUNMAP)
+        os_mmap(move->from, move->from_len, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    else
+        os_munmap(move->from, move->from_len);
+    return to;
+}
+
+/* From outside the arena, to anywhere. */
+static intptr_t move_outside(const struct move *move)
+{
+    int prot;
+    bool is_sound = move->flags & MREMAP_MAYMOVE && (!(move->flags & MREMAP_DONTUNMAP) || move->from_len == move->to_len) &&
+                    (!(move->flags & MREMAP_FIXED) || move->to + move->to_len <= move->from ||
+                     move->from + move->from_len <= move->to);
+    if (is_sound) {
+        foreign_leaves(move->from, move->from_len);
+        if (registry_covers(move->from, move->from_len) && is_anonymous_outside(move->from, move->from_len, &prot))
+            return copy_outside(move, prot);
+    }
+    return os_mremap(move->from, move->from_len, move->to_len, move->flags, move->to);
+}
+
 /* The pages that are registered stay where they are: their contents move. */
 static int move_by_copy(const struct move *move)
 {
@@ -296,7 +342,10 @@ static int move_mapping(const struct move *move, bool from_inside)
     if (from_inside && registry_covers(move->from, move->from_len) &&
         arena_is_used(move->from, move->from_len, RUN_ORDINARY))
         return move_by_copy(move);
-    foreign_leaves(move->from, move->from_len);
+    if (!from_inside) {
+        intptr_t moved = move_outside(move);
+        return os_is_error(moved) ? (int)moved : 0;
+    }
     intptr_t result = os_mremap(move->from, move->from_len, move->to_len, flags, move->to);
     if (os_is_error(result))
         return (int)result;
@@ -318,8 +367,10 @@ static int grow_in_place(uintptr_t addr, size_t old_len, size_t new_len, int pro
         arena_map_done(tail, tail_len, prot, flags);
         return 0;
     }
-    os_mmap(tail, tail_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    arena_map_undo(tail, tail_len);
+    intptr_t again =
+        os_mmap(tail, tail_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (again == (intptr_t)tail) /* else someone else took it in between, and it is theirs for good */
+        arena_map_undo(tail, tail_len);
     return (int)result;
 }
 
@@ -378,6 +429,25 @@ static intptr_t remap_inside(struct move *move)
     return move->flags & MREMAP_MAYMOVE ? remap_to_new_place(move, prot, flags) : -ENOMEM;
 }
 
+/* What stays where it is keeps its registration. */
+static intptr_t remap_outside(struct move *move)
+{
+    int prot;
+    if (move->flags & MREMAP_FIXED && !is_beyond_end(move->to, move->to_len)) {
+        if (overlaps_arena(move->to, move->to_len))
+            return is_anonymous_outside(move->from, move->from_len, &prot) ? remap_fixed(move, false, prot, RUN_ORDINARY)
+                                                                           : remap_fixed(move, false, RW, 0);
+        foreign_leaves(move->to, move->to_len);
+    } else if (!(move->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
+        if (move->to_len < move->from_len)
+            foreign_leaves(move->from + move->to_len, move->from_len - move->to_len);
+        intptr_t stayed = os_mremap(move->from, move->from_len, move->to_len, 0, 0);
+        if (!os_is_error(stayed) || !(move->flags & MREMAP_MAYMOVE))
+            return stayed;
+    }
+    return move_outside(move);
+}
+
 void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
     va_list args;
@@ -391,14 +461,8 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
     if (is_plain)
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));
     hazards_look(move.from, move.from_len, false);
-    if (!overlaps_arena(move.from, move.from_len)) {
-        if (flags & MREMAP_FIXED && !is_beyond_end(move.to, move.to_len) && overlaps_arena(move.to, move.to_len))
-            return to_libc_ptr(remap_fixed(&move, false, RW, 0));
-        if (flags & MREMAP_FIXED && !is_beyond_end(move.to, move.to_len))
-            foreign_leaves(move.to, move.to_len);
-        foreign_leaves(move.from, move.from_len);
-        return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));
-    }
+    if (!overlaps_arena(move.from, move.from_len))
+        return to_libc_ptr(remap_outside(&move));
     if (!arena_is_used(move.from, move.from_len, 0))
         return to_libc_ptr(-EFAULT);
     return to_libc_ptr(remap_inside(&move));
@@ -452,8 +516,7 @@ static int advise_outside(uintptr_t addr, size_t len, int advice)
         return os_madvise(addr, len, advice);
     if (advice != ADVICE_GUARD_INSTALL && advice != MADV_REMOVE)
         return foreign_purge(addr, len, advice);
-    foreign_leaves(addr, len);
-    return os_madvise(addr, len, advice);
+    return foreign_empty(addr, len, advice);
 }
 
 int madvise(void *addr, size_t len, int advice)

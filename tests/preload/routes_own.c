@@ -58,6 +58,13 @@ static const struct row rows[] = {
     {"mseal", "FK--"},
 };
 
+/* By instructions that no door sees: what the program must not do with such memory. */
+static const struct row unseen[] = {
+    {"munmap, whole", "LL--"},          {"mremap, onto it", "LL-L"},   {"mmap, over it", "LL-L"},
+    {"shmat, over it", "LL-L"},         {"madvise, DONTNEED", "LL-L"}, {"madvise, DONTNEED_LOCKED", "LL-L"},
+    {"madvise, GUARD_INSTALL", "LL-L"}, {"madvise, COLD", "KK-K"},
+};
+
 static bool is_of(const char *calls, const char *way)
 {
     return !strncmp(calls, way, strlen(calls));
@@ -75,5 +82,7 @@ int main(int argc, char **argv)
         if (is_of("madvise", rows[i].way))
             run_row(&rows[i], memories, 2, &by_process_madvise);
     }
+    for (size_t i = 0; i < sizeof(unseen) / sizeof(unseen[0]); i++)
+        run_row(&unseen[i], memories, 2, &by_instruction);
     return run_failures != 0;
 }

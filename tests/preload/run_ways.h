@@ -90,6 +90,8 @@ static struct judged run_fate(char letter)
         return (struct judged){NO, ESTALE};
     case 'O':
         return (struct judged){NO, EOPNOTSUPP};
+    case 'L':
+        return (struct judged){STALE, 0};
     default:
         return (struct judged){NO, EFAULT};
     }
@@ -102,7 +104,10 @@ static void run_way(const char *memory, const struct lot *lot, const struct way 
     struct judged judged = run_one(lot, way, how, &wrong), expected = run_fate(fate);
     bool is_expected =
         judged.verdict == SKIPPED || (judged.verdict == expected.verdict && judged.error == expected.error);
-    run_say(is_expected && !wrong, memory, lie, way, how, wrong ? wrong : judged_text(judged));
+    run_say(is_expected && !wrong, memory, lie, way, how,
+            wrong                        ? wrong
+            : fate == 'L' && is_expected ? "not noticed"
+                                         : judged_text(judged));
     if (!is_expected && judged.verdict != STALE)
         fprintf(stderr, "expected: %s; errno %d\n", judged_text(expected), judged.error);
 }

@@ -13,10 +13,13 @@
 #include "base/os.h"
 #include "dma/hazards.h"
 #include "interpose/lifecycle.h"
+#include "interpose/sampled.h"
 #include "memory/checked.h"
 #include "memory/heap.h"
+#include "profile/samples.h"
 
-static _Atomic bool is_own; /* jemalloc serves this process */
+static _Atomic bool is_own;     /* jemalloc serves this process */
+static _Atomic bool is_sampled; /* so it does, with every call passing the sampler: is_own stays false */
 
 /* glibc's own names, usable before dlsym is: */
 extern void *__libc_malloc(size_t size);
@@ -122,17 +125,58 @@ static const struct allocator checked_allocator = {
     .malloc_usable_size = checked_usable_size,
 };
 
+/* --- sampling: the same heap, and a look at every call ---------------------------------------------------------------- */
+
+static void *sampled_at_least_16(size_t size);
+static void *sampled_zeroed(size_t n, size_t size);
+static void *sampled_aligned(size_t align, size_t size);
+
+/* These get the pointers that are not jemalloc's. */
+static void next_free(void *ptr)
+{
+    next_allocator()->free(ptr);
+}
+
+static void *next_realloc(void *ptr, size_t size)
+{
+    return next_allocator()->realloc(ptr, size);
+}
+
+static size_t next_usable_size(void *ptr)
+{
+    return next_allocator()->malloc_usable_size(ptr);
+}
+
+static const struct allocator sampled_allocator = {
+    .malloc = sampled_at_least_16,
+    .calloc = sampled_zeroed,
+    .memalign = sampled_aligned,
+    .free = next_free,
+    .realloc = next_realloc,
+    .malloc_usable_size = next_usable_size,
+};
+
 /* Who serves what jemalloc does not: check mode's heap, or the next allocator. */
 __attribute__((noinline, cold)) static const struct allocator *other_allocator(void)
 {
+    if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
+        return &sampled_allocator;
     return config.check && config.heap == HEAP_OWN && lifecycle_enter() ? &checked_allocator : next_allocator();
 }
 
 /* Whether to use jemalloc from now on; false while starting, when disabled, in check mode, or without an arena. */
 __attribute__((noinline, cold)) static bool start_own(void)
 {
+    if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
+        return false;
     if (!lifecycle_enter() || config.heap != HEAP_OWN || config.check || !arena_first_heap.len)
         return false;
+    if (samples_are_on) {
+        /* free() then finds its pointers by the second test, where it looks for the sampler. */
+        arena_first_heap.start = (uintptr_t)1 << 62; /* where no pointer is */
+        atomic_store_explicit(&is_sampled, true, memory_order_relaxed);
+        return false;
+    }
     atomic_store_explicit(&is_own, true, memory_order_relaxed);
     return true;
 }
@@ -140,6 +184,12 @@ __attribute__((noinline, cold)) static bool start_own(void)
 static inline bool use_own(void)
 {
     return __builtin_expect(atomic_load_explicit(&is_own, memory_order_relaxed), 1) || start_own();
+}
+
+/* For what the sampler has no interest in. */
+static inline bool is_jemalloc(void)
+{
+    return use_own() || atomic_load_explicit(&is_sampled, memory_order_relaxed);
 }
 
 static inline bool owns(const void *ptr)
@@ -162,6 +212,42 @@ static inline void *or_enomem(void *ptr)
     return ptr;
 }
 
+/* glibc rounds an alignment that is no power of two up; jemalloc would refuse it. */
+static size_t round_alignment(size_t align)
+{
+    size_t power = 16;
+    while (power < align)
+        power *= 2;
+    return power;
+}
+
+static void *sampled_at_least_16(size_t size)
+{
+    return sampled_malloc(at_least_16(size));
+}
+
+static void *sampled_zeroed(size_t n, size_t size)
+{
+    return n <= 8 && size <= 8 && n * size <= 8 ? sampled_calloc(1, 16) : sampled_calloc(n, size);
+}
+
+static void *sampled_aligned(size_t align, size_t size)
+{
+    if (align > SIZE_MAX / 2 + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return or_enomem(sampled_memalign(round_alignment(align), size ? size : 1));
+}
+
+static inline void free_elsewhere(void *ptr)
+{
+    if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
+        sampled_free(ptr);
+    else
+        jem_free(ptr);
+}
+
 void *malloc(size_t size)
 {
     return use_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
@@ -179,7 +265,7 @@ void free(void *ptr)
     if (__builtin_expect(heap_owns(ptr), 1))
         jem_free(ptr);
     else if (ptr && heap_owns_elsewhere(ptr))
-        jem_free(ptr);
+        free_elsewhere(ptr);
     else if (ptr)
         other_allocator()->free(ptr);
 }
@@ -190,6 +276,8 @@ void *realloc(void *ptr, size_t size)
         return malloc(size);
     if (!owns(ptr))
         return other_allocator()->realloc(ptr, size);
+    if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
+        return size ? or_enomem(sampled_realloc(ptr, at_least_16(size))) : sampled_realloc(ptr, 0);
     return size ? or_enomem(jem_realloc(ptr, at_least_16(size))) : jem_realloc(ptr, 0);
 }
 
@@ -201,15 +289,6 @@ void *reallocarray(void *ptr, size_t n, size_t size)
         return NULL;
     }
     return realloc(ptr, total);
-}
-
-/* glibc rounds an alignment that is no power of two up; jemalloc would refuse it. */
-static size_t round_alignment(size_t align)
-{
-    size_t power = 16;
-    while (power < align)
-        power *= 2;
-    return power;
 }
 
 void *memalign(size_t align, size_t size)
@@ -265,18 +344,18 @@ size_t malloc_usable_size(void *ptr)
 
 int malloc_trim(size_t pad)
 {
-    return use_own() ? heap_trim() : next_allocator()->malloc_trim(pad);
+    return is_jemalloc() ? heap_trim() : next_allocator()->malloc_trim(pad);
 }
 
 /* glibc's parameters have no counterpart in jemalloc: accepted, without effect. */
 int mallopt(int parameter, int value)
 {
-    return use_own() ? 1 : next_allocator()->mallopt(parameter, value);
+    return is_jemalloc() ? 1 : next_allocator()->mallopt(parameter, value);
 }
 
 struct mallinfo2 mallinfo2(void)
 {
-    if (!use_own())
+    if (!is_jemalloc())
         return next_allocator()->mallinfo2();
     struct heap_usage usage;
     heap_usage(&usage);
@@ -297,7 +376,7 @@ struct mallinfo mallinfo(void)
 
 int malloc_info(int options, FILE *stream)
 {
-    if (!use_own())
+    if (!is_jemalloc())
         return next_allocator()->malloc_info(options, stream);
     if (options != 0) {
         errno = EINVAL;
@@ -319,7 +398,7 @@ static void write_to_stderr(void *arg, const char *text)
 
 void malloc_stats(void)
 {
-    if (use_own())
+    if (is_jemalloc())
         jem_malloc_stats_print(write_to_stderr, NULL, NULL);
     else
         next_allocator()->malloc_stats();

@@ -7,12 +7,15 @@
 #include "dma/registry.h"
 #include "interpose/summary.h"
 #include "memory/usage.h"
+#include "profile/samples.h"
 
 void profiler_start(void)
 {
     profile_start();
     if (profile_is_on && config.heap == HEAP_OWN)
         usage_init();
+    if (config.heap == HEAP_OWN && !config.check)
+        samples_start();
 }
 
 void profiler_record_usage(void)

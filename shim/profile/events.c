@@ -55,7 +55,8 @@ static uint64_t huge_bytes(uintptr_t start, size_t len)
     return atomic_load_explicit(&is_unknown, memory_order_relaxed) || fd < 0 ? 0 : total + 1;
 }
 
-/* A new peak, twice that of the last recording of what is used; an eighth above it and a while after; or a second. */
+/* A new peak, twice that of the last recording of what is used; an eighth above it and a while after; or a
+ * second. */
 static struct {
     uint64_t pinned, peak, recorded_peak, recorded_ns;
     _Atomic bool is_due;
@@ -68,7 +69,8 @@ static void note_pinned(uint64_t change, uint64_t now)
         return;
     usage.peak = usage.pinned;
     uint64_t grown = usage.peak - usage.recorded_peak, passed = now - usage.recorded_ns;
-    if (grown > usage.recorded_peak || (grown > usage.recorded_peak / 8 && passed > 50000000) || passed > 1000000000) {
+    if (grown > usage.recorded_peak || (grown > usage.recorded_peak / 8 && passed > 50000000) ||
+        passed > 1000000000) {
         usage.recorded_peak = usage.peak;
         usage.recorded_ns = now;
         atomic_store_explicit(&usage.is_due, true, memory_order_relaxed);

@@ -18,7 +18,8 @@
 
 extern bool profile_is_on; /* constant after the start */
 
-/* Opens the capture if ANYDMA_OUTPUT asks for one; stacks are also taken for ANYDMA_CHECK. Once, before any other thread. */
+/* Opens the capture if ANYDMA_OUTPUT asks for one; stacks are also taken for ANYDMA_CHECK. Once, before any
+ * other thread. */
 void profile_start(void);
 /* The last records, from `stats` (struct anydma_stats, `nr` numbers); closes the file. */
 void profile_stop(const uint64_t *stats, size_t nr);
@@ -27,7 +28,8 @@ void profile_lock_for_fork(uint64_t pinned);
 void profile_unlock_after_fork(void);
 void profile_become_child(bool locks_are_lost);
 
-/* Whether so much was pinned since it was last recorded that how much of it is used should be recorded anew. */
+/* Whether so much was pinned since it was last recorded that how much of it is used should be recorded anew.
+ */
 bool profile_is_usage_due(void);
 
 void profile_take_stack(void);

@@ -5,18 +5,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/os.h"
-#include "base/pool.h"
+#include "profile/table.h"
 
-static void *take(size_t len);
-static void give_back(void *memory, size_t len);
-
-#define HASH_NONFATAL_OOM 1
-#define uthash_malloc(len) take(len)
-#define uthash_free(memory, len) give_back(memory, len)
-#include <uthash.h>
-
-enum { CHUNK_BYTES = 256 * 1024, MAX_SITES = 1000000 };
+enum { MAX_SITES = 1000000 };
 
 struct entry {
     struct site site;
@@ -26,31 +17,6 @@ struct entry {
 
 static struct entry *table;
 static uint32_t nr_sites;
-static char *bump, *bump_end;
-
-static void *take(size_t len)
-{
-    len = (len + 15) & ~(size_t)15;
-    if (len >= CHUNK_BYTES / 8)
-        return pool_map(len);
-    if (bump_end - bump < (ptrdiff_t)len) {
-        bump = pool_map(CHUNK_BYTES);
-        bump_end = bump ? bump + CHUNK_BYTES : NULL;
-        if (!bump)
-            return NULL;
-    }
-    void *memory = bump;
-    bump += len;
-    return memory;
-}
-
-/* Only uthash's bucket arrays come back, each half as large as the next. */
-static void give_back(void *memory, size_t len)
-{
-    len = (len + 15) & ~(size_t)15;
-    if (len >= CHUNK_BYTES / 8)
-        os_munmap((uintptr_t)memory, os_page_up(len));
-}
 
 struct site *sites_find(const struct stack *stack, unsigned depth)
 {
@@ -59,7 +25,7 @@ struct site *sites_find(const struct stack *stack, unsigned depth)
     HASH_FIND(hh, table, stack, key_len, entry);
     if (entry)
         return &entry->site;
-    if (nr_sites == MAX_SITES || !(entry = take(offsetof(struct entry, stack) + key_len)))
+    if (nr_sites == MAX_SITES || !(entry = table_take(offsetof(struct entry, stack) + key_len)))
         return NULL;
     memcpy(&entry->stack, stack, key_len);
     uint32_t had = nr_sites;

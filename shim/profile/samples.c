@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* Chooses and remembers the samples. Under the capture's lock. */
+#include "profile/samples.h"
+
+#include <math.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "base/pool.h"
+#include "profile/capture.h"
+#include "profile/profile.h"
+#include "profile/table.h"
+
+struct sample {
+    const void *address;
+    UT_hash_handle hh;
+};
+
+bool samples_are_on;
+_Thread_local int64_t samples_bytes_left;
+_Atomic uint8_t *samples_filter;
+
+static _Thread_local uint64_t random_state __attribute__((tls_model("initial-exec")));
+static struct sample *table;
+static struct pool pool = POOL_OF(struct sample);
+
+void samples_start(void)
+{
+    if (!profile_is_on || !config.sample_bytes)
+        return;
+    samples_filter = pool_map((size_t)1 << SAMPLES_FILTER_BITS);
+    if (!samples_filter) {
+        log_write(LOG_WARNING, "no memory for sampling: allocations are not attributed");
+        return;
+    }
+    samples_are_on = true;
+}
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    return random_state ^= random_state << 17;
+}
+
+/* Bytes to the next chosen one. */
+static int64_t next_gap(void)
+{
+    double uniform = ((double)(next_random() >> 11) + 1) / 9007199254740993.0; /* in (0, 1] */
+    double gap = -log(uniform) * (double)config.sample_bytes;
+    return gap < 1 ? 1 : gap > 9e18 ? INT64_MAX : (int64_t)gap;
+}
+
+static bool remember(const void *ptr)
+{
+    struct sample *sample;
+    HASH_FIND_PTR(table, &ptr, sample);
+    if (sample)
+        return true;
+    sample = pool_take(&pool);
+    if (!sample)
+        return false;
+    sample->address = ptr;
+    HASH_ADD_PTR(table, address, sample);
+    if (!sample->hh.tbl)
+        return false;
+    _Atomic uint8_t *count = &samples_filter[samples_hash(ptr)];
+    uint8_t seen = atomic_load_explicit(count, memory_order_relaxed);
+    if (seen != UINT8_MAX) /* from there on it stays: such addresses are always looked up */
+        atomic_store_explicit(count, (uint8_t)(seen + 1), memory_order_relaxed);
+    return true;
+}
+
+/* How many bytes an allocation of `size` stands for, having been chosen: size over the chance of that. */
+static uint64_t weight_of(size_t size)
+{
+    double chance = -expm1(-(double)size / (double)config.sample_bytes);
+    return chance > 0 ? (uint64_t)((double)size / chance + 0.5) : size;
+}
+
+__attribute__((noinline, cold)) void samples_take(void *ptr, size_t size)
+{
+    if (!random_state) { /* the thread's first: a gap, and maybe this one is in it */
+        random_state = os_monotonic_ns() ^ (uint64_t)os_gettid() << 40 ^ (uintptr_t)&random_state;
+        random_state |= 1;
+        for (int i = 0; i < 8; i++)
+            next_random();
+        samples_bytes_left = next_gap() - (int64_t)size;
+        if (samples_bytes_left > 0)
+            return;
+    }
+    samples_bytes_left = next_gap();
+    if (!ptr)
+        return;
+    profile_take_stack();
+    if (capture_begin()) {
+        uint64_t now = os_monotonic_ns();
+        uint32_t tid = capture_thread(now), site = capture_site(now);
+        if (remember(ptr)) {
+            struct record *record = capture_event(RECORD_SAMPLE, now);
+            record_number(record, tid);
+            record_number(record, site);
+            record_number(record, (uintptr_t)ptr);
+            record_number(record, size);
+            record_number(record, weight_of(size));
+            capture_write(record, now);
+        }
+        capture_end();
+    }
+    profile_drop_stack();
+}
+
+__attribute__((noinline, cold)) void samples_forget(void *ptr)
+{
+    struct sample *sample;
+    const void *address = ptr;
+    if (!capture_begin())
+        return;
+    HASH_FIND_PTR(table, &address, sample);
+    if (sample) {
+        uint64_t now = os_monotonic_ns();
+        _Atomic uint8_t *count = &samples_filter[samples_hash(ptr)];
+        uint8_t seen = atomic_load_explicit(count, memory_order_relaxed);
+        HASH_DEL(table, sample);
+        pool_give(&pool, sample);
+        if (seen != UINT8_MAX)
+            atomic_store_explicit(count, (uint8_t)(seen - 1), memory_order_relaxed);
+        struct record *record = capture_event(RECORD_FREED, now);
+        record_number(record, (uintptr_t)ptr);
+        capture_write(record, now);
+    }
+    capture_end();
+}

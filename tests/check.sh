@@ -113,7 +113,8 @@ run_units() {
     for source in tests/unit/*_test.c; do
         [ -e "$source" ] || continue
         name=$(basename "$source" .c)
-        run_test "unit/$name" "$(setting "$source" limit 60)" "$BUILD/tests/unit/$name" --tap -j2
+        run_test "unit/$name" "$(setting "$source" limit 60)" \
+            env LSAN_OPTIONS=suppressions=tests/unit/criterion.supp:print_suppressions=0 "$BUILD/tests/unit/$name" --tap -j2
     done
 }
 

@@ -293,15 +293,19 @@ void foreign_leaves(uintptr_t start, size_t len)
     registry_forget(start, len);
 }
 
-/* Writes zeroes whatever the pages' protection is: through /proc/self/mem, as a debugger does. */
-static void zero_in_place(uintptr_t start, size_t len)
+/* Writes zeroes whatever the pages' protection is: through /proc/self/mem, as a debugger does. False: it can't. */
+static bool zero_in_place(uintptr_t start, size_t len)
 {
     static const char zeroes[OS_PAGE_SIZE];
     int fd = os_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
-    for (; fd >= 0 && len; start += OS_PAGE_SIZE, len -= OS_PAGE_SIZE)
-        os_call(SYS_pwrite64, fd, (long)zeroes, OS_PAGE_SIZE, (long)start, 0, 0);
-    if (fd >= 0)
-        os_close(fd);
+    if (fd < 0)
+        return false;
+    while (len && os_call(SYS_pwrite64, fd, (long)zeroes, OS_PAGE_SIZE, (long)start, 0, 0) == (long)OS_PAGE_SIZE) {
+        start += OS_PAGE_SIZE;
+        len -= OS_PAGE_SIZE;
+    }
+    os_close(fd);
+    return !len;
 }
 
 /* The kernel's own purge, whose events are no news: it is over when they are taken. */
@@ -326,10 +330,12 @@ static void purge(void *arg)
         struct run *run = runs_at(&known, start);
         next = run->start + run->len < end ? run->start + run->len : end;
         int error = 0;
-        if (run->kind.state != RUN_USED)
+        if (run->kind.state != RUN_USED) {
             error = purge_unregistered(start, next - start, call->advice);
-        else if (call->advice != MADV_FREE)
-            zero_in_place(start, next - start);
+        } else if (call->advice != MADV_FREE && !zero_in_place(start, next - start)) {
+            change(start, next, when_emptied); /* without /proc: lookups say no from here on */
+            error = os_madvise(start, next - start, call->advice);
+        }
         call->error = error ? error : call->error;
     }
 }

@@ -88,6 +88,44 @@ static int by_address(const void *a, const void *b)
     return left->va < right->va ? -1 : left->va > right->va;
 }
 
+static int by_sample_address(const void *a, const void *b)
+{
+    const struct sample *left = *(struct sample *const *)a, *right = *(struct sample *const *)b;
+    return left->address < right->address ? -1 : left->address > right->address;
+}
+
+/* Gives each mapping's bytes to the sites whose samples lie in it, by their weights; what is left is
+ * nobody's. Shares and the rest add up to all that is pinned. model->mappings is sorted by address, a range
+ * once a container. */
+static void share_out(struct model *model)
+{
+    struct sample *sample, *next, **sorted;
+    size_t nr = 0, first = 0;
+    sorted = memory_take((HASH_COUNT(model->private->samples) + 1) * sizeof(struct sample *));
+    HASH_ITER(hh, model->private->samples, sample, next) sorted[nr++] = sample;
+    qsort(sorted, nr, sizeof(struct sample *), by_sample_address);
+    for (size_t i = 0; i < model->nr_mappings; i++) {
+        const struct model_mapping *mapping = &model->mappings[i];
+        uint64_t total = 0, given = 0;
+        if (mapping->is_app)
+            continue;
+        while (first < nr && sorted[first]->address < mapping->va)
+            first++;
+        size_t end = first;
+        for (; end < nr && sorted[end]->address - mapping->va < mapping->len; end++)
+            total += sorted[end]->weight;
+        for (size_t n = first; n < end; n++) {
+            double part = total > mapping->len ? (double)mapping->len / (double)total : 1;
+            uint64_t bytes = (uint64_t)((double)sorted[n]->weight * part);
+            bytes = bytes < mapping->len - given ? bytes : mapping->len - given;
+            sorted[n]->site->shared += bytes;
+            given += bytes;
+        }
+        model->unattributed += mapping->len - given;
+    }
+    free(sorted);
+}
+
 static void take_moment(struct model *model)
 {
     struct model_private *private = model->private;
@@ -116,6 +154,8 @@ static void take_moment(struct model *model)
         site->now.used = site->now.known = site->now.huge = site->now.huge_known = 0;
     }
     qsort(model->mappings, n, sizeof(*model->mappings), by_address);
+    if (model->sample_mean)
+        share_out(model);
 }
 
 /* Whether the chosen moment is past. What is told of the peak's mappings follows the peak. */

@@ -53,6 +53,7 @@ struct model_site {
     uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps; /* over the whole time */
     uint64_t map_ns, owed;
     uint64_t sampled_now, samples_now;
+    uint64_t shared; /* of the pinned bytes: what its live allocations in them account for, by the samples */
     uint64_t sampled_live, samples; /* estimated bytes of live allocations, at the moment */
 };
 
@@ -114,6 +115,7 @@ struct model {
     uint64_t stats[64]; /* struct anydma_stats, at exit */
     /* at the chosen moment */
     uint64_t at_ns;
+    uint64_t unattributed; /* with sampling: pinned by anydma, and in no sampled allocation's share */
     struct model_amount at;
     struct model_mapping *mappings;
     size_t nr_mappings;

@@ -247,6 +247,43 @@ static void print_rows(const struct view *view, size_t top, unsigned depth, int 
     }
 }
 
+static int by_share(const void *a, const void *b)
+{
+    uint64_t x = (*(const struct view_row *const *)a)->shared,
+             y = (*(const struct view_row *const *)b)->shared;
+    return x != y
+               ? (x > y ? -1 : 1)
+               : strcmp((*(const struct view_row *const *)a)->key, (*(const struct view_row *const *)b)->key);
+}
+
+/* With sampling: whose live allocations lie in what anydma pinned. */
+static void print_shares(const struct view *view, size_t top, unsigned depth, int width)
+{
+    const struct model *m = &view->model;
+    const struct view_row **sorted = calloc(view->nr_rows + 1, sizeof(*sorted));
+    char a[32], b[32], place[512], line[1024];
+    if (!sorted)
+        return;
+    for (size_t i = 0; i < view->nr_rows; i++)
+        sorted[i] = &view->rows[i];
+    qsort(sorted, view->nr_rows, sizeof(*sorted), by_share);
+    printf("\n%10s %4s %10s %8s  live allocations in it, sampled every %s\n", "pinned for", "", "live",
+           "samples", view_size(a, m->sample_mean));
+    for (size_t i = 0; i < view->nr_rows && i < top && sorted[i]->shared; i++) {
+        const struct view_row *row = sorted[i];
+        snprintf(line, sizeof(line), "%10s %3u%% %10s %8" PRIu64 "  %s%s%s%s", view_size(a, row->shared),
+                 percent(row->shared, m->at.pinned), view_size(b, row->sampled_live), row->samples,
+                 row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
+                 view_place(place, sizeof(place), row));
+        printf("%.*s\n", width, line);
+        for (size_t n = 1; n < row->stack.nr && n <= depth; n++)
+            printf("%36s <- %s\n", "", row->stack.symbols[n]->function);
+    }
+    printf("%10s %3u%%                      (in no live allocation, as far as the samples tell)\n",
+           view_size(a, m->unattributed), percent(m->unattributed, m->at.pinned));
+    free(sorted);
+}
+
 static void print_report(const struct view *view, size_t top, unsigned depth)
 {
     const struct model *m = &view->model;
@@ -268,6 +305,8 @@ static void print_report(const struct view *view, size_t top, unsigned depth)
     printf("shown     %s: %s in %zu mappings\n", view_time(doubts, m->at_ns),
            view_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
     print_rows(view, top, depth, width);
+    if (m->sample_mean && m->at.pinned)
+        print_shares(view, top, depth, width);
 }
 
 /* --- the command

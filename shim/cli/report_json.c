@@ -84,6 +84,7 @@ static json_t *sites_of(const struct view *view)
         set(site, "owed", row->owed);
         set(site, "map_ns", row->map_ns);
         set(site, "sampled_live", row->sampled_live);
+        set(site, "shared", row->shared);
         json_object_set_new(site, "stack", stack_of(&row->stack));
         json_array_append_new(sites, site);
     }
@@ -250,6 +251,8 @@ static json_t *report_object(const struct view *view)
     json_object_set_new(report, "peak", peak);
     set_amount(at, &model->at);
     set(at, "time_ns", model->at_ns);
+    if (model->sample_mean)
+        set(at, "unattributed", model->unattributed);
     json_object_set_new(report, "at", at);
     json_object_set_new(report, "sites", sites_of(view));
     json_object_set_new(report, "mappings", mappings_of(model));

@@ -64,6 +64,7 @@ static void add_site(struct view_row *row, const struct model_site *site)
     row->owed += site->owed;
     row->sampled_live += site->sampled_live;
     row->samples += site->samples;
+    row->shared += site->shared;
 }
 
 static int by_size(const void *a, const void *b)

@@ -13,7 +13,8 @@ struct view_row {
     struct stack_view stack;
     struct model_amount at;
     struct model_group *group; /* whose peak is the row's own */
-    uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples;
+    uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples,
+        shared;
 };
 
 struct view {

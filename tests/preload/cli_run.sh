@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# `anydma run`: the program's exit status or its own, its options, the summary of --stats, and its place in LD_PRELOAD.
+set -uo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+basics=$BUILD/tests/preload/basics
+
+# expect NAME WANTED GOT: a pattern.
+expect() {
+    # shellcheck disable=SC2254 # a pattern
+    case $3 in
+    $2) echo "ok - $1" ;;
+    *)
+        echo "not ok - $1"
+        printf '%s: got: %s\n   expected: %s\n' "$1" "$3" "$2" >&2
+        status=1
+        ;;
+    esac
+}
+# run ARGUMENT...: sets code, out and err.
+run() {
+    "$ANYDMA" run "$@" >"$work/out" 2>"$work/err" </dev/null
+    code=$?
+    out=$(cat "$work/out") err=$(cat "$work/err")
+}
+
+run --iommu=sim -- "$basics" tell
+expect runs_the_program_with_the_shim '0|active=1 heap=arena * pinned=some *|' "$code|$out|$err"
+run --iommu=sim "$basics" tell
+expect needs_no_dashes '0|active=1 *' "$code|$out"
+run --iommu sim --mode=eager --verbose 0 -- "$basics" tell
+expect takes_values_either_way '0|active=1 *' "$code|$out"
+run -- sh -c 'exit 43'
+expect exits_with_the_programs_status 43 $code
+run -- sh -c 'kill -9 $$' 2>/dev/null
+expect dies_of_the_programs_signal 137 $code
+run -- sh -c 'echo "$1|$2" "$3"' - --stats -- 'a  b'
+expect leaves_the_programs_arguments_alone '--stats|-- a  b' "$out"
+run -- "$work/no-such-program"
+expect program_not_found '127|*no-such-program*' "$code|$err"
+run -- no-such-program-on-the-path
+expect program_not_found_on_the_path '127|*no-such-program-on-the-path*' "$code|$err"
+touch "$work/not-executable"
+run -- "$work/not-executable"
+expect program_not_executable '126|*not-executable*' "$code|$err"
+run -- "$work"
+expect directory_is_not_executable 126 $code
+run
+expect no_program_is_an_error '125|*usage*' "$code|$err"
+run --
+expect dashes_alone_are_an_error '125|*usage*' "$code|$err"
+run --no-such-option -- true
+expect unknown_option_is_an_error '125|*no-such-option*' "$code|$err"
+run --mode=sometimes -- true
+expect wrong_value_is_an_error '125|*--mode*auto|lazy|eager*sometimes*' "$code|$err"
+run --mode
+expect missing_value_is_an_error '125|*mode*' "$code|$err"
+run --help
+expect help_is_on_stdout '0|*usage*--mode*--iommu*--stats*|' "$code|$out|$err"
+
+# Each option sets its variable.
+for option in mode=eager iommu=sim heap=system granule=4K foreign=refuse thp=never limit=1G sample=64K depth=3 \
+    output=/dev/null check=0 verbose=0; do
+    run --"$option" -- printenv "ANYDMA_$(tr '[:lower:]' '[:upper:]' <<<"${option%%=*}")"
+    expect "option_${option%%=*}_is_passed_on" "0|${option#*=}" "$code|$out"
+done
+
+run --iommu=sim --stats -- "$basics" tell
+expect stats_keep_stdout_clean '0|active=1 *' "$code|$(cat "$work/out")"
+expect stdout_is_one_line 1 "$(wc -l <"$work/out")"
+for word in 'summary of process' containers simulated mappings pinned memlock entries ioctls failures; do
+    expect "stats_show_${word// /_}" "*$word*" "$err"
+done
+run --iommu=none --stats -- true
+expect stats_say_when_nothing_was_looked_up '*nothing was looked up or mapped*' "$err"
+run --stats -- bash -c 'exit 9'
+expect stats_keep_the_status '9|*summary*' "$code|$err"
+
+# Others' preloads stay, behind ours; a program started by the program has them too.
+LD_PRELOAD=$BUILD/tests/preload/plugins/early.so run --iommu=sim -- sh -c 'echo "$LD_PRELOAD"'
+expect other_preloads_stay "*libanydma.so.0:$BUILD/tests/preload/plugins/early.so" "$out"
+run --iommu=sim -- sh -c "exec '$basics' tell"
+expect grandchildren_have_the_shim 'active=1 heap=arena*' "$out"
+
+# An installed command finds the library in ../lib; a path that LD_PRELOAD can't express is told.
+mkdir -p "$work/i/bin" "$work/i/lib" "$work/a b"
+cp "$ANYDMA" "$work/i/bin/" && cp "$SHIM" "$work/i/lib/"
+expect installed_command_finds_the_library 'active=1 heap=arena*' "$("$work/i/bin/anydma" run --iommu=sim -- "$basics" tell)"
+cp "$ANYDMA" "$SHIM" "$work/a b/"
+"$work/a b/anydma" run -- true 2>"$work/err"
+expect path_with_a_blank_is_an_error '125|*LD_PRELOAD*' "$?|$(cat "$work/err")"
+cp "$ANYDMA" "$work/lonely"
+"$work/lonely" run -- true 2>"$work/err"
+expect missing_library_is_an_error '125|*libanydma.so.0*' "$?|$(cat "$work/err")"
+expect version_is_printed 'anydma [0-9]*' "$("$ANYDMA" version)"
+"$ANYDMA" no-such-command 2>"$work/err"
+expect unknown_command_is_an_error '125|*no-such-command*' "$?|$(cat "$work/err")"
+exit $status

@@ -19,4 +19,4 @@ cxx_files() {
 
 compare c_files c_files
 compare cxx_files cxx_files
-exit $compare_status
+compare_end

@@ -22,4 +22,4 @@ history() {
 }
 
 compare history history
-exit $compare_status
+compare_end

@@ -73,4 +73,4 @@ END
 compare threads threads
 compare processes processes
 compare memory memory
-exit $compare_status
+compare_end

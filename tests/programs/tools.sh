@@ -57,4 +57,4 @@ compare perl perl_job
 compare node node_job
 compare bash bash_job
 compare tar tar_job
-exit $compare_status
+compare_end

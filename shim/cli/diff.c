@@ -139,9 +139,9 @@ int cli_diff(int argc, char **argv)
         usage(stderr);
         return CLI_FAILED;
     }
-    if ((status = view_load(&views[0], argv[optind], moment, time_ns)))
+    if ((status = view_load(&views[0], argv[optind], moment, time_ns, 0)))
         return status;
-    if ((status = view_load(&views[1], argv[optind + 1], moment, time_ns))) {
+    if ((status = view_load(&views[1], argv[optind + 1], moment, time_ns, 0))) {
         view_free(&views[0]);
         return status;
     }

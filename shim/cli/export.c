@@ -283,7 +283,7 @@ int cli_export(int argc, char **argv)
         usage(stderr);
         return CLI_FAILED;
     }
-    if ((status = view_load(&view, argv[optind], moment, time_ns)))
+    if ((status = view_load(&view, argv[optind], moment, time_ns, 0)))
         return status;
     status = write_out(&view, format, out);
     view_free(&view);

@@ -175,6 +175,8 @@ static bool apply(void *arg, const struct reader_event *event)
     private->event++;
     if (private->is_second && !private->is_taken && is_over(private, event->type, now))
         take_moment(model);
+    while (private->is_second && private->step < model->nr_steps && now > private->step * model->every_ns)
+        model->at_step(model->step_arg, private->step++);
     replay_event(model, event, now);
     if (!private->is_second) {
         if (event->type == RECORD_MAP || event->type == RECORD_UNMAP || event->type == RECORD_DETACH)
@@ -238,6 +240,8 @@ void model_replay(struct model *model, const char *path)
     reader_read(path, apply, model, &ignored);
     if (!model->private->is_taken)
         take_moment(model);
+    while (model->private->step < model->nr_steps)
+        model->at_step(model->step_arg, model->private->step++);
 }
 
 void model_free(struct model *model)

@@ -124,6 +124,11 @@ struct model {
     size_t nr_sites;
     struct model_module **modules;
     size_t nr_modules;
+    /* for the view: told during the replay of each moment n * every_ns, n below nr_steps */
+    void (*at_step)(void *arg, size_t step);
+    void *step_arg;
+    size_t nr_steps;
+    uint64_t every_ns;
     struct model_private *private;
 };
 

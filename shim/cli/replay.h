@@ -50,6 +50,7 @@ struct model_private {
     uint64_t stop_ns; /* since the start */
     bool is_second;
     bool is_taken; /* the chosen moment was */
+    size_t step;
     size_t sites_room, modules_room, devices_room, hazards_room;
 };
 

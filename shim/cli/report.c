@@ -12,6 +12,8 @@
 #include "cli/report.h"
 #include "cli/view.h"
 
+enum { HTML_STEPS = 200 };
+
 static void usage(FILE *to)
 {
     fprintf(to,
@@ -23,7 +25,8 @@ static void usage(FILE *to)
             "  --filter TEXT        only call sites with TEXT in their label, functions, files or modules\n"
             "  --top N              so many call sites; default: what fits the screen\n"
             "  --depth N            callers shown under each; default: 3\n"
-            "  --json               everything, for programs\n");
+            "  --json               everything, for programs\n"
+            "  --html OUT           everything, as one self-contained page\n");
 }
 
 /* --- sorting and choosing
@@ -96,6 +99,7 @@ static void choose(struct view *view, const char *filter)
     for (size_t i = kept; i < view->nr_rows; i++) {
         free(view->rows[i].key);
         free(view->rows[i].group);
+        free(view->rows[i].steps);
         symbols_free_stack(&view->rows[i].stack);
     }
     view->nr_rows = kept;
@@ -316,7 +320,7 @@ static void print_report(const struct view *view, size_t top, unsigned depth)
 struct options {
     enum model_moment moment;
     uint64_t time_ns;
-    const char *filter;
+    const char *filter, *html;
     size_t top;
     unsigned depth;
     bool is_json;
@@ -330,11 +334,15 @@ static int bad(const char *option, const char *value)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {
-        {"at", required_argument, NULL, 'a'},     {"sort", required_argument, NULL, 's'},
-        {"filter", required_argument, NULL, 'f'}, {"top", required_argument, NULL, 'n'},
-        {"depth", required_argument, NULL, 'd'},  {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option names[] = {{"at", required_argument, NULL, 'a'},
+                                          {"sort", required_argument, NULL, 's'},
+                                          {"filter", required_argument, NULL, 'f'},
+                                          {"top", required_argument, NULL, 'n'},
+                                          {"depth", required_argument, NULL, 'd'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"html", required_argument, NULL, 'H'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     int choice;
     while ((choice = getopt_long(argc, argv, "hn:", names, NULL)) != -1) {
         size_t i = 0;
@@ -359,6 +367,9 @@ static int parse(int argc, char **argv, struct options *o)
         case 'd':
             o->depth = (unsigned)strtoul(optarg, NULL, 10);
             break;
+        case 'H':
+            o->html = optarg;
+            break;
         case 'j':
             o->is_json = true;
             break;
@@ -381,11 +392,14 @@ int cli_report(int argc, char **argv)
     struct view view;
     int status = parse(argc, argv, &options);
     if (!status)
-        status = view_load(&view, argv[optind], options.moment, options.time_ns);
+        status =
+            view_load(&view, argv[optind], options.moment, options.time_ns, options.html ? HTML_STEPS : 0);
     if (status)
         return status;
     choose(&view, options.filter);
-    if (options.is_json)
+    if (options.html)
+        status = report_html(&view, options.html);
+    else if (options.is_json)
         status = report_json(&view, stdout);
     else
         print_report(&view, options.top, options.depth);

@@ -3,11 +3,16 @@
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "cli/view.h"
 
 /* Everything, as JSON. Returns 0 or the exit status after a message. */
 int report_json(const struct view *view, FILE *to);
+/* The same, for the page. */
+json_t *report_object(const struct view *view);
+/* One self-contained page; the view must have been loaded with steps. */
+int report_html(const struct view *view, const char *path);
 
 #endif

@@ -236,7 +236,7 @@ static json_t *devices_of(const struct model *model)
     return devices;
 }
 
-static json_t *report_object(const struct view *view)
+json_t *report_object(const struct view *view)
 {
     const struct model *model = &view->model;
     json_t *report = json_object(), *at = json_object(), *peak = json_object();

@@ -109,7 +109,28 @@ static void join_sites(struct view *view)
     }
 }
 
-int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns)
+static void take_step(void *arg, size_t step)
+{
+    struct view *view = arg;
+    for (size_t i = 0; i < view->nr_rows; i++)
+        view->rows[i].steps[step] = view->rows[i].group->now;
+}
+
+/* Steps divide the whole time; the last is its end. */
+static void plan_steps(struct view *view, size_t nr_steps)
+{
+    if (nr_steps < 2 || !view->nr_rows)
+        return;
+    view->nr_steps = view->model.nr_steps = nr_steps;
+    view->model.every_ns = view->model.end_ns / (nr_steps - 1) + 1;
+    view->model.at_step = take_step;
+    view->model.step_arg = view;
+    for (size_t i = 0; i < view->nr_rows; i++)
+        view->rows[i].steps = memory_take(nr_steps * sizeof(uint64_t));
+}
+
+int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns,
+              size_t nr_steps)
 {
     memset(view, 0, sizeof(*view));
     int status = model_scan(&view->model, path, moment, time_ns);
@@ -119,6 +140,7 @@ int view_load(struct view *view, const char *path, enum model_moment moment, uin
     }
     view->symbols = symbols_open();
     join_sites(view);
+    plan_steps(view, nr_steps);
     model_replay(&view->model, path);
     for (size_t i = 0; i < view->model.nr_sites; i++)
         add_site(&view->rows[view->model.sites[i]->row], view->model.sites[i]);
@@ -132,6 +154,7 @@ void view_free(struct view *view)
     for (size_t i = 0; i < view->nr_rows; i++) {
         free(view->rows[i].key);
         free(view->rows[i].group);
+        free(view->rows[i].steps);
         symbols_free_stack(&view->rows[i].stack);
     }
     free(view->rows);

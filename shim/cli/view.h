@@ -13,6 +13,7 @@ struct view_row {
     struct stack_view stack;
     struct model_amount at;
     struct model_group *group; /* whose peak is the row's own */
+    uint64_t *steps;           /* bytes at each of the view's steps */
     uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples,
         shared;
 };
@@ -22,10 +23,13 @@ struct view {
     struct symbols *symbols;
     struct view_row *rows; /* most pinned first */
     size_t nr_rows;
+    size_t nr_steps;
 };
 
-/* Loads the capture. Returns 0, or the exit status after a message. */
-int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns);
+/* Loads the capture, with what each row pinned at `nr_steps` moments over the whole time. Returns 0, or the
+ * exit status after a message. */
+int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns,
+              size_t nr_steps);
 void view_free(struct view *view);
 
 /* "peak", "end" or a time such as 1.5s, 200ms, since the start. Returns 0 or -EINVAL. */

@@ -79,6 +79,11 @@ $(BUILD)/anydma: $(CLI_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $(CLI_OBJ) -ldw -lelf -ljansson -lz -lm -lstdc++ $(LDFLAGS)
 
+# The page's chart library (Debian's libjs-chart.js), embedded: a report needs no network.
+CHART_JS ?= $(firstword $(wildcard /usr/share/javascript/chart.js/chart.min.js /usr/share/javascript/chart.js/[Cc]hart*.js) /usr/share/javascript/chart.js/chart.min.js)
+$(BUILD)/cli/shim/cli/html.o: BASE_CFLAGS += -DANYDMA_CHART_JS='"$(CHART_JS)"'
+$(BUILD)/cli/shim/cli/html.o: shim/cli/page/report.html shim/cli/page/report.js
+
 $(BUILD)/cli/%.o: %.c | deps-build
 	$(call say,CC,$<)
 	@mkdir -p $(@D)

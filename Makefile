@@ -166,7 +166,10 @@ bench: deps-build deps-unit
 	@+tests/bench/run.sh $(ONLY)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 shim/cli/anydma.1 $(DESTDIR)$(PREFIX)/share/man/man1/anydma.1
+	install -m 644 shim/cli/anydma-capture.5 $(DESTDIR)$(PREFIX)/share/man/man5/anydma-capture.5
 	install -m 755 $(BUILD)/anydma $(DESTDIR)$(PREFIX)/bin/anydma
 	install -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/lib/libanydma.so.0
 	ln -sf libanydma.so.0 $(DESTDIR)$(PREFIX)/lib/libanydma.so

@@ -270,7 +270,7 @@ const char *view_doubts(char *buf, size_t size, const struct model *model)
                                 "the capture stopped early (%s), %" PRIu64 " events are missing; ",
                                 strerror(health->lost_error), health->lost_events);
     if (!health->is_orderly && len < size)
-        len += (size_t)snprintf(buf + len, size - len, "the process was killed or is still running; ");
+        len += (size_t)snprintf(buf + len, size - len, "the process did not come to its exit handlers (killed, _exit, or still running); ");
     if (len >= 2 && len < size)
         buf[len - 2] = '\0';
     return buf;

@@ -121,6 +121,10 @@ function draw() {
 }
 
 // --- the timeline
+function niceStep() {
+  const most = Math.max(data.peak.bytes, limit !== null && limit < 4 * data.peak.bytes ? limit : 0, 1);
+  return 2 ** Math.max(0, Math.ceil(Math.log2(most / 8)));
+}
 let chart = null;
 function drawTimeline() {
   const points = data.timeline.length ? data.timeline : [[0, 0, 0]];
@@ -129,7 +133,7 @@ function drawTimeline() {
   const line = (label, index, name) => ({ label, data: all.map(p => ({ x: p[0] / 1e6, y: p[index] })), stepped: true, fill: index === 1 ? 'origin' : '-1',
     borderColor: css(name), backgroundColor: css(name) + '44', borderWidth: 1.5, pointRadius: 0, stack: 'bytes' });
   const datasets = [line('anydma', 1, '--ours'), line('the application', 2, '--app')];
-  if (limit !== null)
+  if (limit !== null && limit < 1000 * data.peak.bytes) // else it would be all that one sees
     datasets.push({ label: 'memlock limit', data: [{ x: 0, y: limit }, { x: all[all.length - 1][0] / 1e6, y: limit }], borderColor: css('--limit'),
       borderDash: [6, 4], borderWidth: 1.5, pointRadius: 0, stack: 'limit', fill: false });
   if (chart) chart.destroy();
@@ -137,8 +141,8 @@ function drawTimeline() {
   Chart.defaults.borderColor = css('--line');
   chart = new Chart(byId('timeline'), { type: 'line', data: { datasets }, options: {
     animation: false, responsive: true, maintainAspectRatio: false, parsing: false, interaction: { mode: 'nearest', axis: 'x', intersect: false },
-    scales: { x: { type: 'linear', min: 0, ticks: { callback: value => time(Math.round(value * 1e6)) } },
-      y: { stacked: true, beginAtZero: true, ticks: { callback: size } } },
+    scales: { x: { type: 'linear', min: 0, max: all[all.length - 1][0] / 1e6 || 1, ticks: { callback: value => time(Math.round(value * 1e6)) } },
+      y: { stacked: true, beginAtZero: true, ticks: { callback: size, stepSize: niceStep() } } },
     plugins: { tooltip: { callbacks: { title: items => time(Math.round(items[0].parsed.x * 1e6)), label: item => item.dataset.label + ': ' + size(item.parsed.y) } } },
     onClick: (event, active, self) => chooseMoment(self.scales.x.getValueForPixel(event.x) * 1e6) } });
 }

@@ -77,7 +77,7 @@ $(BUILD)/pic/%.o: %.c | deps-build
 
 $(BUILD)/anydma: $(CLI_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $(CLI_OBJ) -ldw -lelf -ljansson -lz -lm -lstdc++ $(LDFLAGS)
+	$(Q)$(CC) -o $@ $(CLI_OBJ) -ldw -lelf -ljansson -lncurses -lz -lm -lstdc++ $(LDFLAGS)
 
 # The page's chart library (Debian's libjs-chart.js), embedded: a report needs no network.
 CHART_JS ?= $(firstword $(wildcard /usr/share/javascript/chart.js/chart.min.js /usr/share/javascript/chart.js/[Cc]hart*.js) /usr/share/javascript/chart.js/chart.min.js)

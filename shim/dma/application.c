@@ -112,6 +112,7 @@ static void record(struct container *container, const struct vfio_iommu_type1_dm
     registry.count.app_pinned += map->len;
     if (registry.count.app_pinned > registry.count.app_pinned_peak)
         registry.count.app_pinned_peak = registry.count.app_pinned;
+    registry_changed();
 }
 
 static void forget(struct container *container, struct app_map *map, uint64_t began_ns)
@@ -126,6 +127,7 @@ static void forget(struct container *container, struct app_map *map, uint64_t be
         container_count_entries(container, -1);
         registry.count.app_pinned -= map->len;
     }
+    registry_changed();
     pool_give(&registry.app_map_pool, map);
 }
 

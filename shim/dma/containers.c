@@ -98,6 +98,8 @@ static int attach_locked(const struct iommu *iommu)
               container->info.ranges[0].start,
               container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last,
               container->max_entries);
+    live_open();
+    registry_changed();
     profile_record_attach(index, iommu->ops->name, container->max_entries, container->info.ranges[0].start,
                           container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last);
     map_existing();

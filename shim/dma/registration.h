@@ -13,6 +13,7 @@
 #include "dma/hazards.h"
 #include "dma/registry.h"
 #include "iommu/iommu.h"
+#include "profile/live.h"
 
 enum { MAX_CONTAINERS = 32, MAX_FDS = 16 };
 
@@ -120,6 +121,14 @@ void registration_release_unused(uint64_t iova, uint64_t len);
 void registration_hold_range(uintptr_t start, size_t len, int change);
 void pins_reset(void);
 bool pins_find_held(uintptr_t start, size_t len, struct held_range *held);
+
+/* dma/stats.c: brings the live page, which `anydma top` reads, up to date. */
+void registry_publish(void);
+static inline void registry_changed(void)
+{
+    if (__builtin_expect(live_page != NULL, 0))
+        registry_publish();
+}
 
 /* dma/containers.c */
 void container_count_entries(struct container *container, int change);

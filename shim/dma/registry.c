@@ -156,6 +156,7 @@ static int map_in(struct registration *reg, unsigned index)
     registry.count.pinned += reg->len;
     if (registry.count.pinned > registry.count.pinned_peak)
         registry.count.pinned_peak = registry.count.pinned;
+    registry_changed();
     return 0;
 }
 
@@ -166,6 +167,7 @@ void registration_was_undone(struct registration *reg, unsigned index)
         registry.count.owed++;
     container_count_entries(&registry.containers[index], -1);
     registry.count.pinned -= reg->len;
+    registry_changed();
 }
 
 bool registration_unmap_in(struct registration *reg, unsigned index)

@@ -88,3 +88,27 @@ size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t 
     lock_release(&registry.lock);
     return n;
 }
+
+void registry_publish(void)
+{
+    struct anydma_stats stats = {0};
+    fill_containers(&stats);
+    const struct live_numbers numbers = {
+        .pinned = registry.count.pinned,
+        .pinned_peak = registry.count.pinned_peak,
+        .app_pinned = registry.count.app_pinned,
+        .app_pinned_peak = registry.count.app_pinned_peak,
+        .registrations = registry.nr_registrations,
+        .owed = registry.count.owed,
+        .maps = registry.count.maps,
+        .unmaps = registry.count.unmaps,
+        .map_failures = registry.count.map_failures,
+        .unmap_failures = registry.count.unmap_failures,
+        .app_maps = registry.count.app_maps,
+        .app_unmaps = registry.count.app_unmaps,
+        .containers = stats.containers,
+        .entries_used = stats.entries_used,
+        .entries_limit = stats.entries_limit,
+    };
+    live_write(&numbers);
+}

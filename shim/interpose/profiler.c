@@ -7,6 +7,7 @@
 #include "dma/registry.h"
 #include "interpose/summary.h"
 #include "memory/usage.h"
+#include "profile/live.h"
 #include "profile/samples.h"
 
 void profiler_start(void)
@@ -31,6 +32,7 @@ void profiler_record_usage(void)
 void profiler_stop(void)
 {
     struct anydma_stats stats = {0};
+    live_close();
     if (!profile_is_on)
         return;
     profiler_record_usage();

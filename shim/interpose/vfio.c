@@ -83,8 +83,10 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg)
         return set_container(fd, arg);
     case VFIO_GROUP_GET_DEVICE_FD:
         result = os_ioctl(fd, request, arg);
-        if (result >= 0)
+        if (result >= 0) {
+            profile_record_device(arg);
             registry_watch_fd(result);
+        }
         return result;
     case VFIO_GROUP_UNSET_CONTAINER:
         result = os_ioctl(fd, request, arg);

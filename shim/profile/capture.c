@@ -17,6 +17,7 @@
 #include "base/os.h"
 #include "base/pool.h"
 #include "profile/blocks.h"
+#include "profile/live.h"
 #include "profile/modules.h"
 #include "profile/profile.h"
 #include "profile/sites.h"
@@ -346,6 +347,7 @@ void profile_unlock_after_fork(void)
 
 void profile_become_child(bool locks_are_lost)
 {
+    live_forget();
     if (!profile_is_on)
         return;
     if (locks_are_lost)

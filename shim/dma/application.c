@@ -138,6 +138,12 @@ void application_forget_container(struct container *container)
         forget(container, map, profile_now());
 }
 
+/* The application's call as it made it. */
+static int forward(struct container *container, unsigned long request, void *arg)
+{
+    return container->iommu.ops->forward(&container->iommu, request, arg);
+}
+
 /* Whether all of ours in the IOVA range is where the application wants it: same address, same IOVA. */
 static bool is_same_place(const struct vfio_iommu_type1_dma_map *arg)
 {
@@ -180,7 +186,7 @@ static int map_over_ours(struct container *container, unsigned long request,
                   (uint64_t)arg->vaddr, (uint64_t)arg->iova, (uint64_t)arg->size);
         return -EEXIST;
     }
-    int result = os_ioctl(container->iommu.fd, request, arg);
+    int result = forward(container, request, arg);
     if (result == 0)
         record(container, arg, false, began_ns);
     return result;
@@ -201,10 +207,10 @@ static int app_map_locked(struct container *container, unsigned long request,
     registry.count.app_maps++;
     if (arg->size && arg->iova + (arg->size - 1) >= arg->iova && overlaps_ours(arg->iova, arg->size))
         return map_over_ours(container, request, arg);
-    int result = os_ioctl(container->iommu.fd, request, arg);
+    int result = forward(container, request, arg);
     if ((result == -ENOMEM || result == -ENOSPC) && release_all_unused()) {
         registry.eager_stopped = true;
-        result = os_ioctl(container->iommu.fd, request, arg);
+        result = forward(container, request, arg);
     }
     if (result != 0) {
         record_failure(container, arg, began_ns, result);
@@ -252,7 +258,7 @@ static int unmap_each(struct container *container, unsigned long request,
         struct vfio_iommu_type1_dma_unmap one = {.argsz = sizeof(one), .iova = map->iova, .size = map->len};
         next = RB_NEXT(app_maps, , map);
         uint64_t began_ns = profile_now();
-        int error = map->is_alias ? 0 : os_ioctl(container->iommu.fd, request, &one);
+        int error = map->is_alias ? 0 : forward(container, request, &one);
         if (error) {
             arg->size = total;
             return error;
@@ -296,7 +302,7 @@ int registry_app_unmap(int fd, unsigned long request, void *arg)
             result = unmap_each(container, request, unmap);
         } else {
             uint64_t began_ns = profile_now();
-            result = os_ioctl(fd, request, arg);
+            result = forward(container, request, arg);
             if (result == 0)
                 forget_range(container, all ? 0 : start, all ? UINT64_MAX : len, unmap->size, began_ns);
         }

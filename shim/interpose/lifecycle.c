@@ -57,10 +57,9 @@ static void after_fork_in_child(void)
     become_child(false);
 }
 
-static void attach_sim(void)
+int lifecycle_init_sim(struct iommu *iommu, int fd)
 {
     struct sim_config sim;
-    struct iommu iommu;
     const struct sim_device *device = dlsym(RTLD_DEFAULT, "anydma_sim_device");
     sim_config_default(&sim);
     if (device) {
@@ -68,7 +67,15 @@ static void attach_sim(void)
         sim.unmapped = device->unmapped;
         sim.arg = device->arg;
     }
-    int error = sim_init(&iommu, &sim);
+    int error = sim_init(iommu, &sim);
+    iommu->fd = fd;
+    return error;
+}
+
+static void attach_sim(void)
+{
+    struct iommu iommu;
+    int error = lifecycle_init_sim(&iommu, -1);
     if (!error)
         error = registry_attach(&iommu);
     if (error)

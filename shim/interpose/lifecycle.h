@@ -21,6 +21,11 @@ bool lifecycle_enter(void);
 /* False in a vfork child, which shares this memory but neither its descriptors nor its IOMMU state. */
 bool lifecycle_is_owner(void);
 
+struct iommu;
+/* A simulated container with the program's device behind it, if it has one; `fd` stands for it, or -1. Returns 0 or
+ * -ENOMEM. */
+int lifecycle_init_sim(struct iommu *iommu, int fd);
+
 /* The next definition of `name` after the shim's. */
 void *lifecycle_next(const char *name);
 

@@ -35,13 +35,16 @@ struct iommu_ops {
     /* Undoes what lies whole in [iova, iova + len); *unmapped gets the bytes that the kernel says it undid.
      * Returns 0 or -errno. Source: VFIO_IOMMU_UNMAP_DMA in <linux/vfio.h>. */
     int (*unmap)(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t *unmapped);
+    /* The application's own VFIO_IOMMU_MAP_DMA or UNMAP_DMA, handed on as it is. Returns as the ioctl, -errno on
+     * failure. */
+    int (*forward)(struct iommu *iommu, unsigned long request, void *arg);
     /* Releases the backend's own state; the descriptor stays its owner's. May be NULL. */
     void (*close)(struct iommu *iommu);
 };
 
 struct iommu {
     const struct iommu_ops *ops;
-    int fd;           /* the container; -1 for sim */
+    int fd;           /* the container; -1 for a simulated one that the program has no descriptor of */
     uint32_t ioas_id; /* 0: a container */
     void *state;      /* sim: its tables */
 };

@@ -7,6 +7,7 @@
  */
 #include <bsd/sys/tree.h>
 #include <errno.h>
+#include <linux/vfio.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -202,6 +203,16 @@ static void drop_mapping(struct sim *sim, struct mapping *mapping)
     pool_give(&mappings, mapping);
 }
 
+static uint64_t drop_all(struct sim *sim)
+{
+    uint64_t dropped = 0;
+    for (struct mapping *m; (m = RB_ROOT(&sim->tree));) {
+        dropped += mapping_len(m);
+        drop_mapping(sim, m);
+    }
+    return dropped;
+}
+
 /* v1 undoes whole mappings from their first byte on, even past the end of the range, and reports what it
  * undid; it does nothing at all, and calls that success, when the range starts inside a mapping. v2 refuses
  * both. */
@@ -230,10 +241,7 @@ static int unmap_iommufd(struct sim *sim, uint64_t iova, uint64_t len, uint64_t 
 {
     uint64_t done = 0;
     if (iova == 0 && len == UINT64_MAX) {
-        for (struct mapping *m; (m = find_from(sim, 0));) {
-            *unmapped += mapping_len(m);
-            drop_mapping(sim, m);
-        }
+        *unmapped = drop_all(sim);
         return 0;
     }
     if (iova == UINT64_MAX || len == UINT64_MAX)
@@ -261,6 +269,37 @@ static int sim_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t 
                                             : unmap_type1(sim, iova, len, unmapped);
 }
 
+static int forward_map(struct iommu *iommu, const struct vfio_iommu_type1_dma_map *map)
+{
+    const uint32_t known = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+    if (map->argsz < sizeof(*map) || map->flags & ~known || !map->flags)
+        return -EINVAL;
+    return sim_map(iommu, map->iova, map->vaddr, map->size);
+}
+
+static int forward_unmap(struct iommu *iommu, struct vfio_iommu_type1_dma_unmap *unmap)
+{
+    uint64_t unmapped = 0;
+    int error = 0;
+    if (unmap->argsz < offsetof(struct vfio_iommu_type1_dma_unmap, data) || unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+        return -EINVAL;
+    if (!(unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL))
+        error = sim_unmap(iommu, unmap->iova, unmap->size, &unmapped);
+    else if (unmap->iova || unmap->size)
+        error = -EINVAL;
+    else
+        unmapped = drop_all(sim_of(iommu));
+    if (!error)
+        unmap->size = unmapped;
+    return error;
+}
+
+/* VFIO's interface is type1's; iommufd's emulation of it is not simulated. */
+static int sim_forward(struct iommu *iommu, unsigned long request, void *arg)
+{
+    return request == VFIO_IOMMU_MAP_DMA ? forward_map(iommu, arg) : forward_unmap(iommu, arg);
+}
+
 static int sim_query(struct iommu *iommu, struct iommu_info *info)
 {
     const struct sim *sim = sim_of(iommu);
@@ -276,8 +315,7 @@ static int sim_query(struct iommu *iommu, struct iommu_info *info)
 static void sim_close(struct iommu *iommu)
 {
     struct sim *sim = sim_of(iommu);
-    for (struct mapping *m; (m = RB_ROOT(&sim->tree));)
-        drop_mapping(sim, m);
+    drop_all(sim);
     pool_give(&sims, sim);
     iommu->state = NULL;
 }
@@ -302,6 +340,7 @@ int sim_init(struct iommu *iommu, const struct sim_config *config)
         .query = sim_query,
         .map = sim_map,
         .unmap = sim_unmap,
+        .forward = sim_forward,
         .close = sim_close,
     };
     struct sim *sim = pool_take(&sims);

@@ -139,6 +139,11 @@ static int type1_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_
     return error < 0 ? error : 0;
 }
 
+static int type1_forward(struct iommu *iommu, unsigned long request, void *arg)
+{
+    return os_ioctl(iommu->fd, request, arg);
+}
+
 void type1_init(struct iommu *iommu, int fd)
 {
     static const struct iommu_ops ops = {
@@ -146,6 +151,7 @@ void type1_init(struct iommu *iommu, int fd)
         .query = type1_query,
         .map = type1_map,
         .unmap = type1_unmap,
+        .forward = type1_forward,
     };
     *iommu = (struct iommu){.ops = &ops, .fd = fd};
 }

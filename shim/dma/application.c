@@ -144,12 +144,16 @@ static int forward(struct container *container, unsigned long request, void *arg
     return container->iommu.ops->forward(&container->iommu, request, arg);
 }
 
-/* Whether all of ours in the IOVA range is where the application wants it: same address, same IOVA. */
+/* Whether all of ours in the IOVA range, and at the addresses, is where the application wants it. */
 static bool is_same_place(const struct vfio_iommu_type1_dma_map *arg)
 {
+    uint64_t delta = arg->iova - arg->vaddr;
     struct registration *reg = registration_from_iova(arg->iova);
     for (; reg && reg->iova < arg->iova + arg->size; reg = registration_next_iova(reg))
-        if (reg->iova - reg->start != arg->iova - arg->vaddr)
+        if (reg->iova - reg->start != delta)
+            return false;
+    for (reg = registration_from(arg->vaddr); reg && reg->start < arg->vaddr + arg->size; reg = registration_next(reg))
+        if (reg->iova - reg->start != delta)
             return false;
     return true;
 }
@@ -171,8 +175,10 @@ static int map_over_ours(struct container *container, unsigned long request,
     if ((arg->iova | arg->vaddr | arg->size) & page_mask || !(arg->flags & 3))
         return -EINVAL;
     if (is_same_place(arg)) {
-        int error = registration_fill(arg->vaddr, arg->size, true);
-        if (!error) {
+        int error = registration_fill(arg->vaddr, arg->size);
+        if (error == -EFAULT)
+            return error;
+        if (!error && is_same_place(arg)) { /* what was missing may have got another IOVA */
             record(container, arg, true, began_ns);
             return 0;
         }

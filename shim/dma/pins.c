@@ -16,6 +16,7 @@ struct pin {
 RB_HEAD(pins, pin);
 
 static struct pins pins;
+static size_t longest; /* of the ranges that were ever held */
 static struct pool pin_pool = POOL_OF(struct pin);
 
 static int compare_range(const struct pin *a, const struct pin *b)
@@ -43,6 +44,15 @@ void registration_hold_range(uintptr_t start, size_t len, int change)
     }
 }
 
+uint32_t pins_over(uintptr_t start, size_t len)
+{
+    struct pin key = {.start = start > longest ? start - longest : 0};
+    uint32_t n = 0;
+    for (struct pin *pin = RB_NFIND(pins, &pins, &key); pin && pin->start < start + len; pin = RB_NEXT(pins, , pin))
+        n += pin->start + pin->len > start;
+    return n;
+}
+
 static struct pin *find_pin(uintptr_t start, size_t len)
 {
     struct pin key = {.start = start, .len = len};
@@ -68,7 +78,7 @@ static int pin_locked(uintptr_t start, size_t len)
         pin->count++;
         return 0;
     }
-    int error = registration_fill(start, len, true);
+    int error = registration_fill(start, len);
     if (error)
         return error;
     pin = pool_take(&pin_pool);
@@ -79,6 +89,7 @@ static int pin_locked(uintptr_t start, size_t len)
     pin->count = 1;
     pin->holder = hazards_note_holder();
     RB_INSERT(pins, &pins, pin);
+    longest = len > longest ? len : longest;
     registration_hold_range(start, len, 1);
     return 0;
 }

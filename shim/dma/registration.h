@@ -113,12 +113,14 @@ bool registration_undo(struct registration *reg);
 void registration_settle(struct registration *reg);
 /* Registers the unit around `va`. Returns 0 and *made, or -errno. */
 int registration_make(uintptr_t va, size_t want_len, bool handed, struct registration **made);
-/* Registers every gap of [start, start + len); lenient ones skip what can't be. */
-int registration_fill(uintptr_t start, size_t len, bool handed);
+/* Registers all of [start, start + len), as lookups of each page would. Returns 0 or the first failure. */
+int registration_fill(uintptr_t start, size_t len);
 /* Releases those that were never handed out and overlap [iova, iova + len). */
 void registration_release_unused(uint64_t iova, uint64_t len);
 /* Adds `change` to the holds of every registration that reaches into the range. */
 void registration_hold_range(uintptr_t start, size_t len, int change);
+/* How many holds by anydma_pin reach into the range: they outlive a container, and hold what is registered later. */
+uint32_t pins_over(uintptr_t start, size_t len);
 void pins_reset(void);
 bool pins_find_held(uintptr_t start, size_t len, struct held_range *held);
 

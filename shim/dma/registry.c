@@ -102,6 +102,7 @@ static struct registration *insert_record(uintptr_t start, size_t len, uint64_t 
     reg->start = start;
     reg->len = len;
     reg->iova = iova;
+    reg->pins = pins_over(start, len);
     RB_INSERT(regs_by_va, &registry.by_va, reg);
     RB_INSERT(regs_by_iova, &registry.by_iova, reg);
     uint64_t nr = atomic_fetch_add_explicit(&registry.nr_registrations, 1, memory_order_relaxed) + 1;
@@ -304,18 +305,6 @@ int registration_make(uintptr_t va, size_t want_len, bool handed, struct registr
     return make_range(exact_start, exact_end - exact_start, handed, made);
 }
 
-int registration_fill(uintptr_t start, size_t len, bool handed)
-{
-    for (uintptr_t va = start, end = start + len; va < end;) {
-        struct registration *reg = registration_at(va);
-        int error = reg ? 0 : registration_make(va, end - va, handed, &reg);
-        if (error)
-            return error;
-        va = reg->start + reg->len;
-    }
-    return 0;
-}
-
 void registration_release_unused(uint64_t iova, uint64_t len)
 {
     struct registration *reg = registration_from_iova(iova), *next;
@@ -352,20 +341,42 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
     return error;
 }
 
-static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_len)
+/* The same, in every container, with [*start, *end) cut to the registration: it is now relied upon. */
+static int hand_out(uintptr_t va, size_t want_len, struct registration **found, uintptr_t *start, uintptr_t *end)
 {
-    struct registration *reg = NULL;
-    uintptr_t start;
     size_t len;
-    int error = find_or_make(va, want_len, &reg, &start, &len);
+    int error = find_or_make(va, want_len, found, start, &len);
+    struct registration *reg = *found;
     if (!error && !is_complete(reg))
         error = registration_map(reg);
     if (error)
         return error;
-    uintptr_t end = start + len < reg->start + reg->len ? start + len : reg->start + reg->len;
-    if (start < reg->start)
-        start = reg->start;
+    *end = *start + len < reg->start + reg->len ? *start + len : reg->start + reg->len;
+    if (*start < reg->start)
+        *start = reg->start;
     reg->handed = true;
+    return 0;
+}
+
+int registration_fill(uintptr_t start, size_t len)
+{
+    for (uintptr_t va = start, end = start + len, next; va < end; va = next) {
+        struct registration *reg = NULL;
+        uintptr_t from;
+        int error = hand_out(va, end - va, &reg, &from, &next);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_len)
+{
+    struct registration *reg = NULL;
+    uintptr_t start, end;
+    int error = hand_out(va, want_len, &reg, &start, &end);
+    if (error)
+        return error;
     if (registry.attached && registry.memory->is_owned(va))
         pagemap_publish(start, end - start, reg->iova - reg->start);
     *iova = va + (reg->iova - reg->start);

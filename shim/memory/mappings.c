@@ -123,6 +123,18 @@ bool arena_is_used(uintptr_t addr, size_t len, unsigned flags)
     return is_used;
 }
 
+bool arena_is_ordinary(uintptr_t addr, size_t len)
+{
+    struct zone *zone = zone_of(addr);
+    lock_take(&zones_lock);
+    struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
+    bool is_ordinary = run;
+    for (; is_ordinary && run && run->start < addr + len; run = runs_next(run))
+        is_ordinary = (run->kind.state == RUN_USED || run->kind.state == RUN_DETACHED) && run->kind.flags & RUN_ORDINARY;
+    lock_release(&zones_lock);
+    return is_ordinary;
+}
+
 /* --- pages leave ------------------------------------------------------------------------------------------------------ */
 
 /* While a run is pending, its flags also say what it was, for calls that fail. */

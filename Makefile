@@ -44,6 +44,7 @@ help:
 	@echo 'make demo         the main job: an unmodified device program, before and after, on real VFIO in a VM'
 	@echo 'make check        every test (V=1 shows commands)'
 	@echo 'make check-all    the long ones too: sanitizers, linters, torture'
+	@echo 'make fuzz         random programs against the model, and libFuzzer, until something is found'
 	@echo 'make bench        figures beside their references (ONLY=name for one)'
 	@echo "make vm CMD='...' run one command in the VM [AW=39|48] [KERNEL=6.1|6.12]"
 	@echo 'make install      to $$(DESTDIR)$$(PREFIX) (PREFIX=$(PREFIX))'
@@ -148,13 +149,45 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | deps-unit
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(BASE_CFLAGS)) -fvisibility=default $(SAN) -DANYDMA_BUILDING_SHIM -O1 -g -o $@ $< \
 		$(BUILD)/san/core.a -lcriterion -lunwind -pthread
 
-tests: $(UNIT_TESTS) $(PRELOAD_TESTS) $(VM_TESTS) $(PRODUCT)
+# --- the fuzzers: one random program, with the doors preloaded, and with the shim's modules inside it -------------------
+FUZZ_PROGRAM := $(filter-out tests/fuzz/insides.c %_fuzzer.c,$(wildcard tests/fuzz/*.c))
+FUZZ_FLAGS := $(filter-out -Wmissing-prototypes,$(BASE_CFLAGS)) -I.
+FUZZ_TESTS := $(addprefix $(BUILD)/tests/fuzz/,doors insides)
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzzer.c))
+INSIDES_OBJ := $(call obj,san,$(filter-out %/malloc.c,$(DOOR_SRC)) $(FUZZ_PROGRAM) tests/fuzz/insides.c)
+
+$(BUILD)/tests/fuzz/doors: $(FUZZ_PROGRAM) $(wildcard tests/fuzz/*.h) tests/preload/device.h | deps-unit
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(FUZZ_FLAGS)) $(CFLAGS) -fno-builtin -rdynamic -o $@ $(FUZZ_PROGRAM) -luring -pthread
+$(BUILD)/san/shim/interpose/%.o: BASE_CFLAGS += -fvisibility=default
+$(BUILD)/san/tests/fuzz/%.o: tests/fuzz/%.c | deps-unit
+	$(call say,CCSAN,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FUZZ_FLAGS) $(SAN) -O1 -g -c $< -o $@
+# The doors under other names: the sanitizers need the C library's.
+define link_with_doors
+	@mkdir -p $(@D)
+	$(Q)ld -r -o $@.o $(filter %.o,$^)
+	$(Q)nm -g --defined-only $(filter %.o,$^) | awk '$$2 == "T" && $$3 !~ /^(anydma_|main$$|LLVMFuzzer|__asan)/ {print $$3, "door_" $$3}' \
+		| sort -u > $@.syms
+	$(Q)objcopy --redefine-syms=$@.syms $@.o
+endef
+$(BUILD)/tests/fuzz/insides: $(INSIDES_OBJ) $(BUILD)/san/core.a $(BUILD)/libje.a
+	$(call say,LD,$@)
+	$(link_with_doors)
+	$(Q)$(CC) $(SAN) -rdynamic -o $@ $@.o -Wl,--start-group $(BUILD)/san/core.a $(BUILD)/libje.a -Wl,--end-group -luring -lunwind -lm -pthread
+
+tests: $(FUZZ_TESTS) $(UNIT_TESTS) $(PRELOAD_TESTS) $(VM_TESTS) $(PRODUCT)
 
 check: deps-build deps-unit deps-vm deps-demo deps-programs
 	@+tests/check.sh
 
 check-all: deps-build deps-unit deps-vm deps-demo deps-programs deps-lint
 	@+tests/check.sh --all
+
+fuzz: deps-build deps-unit deps-lint $(PRODUCT) $(FUZZ_TESTS) $(FUZZERS)
+	@BUILD=$(BUILD) tests/fuzz/seeds.sh forever
 
 demo: deps-build deps-vm deps-demo
 	@+tests/demo.sh
@@ -184,7 +217,7 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help tests check check-all demo vm bench install format clean distclean
+.PHONY: all help tests check check-all fuzz demo vm bench install format clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

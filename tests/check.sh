@@ -215,6 +215,7 @@ run_test lint 300 tests/lint.sh ${all:+--all}
 run_units
 run_preloads
 run_scripts programs 120
+run_scripts fuzz 150
 run_scripts profile 120
 wait "$background" 2>/dev/null
 background=''

@@ -84,6 +84,7 @@ static void device_unmapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
         if (device.slots[i].len == len && device.slots[i].iova == iova && device.slots[i].va == va) {
             device_set_buffer(i, 0, 0);
             device.slots[i].len = 0;
+            break; /* another container may have the same */
         }
     pthread_mutex_unlock(&device.lock);
 }

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looks inside the shim after each step of the random program, where its modules are linked in: what the
+ * pagemap answers is what the registry recorded and where the IOMMU leads; the runs cover each zone; the
+ * counters add up; what is idle is unregistered; what a hold protects is registered.
+ */
+#include "program.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "dma/pagemap.h"
+#include "dma/registration.h"
+#include "memory/arena.h"
+#include "memory/zones.h"
+
+static void check_runs(void)
+{
+    uint64_t held = 0;
+    for (unsigned i = 0; i < nr_zones; i++) {
+        struct zone *zone = &zones[i];
+        uintptr_t at = zone->start;
+        struct run_kind before = {.state = 0xff};
+        for (struct run *run = runs_at(&zone->runs, at); run; run = runs_next(run)) {
+            struct run_kind kind = run->kind;
+            if (run->start != at || !run->len || run->len % PAGE)
+                program_failed("a gap in the runs at 0x%lx: the next is 0x%lx, %zu bytes", at, run->start,
+                               run->len);
+            if (kind.state == before.state && kind.prot == before.prot && kind.flags == before.flags &&
+                kind.unit_shift == before.unit_shift)
+                program_failed("two runs that are alike meet at 0x%lx", at);
+            if (kind.state == RUN_PENDING)
+                program_failed("0x%lx is pending and nobody is at work", at);
+            if (kind.state == RUN_DETACHED && !registry_covers(run->start, run->len))
+                program_failed("0x%lx, %zu bytes, is detached from no registration", run->start, run->len);
+            if (kind.state == RUN_HELD)
+                held += run->len;
+            before = kind;
+            at += run->len;
+        }
+        if (at != zone->end)
+            program_failed("the runs of zone %u end at 0x%lx, the zone at 0x%lx", i, at, zone->end);
+    }
+    if (held != arena_held_bytes())
+        program_failed("%lu bytes are held, %lu are counted", held, arena_held_bytes());
+}
+
+/* Its pages are somebody's: nothing that could be given to others, and something that is in use. */
+static void check_pages(const struct registration *reg)
+{
+    bool is_used = reg->pins > 0;
+    uintptr_t end = reg->start + reg->len;
+    if (!arena_contains(reg->start))
+        return;
+    for (uintptr_t va = reg->start; va < end;) {
+        struct run *run = NULL;
+        for (unsigned i = 0; i < nr_zones && !run; i++)
+            run = runs_at(&zones[i].runs, va);
+        if (!run || run->kind.state == RUN_NONE)
+            program_failed("0x%lx is registered and nobody's", va);
+        is_used |= run->kind.state == RUN_USED;
+        va = run->start + run->len;
+    }
+    if (!is_used && reg->mapped)
+        program_failed("0x%lx, %zu bytes, is idle and still registered", reg->start, reg->len);
+}
+
+static void check_translation(const struct registration *reg)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        struct container *container = &registry.containers[i];
+        if (!(reg->mapped & 1u << i))
+            continue;
+        if (!container->attached)
+            program_failed("0x%lx is mapped in container %u, which is gone", reg->start, i);
+        for (uintptr_t at = 0; at < reg->len; at += PAGE) {
+            uint64_t va;
+            if (sim_translate(&container->iommu, reg->iova + at, &va) != 0 || va != reg->start + at)
+                program_failed("IOVA 0x%lx does not lead to 0x%lx", reg->iova + at, reg->start + at);
+        }
+    }
+}
+
+/* An address that answers without asking is registered everywhere, by that IOVA. */
+static void check_answers(const struct registration *reg)
+{
+    for (uintptr_t va = reg->start; va < reg->start + reg->len; va += PAGE) {
+        uint64_t iova;
+        if (!pagemap_lookup(va, &iova))
+            continue;
+        if (iova != reg->iova + (va - reg->start) || reg->mapped != registry.attached || reg->is_stuck)
+            program_failed("the pagemap says 0x%lx for 0x%lx, the record 0x%lx (in %x of %x)", iova, va,
+                           reg->iova + (va - reg->start), reg->mapped, registry.attached);
+    }
+    if (reg->mapped && (!pagemap_is_pinned(reg->start) || !pagemap_is_pinned(reg->start + reg->len - 1)))
+        program_failed("0x%lx is registered and not marked", reg->start);
+}
+
+static void check_registrations(void)
+{
+    uint64_t nr = 0, pinned = 0, owed = 0, next_iova = 0;
+    uintptr_t next = 0;
+    for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg)) {
+        if (reg->start < next || !reg->len || reg->len % PAGE)
+            program_failed("registrations overlap at 0x%lx", reg->start);
+        next = reg->start + reg->len;
+        nr++;
+        owed += !reg->mapped;
+        pinned += reg->len * (unsigned)__builtin_popcount(reg->mapped);
+        check_pages(reg);
+        check_translation(reg);
+        check_answers(reg);
+    }
+    for (struct registration *reg = registration_from_iova(0); reg; reg = registration_next_iova(reg), nr--) {
+        if (reg->iova < next_iova)
+            program_failed("registrations overlap at IOVA 0x%lx", reg->iova);
+        next_iova = reg->iova + reg->len;
+    }
+    if (nr || pinned != registry.count.pinned || owed != registry.count.owed)
+        program_failed("%ld too many by address; %lu pinned, %lu counted; %lu owed, %lu counted", (long)nr,
+                       pinned, registry.count.pinned, owed, (uint64_t)registry.count.owed);
+}
+
+static void check_containers(void)
+{
+    uint64_t app_bytes = 0;
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        struct container *container = &registry.containers[i];
+        uint64_t bytes, entries;
+        if (!container->attached)
+            continue;
+        sim_usage(&container->iommu, &bytes, &entries);
+        if (entries != container->nr_entries)
+            program_failed("container %u holds %lu mappings, %lu are counted", i, entries,
+                           container->nr_entries);
+        app_bytes += bytes;
+    }
+    if (app_bytes != registry.count.pinned + registry.count.app_pinned)
+        program_failed("%lu bytes are mapped, %lu + %lu are counted", app_bytes, registry.count.pinned,
+                       registry.count.app_pinned);
+}
+
+/* The program's own mappings lead where it put them, by whomever they were made. */
+static void check_app_maps(void)
+{
+    struct container *container = container_of_fd(program.container);
+    for (size_t i = 0; i < model.nr_app_maps; i++) {
+        const struct own_map *map = &model.app_maps[i];
+        for (uint64_t at = 0; at < map->len; at += PAGE) {
+            uint64_t va;
+            if (sim_translate(&container->iommu, map->iova + at, &va) != 0 || va != map->va + at)
+                program_failed("the program's IOVA 0x%lx does not lead to 0x%lx", map->iova + at,
+                               map->va + at);
+        }
+    }
+}
+
+static void check_holds(void)
+{
+    for (size_t i = 0; i < model.nr_pins; i++)
+        for (uintptr_t va = model.pins[i].start; va < model.pins[i].start + model.pins[i].len; va += PAGE) {
+            struct registration *reg = registration_from(va);
+            if (!reg || reg->start > va || !reg->pins)
+                program_failed("0x%lx is held and not registered", va);
+        }
+}
+
+/* What is not mapped has no answer. */
+static void check_unmapped(void)
+{
+    uint64_t iova;
+    for (int w = 0; w < 2; w++)
+        for (size_t i = 0; i < model.windows[w].nr_used; i++)
+            if (!model.windows[w].pages[i].is_mapped &&
+                pagemap_lookup(model_address(&model.windows[w], i), &iova))
+                program_failed("0x%lx is unmapped and has IOVA 0x%lx", model_address(&model.windows[w], i),
+                               iova);
+}
+
+static void look(void)
+{
+    check_runs();
+    check_registrations();
+    check_containers();
+    check_app_maps();
+    check_holds();
+    check_unmapped();
+}
+
+static bool is_promised(uint64_t iova, uint64_t len)
+{
+    struct registration *reg = registration_from_iova(iova);
+    for (; reg && reg->iova < iova + len; reg = registration_next_iova(reg))
+        if (reg->handed || reg->pins)
+            return true;
+    return false;
+}
+
+__attribute__((constructor)) static void start_looking(void)
+{
+    program_look_inside = look;
+    program_is_promised = is_promised;
+}
+
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0"; /* io_uring's rings, and the shim's own memory, are nobody's heap */
+}

@@ -20,6 +20,7 @@
 
 static _Atomic bool is_own;     /* jemalloc serves this process */
 static _Atomic bool is_sampled; /* so it does, with every call passing the sampler: is_own stays false */
+static struct arena_bounds sampled_heap; /* then, in place of arena_first_heap */
 
 /* glibc's own names, usable before dlsym is: */
 extern void *__libc_malloc(size_t size);
@@ -173,6 +174,7 @@ __attribute__((noinline, cold)) static bool start_own(void)
         return false;
     if (samples_are_on) {
         /* free() then finds its pointers by the second test, where it looks for the sampler. */
+        sampled_heap = arena_first_heap;
         arena_first_heap.start = (uintptr_t)1 << 62; /* where no pointer is */
         atomic_store_explicit(&is_sampled, true, memory_order_relaxed);
         return false;
@@ -250,7 +252,11 @@ static inline void free_elsewhere(void *ptr)
 
 void *malloc(size_t size)
 {
-    return use_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
+    if (__builtin_expect(atomic_load_explicit(&is_own, memory_order_relaxed), 1))
+        return jem_malloc(at_least_16(size));
+    if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
+        return sampled_malloc(at_least_16(size));
+    return start_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
 }
 
 void *calloc(size_t n, size_t size)
@@ -264,6 +270,8 @@ void free(void *ptr)
 {
     if (__builtin_expect(heap_owns(ptr), 1))
         jem_free(ptr);
+    else if ((uintptr_t)ptr - sampled_heap.start < sampled_heap.len)
+        sampled_free(ptr);
     else if (ptr && heap_owns_elsewhere(ptr))
         free_elsewhere(ptr);
     else if (ptr)

@@ -24,6 +24,8 @@
 
 enum { PATH_BYTES = 4096, TEXT_BYTES = 1024, MAX_CONTAINERS = 32, NAME_BYTES = 16 };
 
+#define RENAME_NS UINT64_C(100000000) /* how late a new name of a thread may be told */
+
 bool profile_is_on;
 
 /* The containers attached now: a child that opens its capture later, or a reader, has to know. */
@@ -45,6 +47,7 @@ static bool is_stopped;
 static bool is_child;
 static _Thread_local struct {
     uint32_t generation, tid;
+    uint64_t named_ns; /* when its name was last asked for */
     char name[NAME_BYTES];
 } thread __attribute__((tls_model("initial-exec")));
 
@@ -222,6 +225,9 @@ void capture_end(void)
 uint32_t capture_thread(uint64_t now_ns)
 {
     char name[NAME_BYTES] = "";
+    if (thread.generation == generation && now_ns - thread.named_ns < RENAME_NS)
+        return thread.tid;
+    thread.named_ns = now_ns;
     os_call(SYS_prctl, PR_GET_NAME, (long)name, 0, 0, 0, 0);
     if (thread.generation == generation && memcmp(thread.name, name, sizeof(name)) == 0)
         return thread.tid;

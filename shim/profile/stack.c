@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Takes call stacks with libunwind's unw_backtrace. Why that can't deadlock, wherever a door was called:
- *   - The loader's lock is never taken: while stack_is_unwinding, dl_iterate_phdr, through which libunwind
- * finds a frame's unwind table, is answered by interpose/unwind.c from _dl_find_object, which takes none.
- *   - libunwind's cache of frames is set to one per thread, which has no lock. The locks of its memory pools
- * are leaves: what it maps under them passes our door by (stack_is_unwinder).
- *   - No lock of ours is held, and signals are blocked: a handler that looks an address up finds libunwind
- * idle.
- *   - A fork waits until nobody unwinds, so that a child inherits free locks.
+ *
+ * The loader's lock is never taken. While stack_is_unwinding, dl_iterate_phdr, through which libunwind finds a
+ * frame's unwind table, is answered by interpose/unwind.c from _dl_find_object, which takes none.
+ *
+ * libunwind's cache of frames is set to one per thread, which has no lock. The locks of its memory pools are
+ * leaves: what it maps under them passes our door by (stack_is_unwinder).
+ *
+ * No lock of ours is held. A signal handler that comes to a door meanwhile takes no stack: what it pins is told of
+ * without one (blocking signals instead would cost two system calls a stack).
+ *
+ * A fork waits until nobody unwinds (though not for ever), so that a child inherits free locks.
  */
 #include "profile/stack.h"
 
@@ -23,6 +27,8 @@
 #include "profile/profile.h"
 
 extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
+
+#define PAUSE_NS UINT64_C(20000000) /* a handler may have left an unwinding by longjmp: it never ends */
 
 struct range {
     uintptr_t start, end;
@@ -83,10 +89,8 @@ void profile_take_stack(void)
 {
     enum { OWN_FRAMES = 8 };
     void *frames[CAPTURE_MAX_FRAMES + OWN_FRAMES];
-    uint64_t signals;
     if (!begin())
         return;
-    os_signals_block(&signals);
     stack_is_unwinding = true;
     int depth = unw_backtrace(frames, (int)config.depth + OWN_FRAMES);
     stack_is_unwinding = false;
@@ -94,7 +98,6 @@ void profile_take_stack(void)
     unsigned left = depth > 0 ? strip(frames, (unsigned)depth) : 0;
     current.depth = left < config.depth ? left : config.depth;
     memcpy(current.frames, frames, current.depth * sizeof(*frames));
-    os_signals_restore(&signals);
 }
 
 void profile_drop_stack(void)
@@ -153,7 +156,9 @@ void stack_prewarm(void)
 void stack_pause(void)
 {
     atomic_store_explicit(&is_paused, true, memory_order_seq_cst);
-    while (atomic_load_explicit(&nr_unwinding, memory_order_seq_cst) != 0)
+    uint64_t since = os_monotonic_ns();
+    while (atomic_load_explicit(&nr_unwinding, memory_order_seq_cst) != 0 &&
+           os_monotonic_ns() - since < PAUSE_NS)
         __builtin_ia32_pause();
 }
 

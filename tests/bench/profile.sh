@@ -1,0 +1,41 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What the profile costs on malloc and free pairs, as ratios to the shim without it: medians of interleaved runs.
+# heaptrack and jemalloc's own profiler are measured on the same where they are installed.
+. "$(dirname "$0")/../profile/common.sh"
+build churn -O2
+rounds=${ROUNDS:-7}
+jemalloc=$(ldconfig -p | awk '/libjemalloc\.so\.2/ {print $NF; exit}')
+
+run() {
+    case $1 in
+    shim) "$ANYDMA" run --iommu=sim -- "$work/churn" pin ;;
+    capture) capture "$work/c.cap" -- "$work/churn" pin ;;
+    sampling) capture "$work/s.cap" --sample=512K -- "$work/churn" pin ;;
+    jemalloc) LD_PRELOAD=$jemalloc "$work/churn" ;;
+    jemalloc-prof) (cd "$work" && LD_PRELOAD=$jemalloc MALLOC_CONF=prof:true,lg_prof_sample:19 "$work/churn") ;;
+    glibc) "$work/churn" ;;
+    heaptrack) (cd "$work" && heaptrack --record-only -o "$work/ht" "$work/churn" 2>&1 | grep -aoE "[0-9]+\.[0-9]{2}" | head -n 1) ;;
+    esac
+}
+kinds="shim capture sampling glibc"
+[ -z "$jemalloc" ] || kinds="$kinds jemalloc jemalloc-prof"
+for _ in $(seq "$rounds"); do
+    for kind in $kinds; do
+        run "$kind" >>"$work/ns.$kind"
+    done
+done
+if command -v heaptrack >/dev/null; then
+    run heaptrack >"$work/ns.heaptrack"
+    kinds="$kinds heaptrack"
+fi
+median() { sort -n "$work/ns.$1" | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+ratio() { awk "BEGIN {printf \"%.3f\", $(median "$1") / $(median "$2")}"; }
+for kind in $kinds; do
+    printf '%-14s %8s ns a pair\n' "$kind" "$(median "$kind")"
+done
+echo "capture / shim            $(ratio capture shim)   (goal: at most 1.02)"
+echo "capture + sampling / shim $(ratio sampling shim)   (goal: at most 1.10)"
+[ -z "$jemalloc" ] || echo "jemalloc prof / jemalloc  $(ratio jemalloc-prof jemalloc)"
+[ ! -e "$work/ns.heaptrack" ] || echo "heaptrack / glibc         $(ratio heaptrack glibc)"
+echo "capture of $(stat -c %s "$work/c.cap") bytes, with sampling $(stat -c %s "$work/s.cap")"

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -192,13 +195,35 @@ static ssize_t read_block(int fd, void *block, uint64_t offset)
     return (ssize_t)done;
 }
 
+/* A bar on a terminal, once reading has taken a second. */
+static void show_progress(uint64_t done, uint64_t total, time_t since, bool *is_shown)
+{
+    enum { WIDTH = 40 };
+    static const char bar[WIDTH + 1] = "########################################";
+    bool is_over = done >= total;
+    if (!total || !isatty(2) || (!*is_shown && (is_over || time(NULL) - since < 2)))
+        return;
+    int filled = (int)(done * WIDTH / total);
+    if (is_over)
+        fprintf(stderr, "\r%*s\r", WIDTH + 12, "");
+    else
+        fprintf(stderr, "\rreading [%-*.*s]", WIDTH, filled, bar);
+    *is_shown = !is_over;
+}
+
 static int read_all(int fd, struct reading *reading)
 {
     static _Alignas(8) unsigned char block[CAPTURE_BLOCK];
     struct block_header *header = (struct block_header *)block;
     struct reader_health *health = reading->health;
     uint64_t index = 0;
+    struct stat st;
+    uint64_t total = fstat(fd, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size / CAPTURE_BLOCK : 0;
+    time_t since = time(NULL);
+    bool is_shown = false;
     for (; !reading->is_over; index++) {
+        if (index % 16 == 0)
+            show_progress(index < total ? index : total - 1, total, since, &is_shown);
         ssize_t len = read_block(fd, block, index * CAPTURE_BLOCK);
         if (len < 0)
             return (int)len;
@@ -229,6 +254,7 @@ static int read_all(int fd, struct reading *reading)
         health->unsealed += header->magic == BLOCK_OPEN && !health->is_cut;
         read_records(reading, header);
     }
+    show_progress(total, total, since, &is_shown);
     return 0;
 }
 

@@ -2,14 +2,14 @@
 /*
  * Takes call stacks with libunwind's unw_backtrace. Why that can't deadlock, wherever a door was called:
  *
- * The loader's lock is never taken. While stack_is_unwinding, dl_iterate_phdr, through which libunwind finds a
- * frame's unwind table, is answered by interpose/unwind.c from _dl_find_object, which takes none.
+ * The loader's lock is never taken. While stack_is_unwinding, dl_iterate_phdr, through which libunwind finds
+ * a frame's unwind table, is answered by interpose/unwind.c from _dl_find_object, which takes none.
  *
  * libunwind's cache of frames is set to one per thread, which has no lock. The locks of its memory pools are
  * leaves: what it maps under them passes our door by (stack_is_unwinder).
  *
- * No lock of ours is held. A signal handler that comes to a door meanwhile takes no stack: what it pins is told of
- * without one (blocking signals instead would cost two system calls a stack).
+ * No lock of ours is held. A signal handler that comes to a door meanwhile takes no stack: what it pins is
+ * told of without one (blocking signals instead would cost two system calls a stack).
  *
  * A fork waits until nobody unwinds (though not for ever), so that a child inherits free locks.
  */

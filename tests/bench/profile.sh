@@ -15,7 +15,7 @@ run() {
     jemalloc) LD_PRELOAD=$jemalloc "$work/churn" ;;
     jemalloc-prof) (cd "$work" && LD_PRELOAD=$jemalloc MALLOC_CONF=prof:true,lg_prof_sample:19 "$work/churn") ;;
     glibc) "$work/churn" ;;
-    heaptrack) (cd "$work" && heaptrack --record-only -o "$work/ht" "$work/churn" 2>&1 | grep -aoE "[0-9]+\.[0-9]{2}" | head -n 1) ;;
+    heaptrack) (cd "$work" && heaptrack --raw -o "$work/ht" "$work/churn" 2>&1 | grep -aoE "[0-9]+\.[0-9]{2}" | head -n 1) ;;
     esac
 }
 kinds="shim capture sampling glibc"
@@ -25,9 +25,10 @@ for _ in $(seq "$rounds"); do
         run "$kind" >>"$work/ns.$kind"
     done
 done
-if command -v heaptrack >/dev/null; then
-    run heaptrack >"$work/ns.heaptrack"
+if command -v heaptrack >/dev/null && run heaptrack >"$work/ns.heaptrack" && [ -s "$work/ns.heaptrack" ]; then
     kinds="$kinds heaptrack"
+else
+    rm -f "$work/ns.heaptrack"
 fi
 median() { sort -n "$work/ns.$1" | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 ratio() { awk "BEGIN {printf \"%.3f\", $(median "$1") / $(median "$2")}"; }

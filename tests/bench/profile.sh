@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # What the profile costs on malloc and free pairs, as ratios to the shim without it: medians of interleaved runs.
 # heaptrack and jemalloc's own profiler are measured on the same where they are installed.
-. "$(dirname "$0")/../profile/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/../profile/common.bash"
 build churn -O2
 rounds=${ROUNDS:-7}
 jemalloc=$(ldconfig -p | awk '/libjemalloc\.so\.2/ {print $NF; exit}')

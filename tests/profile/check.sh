@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # anydma check's exit statuses, and diff.
-. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/common.bash"
 capture "$work/w.cap" -- "$BUILD/examples/wasteful" >/dev/null
 capture "$work/small.cap" --granule=64K -- "$BUILD/examples/wasteful" >/dev/null
 head -c 700 "$work/w.cap" >"$work/cut.cap"
@@ -16,4 +17,4 @@ expect "2 for a capture that is not whole" status_is 2 "$ANYDMA" check --max-pea
 expect "2 for a limit that is none" status_is 2 "$ANYDMA" check --max-peak lots "$work/w.cap"
 expect "diff names the call site that changed" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/small.cap' | grep -q 'give_to_device'"
 expect "diff of a capture with itself finds nothing" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/w.cap' | grep -q 'no call site'"
-exit $failures
+exit "$failures"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Captures of killed processes, on full disks, cut short, with flipped bits: what is whole is read, the rest is named.
-. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/common.bash"
 
 cat >"$work/churn.c" <<'C'
 #include "anydma.h"
@@ -65,4 +66,4 @@ expect "thousands of flipped and cut captures under ASan and UBSan" bash -c "
     gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -Ishim -Iinclude \
         -o '$work/fuzz' tests/profile/reader_fuzz.c shim/cli/reader.c shim/cli/model.c shim/cli/replay.c -lz &&
     '$work/fuzz' '$work/killed.cap' '$work/damaged.cap' ${FUZZ_ROUNDS:-600} 2>'$work/fuzz.err' || { grep -v 'not a capture' '$work/fuzz.err'; exit 1; }"
-exit $failures
+exit "$failures"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The profile equals the truth: what anydma_stats says, call site by call site, to the byte; lazy and eager.
-. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/common.bash"
 build exact
 
 cat >"$work/compare.py" <<'PY'
@@ -49,4 +50,4 @@ expect "labels are kept" grep -q '"label": "heap"' "$work/lazy.json"
 expect "the waste of examples/wasteful is found where it is made" bash -c "
     '$ANYDMA' run --iommu=sim -o '$work/w.cap' -- '$BUILD/examples/wasteful' &&
     '$ANYDMA' report '$work/w.cap' --sort waste --top 1 | grep -q 'give_to_device  wasteful.c'"
-exit $failures
+exit "$failures"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Exports, read by readers that are not ours where there is one: protoc with the published field numbers re-typed, the
 # Prometheus client's OpenMetrics parser; else checked against the formats' rules.
-. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/common.bash"
 capture "$work/w.cap" -- "$BUILD/examples/wasteful" >/dev/null
 "$ANYDMA" report --json "$work/w.cap" >"$work/w.json"
 for format in folded pprof speedscope chrome openmetrics; do
@@ -92,4 +93,4 @@ assert families['anydma_pinned_bytes'].samples[0].value > 0 and families['anydma
 else
     expect "openmetrics: ends as it must" bash -c "[ \"\$(tail -n 1 '$work/w.openmetrics')\" = '# EOF' ]"
 fi
-exit $failures
+exit "$failures"

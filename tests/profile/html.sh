@@ -3,7 +3,8 @@
 # The report's page in headless Chromium: no console errors, hovering and choosing a moment work, light and dark.
 # @all
 # @limit 180
-. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/common.bash"
 browser=$(command -v chromium || command -v chromium-browser) || { echo "no chromium is installed" && exit 77; }
 build exact
 capture "$work/exact.cap" -- "$work/exact" >/dev/null
@@ -43,4 +44,4 @@ expect "no errors on the console" bash -c "! grep -q 'CONSOLE' '$work/log' && ! 
 expect "hovering tells the bytes" grep -qE 'hover .*: [0-9.]+ [KM]?i?B' "$work/title"
 expect "choosing a moment changes the picture" grep -q 'moment true' "$work/title"
 expect "light and dark" grep -qE 'theme (dark|light)' "$work/title"
-exit $failures
+exit "$failures"

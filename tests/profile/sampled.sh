@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Sampled attribution: within the sampling error's bound over 20 seeds, and adding up to all that is pinned.
-. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/common.bash"
 build sampled
 for seed in $(seq 20); do
     capture "$work/$seed.cap" --sample 16K -- "$work/sampled" >"$work/truth"
@@ -29,4 +30,4 @@ import json
 for seed in range(1, 21):
     report = json.load(open('$work/%d.json' % seed))
     assert sum(s['shared'] for s in report['sites']) + report['at']['unattributed'] == report['at']['pinned'] > 0"
-exit $failures
+exit "$failures"

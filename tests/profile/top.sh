@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # anydma top: live processes, the dead swept, nobody else's business.
-. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/profile/common.bash
+. "$(dirname "$0")/common.bash"
 export XDG_RUNTIME_DIR=$work/run
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 cat >"$work/waits.c" <<'C'
@@ -34,4 +35,4 @@ wait "$pid" 2>/dev/null
 expect "what a killed process left is swept" bash -c "'$ANYDMA' top --batch >/dev/null; [ -z \"\$(ls '$XDG_RUNTIME_DIR/anydma')\" ]"
 "$ANYDMA" run --iommu=sim -- "$work/waits" </dev/null >/dev/null
 expect "an orderly exit leaves nothing" bash -c "[ -z \"\$(ls '$XDG_RUNTIME_DIR/anydma')\" ]"
-exit $failures
+exit "$failures"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # SPDX-License-Identifier: MIT
 # What the scripts here share: a folder of their own, programs built into it, and results that tests/check.sh counts.
 set -u

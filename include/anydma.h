@@ -2,13 +2,13 @@
 /*
  * anydma: ordinary memory, ready for device DMA.
  *
- * The only header an application needs. Every function below may be called with or without the shim: the header finds
- * libanydma.so.0 at run time (`LD_PRELOAD`, or linked with -lanydma), so one binary serves both. Without it every call
- * fails with ENOSYS and anydma_active() is false. C11 and C++11.
+ * The only header an application needs. Every function below may be called with or without the shim: the
+ * header finds libanydma.so.0 at run time (`LD_PRELOAD`, or linked with -lanydma), so one binary serves both.
+ * Without it every call fails with ENOSYS and anydma_active() is false. C11 and C++11.
  *
- * Addresses are the process's virtual addresses; IOVAs are what a device behind the IOMMU uses. An IOVA handed out
- * leads the device to the page that the CPU sees at that address for as long as the caller keeps the allocation alive.
- * A forked child sees nothing registered.
+ * Addresses are the process's virtual addresses; IOVAs are what a device behind the IOMMU uses. An IOVA
+ * handed out leads the device to the page that the CPU sees at that address for as long as the caller keeps
+ * the allocation alive. A forked child sees nothing registered.
  *
  * Errors, the same everywhere:
  *   ENODEV         no device is attached, and this memory can't be promised before one is
@@ -43,43 +43,48 @@ struct anydma_segment {
 
 /* Counters since start; bytes unless named otherwise. Fields are only ever appended. */
 struct anydma_stats {
-    uint64_t size;               /* bytes of this structure that were filled in */
-    uint64_t containers;         /* attached now */
-    uint64_t iova_first;         /* lowest and highest IOVA usable in every container */
+    uint64_t size;       /* bytes of this structure that were filled in */
+    uint64_t containers; /* attached now */
+    uint64_t iova_first; /* lowest and highest IOVA usable in every container */
     uint64_t iova_last;
-    uint64_t registrations;      /* ranges registered now */
+    uint64_t registrations; /* ranges registered now */
     uint64_t registrations_peak;
-    uint64_t pinned;             /* registered by anydma now, counted once a container */
+    uint64_t pinned; /* registered by anydma now, counted once a container */
     uint64_t pinned_peak;
-    uint64_t app_mappings;       /* the application's own MAP_DMA ranges now */
+    uint64_t app_mappings; /* the application's own MAP_DMA ranges now */
     uint64_t app_pinned;
     uint64_t app_pinned_peak;
-    uint64_t owed;               /* ranges promised before a device was attached */
-    uint64_t maps;               /* map ioctls issued by anydma, all containers */
+    uint64_t owed; /* ranges promised before a device was attached */
+    uint64_t maps; /* map ioctls issued by anydma, all containers */
     uint64_t unmaps;
     uint64_t map_failures;
     uint64_t unmap_failures;
-    uint64_t app_maps;           /* the application's MAP_DMA calls seen */
+    uint64_t app_maps; /* the application's MAP_DMA calls seen */
     uint64_t app_unmaps;
-    uint64_t lookups_cold;       /* lookups that left the inline path */
+    uint64_t lookups_cold; /* lookups that left the inline path */
     uint64_t lookups_refused;
-    uint64_t held_back;          /* freed or unmapped, kept because a live neighbour shares the registration */
-    uint64_t memlock_limit;      /* RLIMIT_MEMLOCK; UINT64_MAX: none, or CAP_IPC_LOCK exempts */
-    uint64_t entries_limit;      /* mappings the fullest container can hold */
-    uint64_t entries_used;       /* mappings in the fullest container, the application's included */
-    uint64_t containers_seen;    /* attached since start; with none attached now, the limits are the last one's */
-    uint64_t hazards;            /* with ANYDMA_CHECK: freed or unmapped while a device could reach it */
-    uint64_t entries_peak;       /* the most mappings that one container ever held */
+    uint64_t held_back;     /* freed or unmapped, kept because a live neighbour shares the registration */
+    uint64_t memlock_limit; /* RLIMIT_MEMLOCK; UINT64_MAX: none, or CAP_IPC_LOCK exempts */
+    uint64_t entries_limit; /* mappings the fullest container can hold */
+    uint64_t entries_used;  /* mappings in the fullest container, the application's included */
+    uint64_t
+        containers_seen;   /* attached since start; with none attached now, the limits are the last one's */
+    uint64_t hazards;      /* with ANYDMA_CHECK: freed or unmapped while a device could reach it */
+    uint64_t entries_peak; /* the most mappings that one container ever held */
 };
 
 #ifndef ANYDMA_BUILDING_SHIM
 
-/* The flat table that libanydma.so.0 exports as `anydma_table_v1`: one entry for each 2 MiB of the first
- * 512 GiB. Entry: bit 0, the whole block is registered: IOVA = address + (entry - 1). Any other value: ask the library. */
+/* The table that libanydma.so.0 exports as `anydma_table_v1`: one entry for each 2 MiB of the first 512 GiB,
+ * a page of others, and bitmaps of 8 words. An entry's bits: 0      the whole block is registered: IOVA =
+ * address + (entry - 1) 1      its pages are that have their bit set in the bitmap whose first word is (entry
+ * & 0x1ffff8) behind the page 2      some page may be pinned 21 up  IOVA - address Any other value: ask the
+ * library. */
 struct anydma_table {
     const uint64_t *entries;
     uint64_t nr_entries;
 };
+enum { ANYDMA_BITMAPS_ = (1 << 18) + 512, ANYDMA_SOME_PAGES_ = 6 };
 static const uint64_t *anydma_entries_ __attribute__((unused));
 static uint64_t anydma_nr_entries_ __attribute__((unused));
 
@@ -102,43 +107,88 @@ static inline int anydma_find_(const char *name, void **slot)
     return fn != (void *)(uintptr_t)1;
 }
 
+/* After a lookup that succeeded: the table is there from then on. */
+static inline void anydma_find_table_(void)
+{
+    static void *table;
+    if (__atomic_load_n(&anydma_nr_entries_, __ATOMIC_RELAXED) || !anydma_find_("anydma_table_v1", &table))
+        return;
+    const struct anydma_table *t = (const struct anydma_table *)table;
+    __atomic_store_n(&anydma_entries_, t->entries, __ATOMIC_RELAXED);
+    __atomic_store_n(&anydma_nr_entries_, t->nr_entries, __ATOMIC_RELEASE);
+}
+
 __attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(uint64_t va)
 {
     static uint64_t (*fn)(const void *);
-    static void *table;
     if (!anydma_find_("anydma_iova", (void **)&fn)) {
         errno = ENOSYS;
         return ANYDMA_BAD_IOVA;
     }
     uint64_t iova = fn((const void *)(uintptr_t)va);
-    if (iova != ANYDMA_BAD_IOVA && !anydma_nr_entries_ && anydma_find_("anydma_table_v1", &table)) {
-        const struct anydma_table *t = (const struct anydma_table *)table;
-        anydma_entries_ = t->entries;
-        __atomic_store_n(&anydma_nr_entries_, t->nr_entries, __ATOMIC_RELEASE);
-    }
+    if (iova != ANYDMA_BAD_IOVA)
+        anydma_find_table_();
     return iova;
 }
 
-/* Returns the IOVA of `addr`, registering the granule around it on the first use; ANYDMA_BAD_IOVA with errno set when
- * it can't be had. Registered memory: one load, one test, one add; no lock, no call, no system call. Thread safe,
- * async-signal safe. The answer holds for the byte at `addr`; for a length use anydma_iova_range or anydma_segments. */
+__attribute__((noinline, cold, unused)) static int anydma_iova_range_cold_(const void *addr, size_t len,
+                                                                           uint64_t *iova)
+{
+    static int (*fn)(const void *, size_t, uint64_t *);
+    if (!anydma_find_("anydma_iova_range", (void **)&fn))
+        return -ENOSYS;
+    int error = fn(addr, len, iova);
+    if (!error)
+        anydma_find_table_();
+    return error;
+}
+
+static inline uint64_t anydma_load_(uint64_t index)
+{
+    return __atomic_load_n(&anydma_entries_[index], __ATOMIC_ACQUIRE);
+}
+
+/* Returns the IOVA of `addr`, registering the granule around it on the first use; ANYDMA_BAD_IOVA with errno
+ * set when it can't be had. Registered memory: one load and one test, or two where a block is registered in
+ * part; no lock, no call, no system call. Thread safe, async-signal safe. The answer holds for the byte at
+ * `addr`; for a length use anydma_iova_range or anydma_segments. */
 static inline uint64_t anydma_iova(const void *addr)
 {
     uint64_t va = (uint64_t)(uintptr_t)addr;
-    if (va >> 21 < __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE)) {
-        uint64_t entry = __atomic_load_n(&anydma_entries_[va >> 21], __ATOMIC_ACQUIRE);
+    if (__builtin_expect(va >> 21 < __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE), 1)) {
+        uint64_t entry = anydma_load_(va >> 21);
+        /* IOVA == address is tested for, not computed: the processor predicts it, and nothing waits for the
+         * load. */
+        if (__builtin_expect(entry == 1, 1))
+            return va;
+        if (__builtin_expect((entry & ~UINT64_C(0x1ffff8)) == ANYDMA_SOME_PAGES_, 1)) {
+            uint64_t word = anydma_load_(ANYDMA_BITMAPS_ - ANYDMA_SOME_PAGES_ + entry + (va >> 18 & 7));
+            if (__builtin_expect(word >> (va >> 12 & 63) & 1, 1))
+                return va;
+        }
         if (entry & 1)
             return va + (entry - 1);
     }
     return anydma_iova_cold_(va);
 }
 
-/* Registers all of [addr, addr + len) and stores the IOVA of its first byte.
- * Returns 0; -ERANGE when it is registered but not one run of IOVAs; -errno. Thread safe. */
+/* Registers all of [addr, addr + len) and stores the IOVA of its first byte. Up to 2 MiB in whole blocks,
+ * registered with IOVA == address: two loads. Returns 0; -ERANGE when it is registered but not one run of
+ * IOVAs; -errno. Thread safe. */
 static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
 {
-    static int (*fn)(const void *, size_t, uint64_t *);
-    return anydma_find_("anydma_iova_range", (void **)&fn) ? fn(addr, len, iova) : -ENOSYS;
+    uint64_t va = (uint64_t)(uintptr_t)addr;
+    /* At most one entry further, which the table always has. */
+    if (va >> 21 < __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE) && len - 1 < (size_t)1 << 21 &&
+        anydma_load_(va >> 21) == 1 && anydma_load_((va + (len - 1)) >> 21) == 1) {
+        *iova = va;
+        return 0;
+    }
+    uint64_t found; /* so that `iova` itself can be a register of the caller's */
+    int error = anydma_iova_range_cold_(addr, len, &found);
+    if (!error)
+        *iova = found;
+    return error;
 }
 
 /* Registers all of [addr, addr + len) and writes its runs of IOVAs, in order, to segs[0..max).
@@ -156,8 +206,8 @@ static inline void *anydma_addr(uint64_t iova)
     return anydma_find_("anydma_addr", (void **)&fn) ? fn(iova) : (void *)0;
 }
 
-/* Registers [addr, addr + len) and holds the registration until as many anydma_unpin of the same range, even when the
- * memory is freed meanwhile (its pages are then kept back). Returns 0 or -errno. Thread safe. */
+/* Registers [addr, addr + len) and holds the registration until as many anydma_unpin of the same range, even
+ * when the memory is freed meanwhile (its pages are then kept back). Returns 0 or -errno. Thread safe. */
 static inline int anydma_pin(const void *addr, size_t len)
 {
     static int (*fn)(const void *, size_t);
@@ -172,7 +222,8 @@ static inline int anydma_unpin(const void *addr, size_t len)
 }
 
 /* Hands a container (`ioas_id` 0) or an iommufd with its IOAS to anydma that it could not see being opened.
- * The descriptor stays the caller's and must stay open until anydma_detach. Returns 0 or -errno. Thread safe. */
+ * The descriptor stays the caller's and must stay open until anydma_detach. Returns 0 or -errno. Thread safe.
+ */
 static inline int anydma_attach(int fd, uint32_t ioas_id)
 {
     static int (*fn)(int, uint32_t);
@@ -186,7 +237,8 @@ static inline int anydma_detach(int fd)
     return anydma_find_("anydma_detach", (void **)&fn) ? fn(fd) : -ENOSYS;
 }
 
-/* Fills `size` bytes of *stats (sizeof of the structure the caller was built with). Returns 0 or -errno. Thread safe. */
+/* Fills `size` bytes of *stats (sizeof of the structure the caller was built with). Returns 0 or -errno.
+ * Thread safe. */
 static inline int anydma_stats(struct anydma_stats *stats, size_t size)
 {
     static int (*fn)(struct anydma_stats *, size_t);

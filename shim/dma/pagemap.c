@@ -1,35 +1,41 @@
 /* SPDX-License-Identifier: MIT */
-/* The flat table of the first 512 GiB and, above, one such table for each further 512 GiB in use. Writers hold the
- * registry's lock; readers hold nothing. */
+/* The flat table of the first 512 GiB with the leaves behind it and, above, one such table for each further 512 GiB in
+ * use. Writers hold the registry's lock; readers hold nothing. */
 #include "dma/pagemap.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/os.h"
 #include "base/pool.h"
 
 #define NR_CHUNKS 256 /* of 512 GiB: the 47 bits of user addresses */
 #define LEAF_SHIFT 3
-#define NR_LEAVES ((uint64_t)1 << (PAGEMAP_BLOCK_SHIFT - LEAF_SHIFT))
+#define MAX_LEAVES ((uint64_t)1 << (PAGEMAP_BLOCK_SHIFT - LEAF_SHIFT))
+#define FEW_LEAVES 4096 /* where address space is limited */
 #define DELTA_MASK (~(PAGEMAP_BLOCK_SIZE - 1))
 #define PAGES_PER_BLOCK 512
 
 struct leaf {
     _Atomic uint64_t present[PAGES_PER_BLOCK / 64];
 };
+_Static_assert(sizeof(struct leaf) == sizeof(uint64_t) << LEAF_SHIFT, "the number in an entry is an index of words");
+
+/* What include/anydma.h knows by heart: the first table is followed by a page, and that by the leaves. */
+#define TABLE_BYTES (PAGEMAP_NR_FLAT * sizeof(uint64_t) + OS_PAGE_SIZE)
 
 __attribute__((visibility("default"))) struct pagemap_table anydma_table_v1;
 
 static _Atomic(_Atomic uint64_t *) chunks[NR_CHUNKS];
-static struct leaf *leaves;
+static struct leaf *leaves; /* `nr_leaves` of them */
+static uint64_t nr_leaves;
 static uint64_t nr_leaves_used = 1; /* number 0 means none */
-static _Atomic uint64_t *alive;     /* a word behind the flat table: wiped in a forked child */
+static _Atomic uint64_t *alive;     /* in the page behind the flat table: wiped in a forked child */
 
-static _Atomic uint64_t *map_chunk(void)
+static _Atomic uint64_t *map_chunk(size_t len)
 {
-    size_t len = (PAGEMAP_NR_FLAT * sizeof(uint64_t)) + OS_PAGE_SIZE;
     void *chunk = pool_map(len);
     if (!chunk)
         return NULL;
@@ -40,15 +46,22 @@ static _Atomic uint64_t *map_chunk(void)
 
 int pagemap_init(void)
 {
-    _Atomic uint64_t *flat = map_chunk();
+    nr_leaves = os_limit(RLIMIT_AS) == UINT64_MAX ? MAX_LEAVES : FEW_LEAVES;
+    _Atomic uint64_t *flat = map_chunk(TABLE_BYTES + nr_leaves * sizeof(struct leaf));
     if (!flat)
         return -ENOMEM;
-    alive = flat + PAGEMAP_NR_FLAT;
+    leaves = (struct leaf *)((char *)flat + TABLE_BYTES);
+    alive = flat + PAGEMAP_NR_FLAT + 1; /* the word before it is no block's, and reads as such */
     atomic_store_explicit(alive, 1, memory_order_relaxed);
     atomic_store_explicit(&chunks[0], flat, memory_order_release);
     anydma_table_v1.entries = flat;
     anydma_table_v1.nr_entries = PAGEMAP_NR_FLAT;
     return 0;
+}
+
+bool pagemap_contains(uintptr_t addr)
+{
+    return addr - (uintptr_t)anydma_table_v1.entries < TABLE_BYTES + nr_leaves * sizeof(struct leaf);
 }
 
 bool pagemap_is_ours(void)
@@ -82,7 +95,7 @@ static _Atomic uint64_t *make_entry(uintptr_t va)
 {
     uint64_t index = va >> 39;
     if (index < NR_CHUNKS && !atomic_load_explicit(&chunks[index], memory_order_relaxed)) {
-        _Atomic uint64_t *chunk = map_chunk();
+        _Atomic uint64_t *chunk = map_chunk(TABLE_BYTES);
         if (chunk)
             atomic_store_explicit(&chunks[index], chunk, memory_order_release);
     }
@@ -180,9 +193,7 @@ static bool leaf_is_empty(struct leaf *leaf)
 /* Low bits for a fresh leaf with no page, or 0 when there are none left. */
 static uint64_t new_leaf(bool present)
 {
-    if (!leaves && !(leaves = pool_map(NR_LEAVES * sizeof(struct leaf))))
-        return 0;
-    if (nr_leaves_used == NR_LEAVES)
+    if (nr_leaves_used == nr_leaves)
         return 0;
     uint64_t number = nr_leaves_used++;
     leaf_change(&leaves[number], 0, PAGES_PER_BLOCK - 1, present);

@@ -27,7 +27,7 @@
 #define PAGEMAP_LEAF UINT64_C(2)
 #define PAGEMAP_PINNED UINT64_C(4)
 
-/* Exported as anydma_table_v1; include/anydma.h reads it. */
+/* Exported as anydma_table_v1; include/anydma.h reads it, and the leaves behind it. */
 struct pagemap_table {
     _Atomic uint64_t *entries; /* NULL before start */
     uint64_t nr_entries;
@@ -36,6 +36,8 @@ extern struct pagemap_table anydma_table_v1;
 
 /* Maps the table. Returns 0 or -ENOMEM. */
 int pagemap_init(void);
+/* Whether `addr` is in the table: for who wants to spare it. */
+bool pagemap_contains(uintptr_t addr);
 /* False in a child that fork or clone made, until pagemap_reset. */
 bool pagemap_is_ours(void);
 /* In a forked child: everything is absent again. */

@@ -10,6 +10,7 @@
 
 #include "base/os.h"
 #include "base/procmaps.h"
+#include "dma/pagemap.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
 
@@ -25,6 +26,8 @@ static int walk(bool lock, int flags, uint64_t *total)
     while (procmaps_next(&maps, &entry)) {
         if (entry.prot == PROT_NONE && arena_contains(entry.start))
             continue; /* the reservation */
+        if (pagemap_contains(entry.start))
+            continue; /* a table of which few pages are ever touched */
         *total += entry.end - entry.start;
         if (lock)
             os_mlock2(entry.start, entry.end - entry.start, flags); /* what can't be locked is left, as there */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "base/os.h"
@@ -69,14 +70,45 @@ bool procmaps_next(struct procmaps *maps, struct procmaps_entry *entry)
     return true;
 }
 
+/* PROCMAP_QUERY of <linux/fs.h>, since Linux 6.11. */
+struct query {
+    uint64_t size, query_flags, query_addr;
+    uint64_t vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+    uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+    uint64_t vma_name_addr, build_id_addr;
+};
+#define QUERY _IOWR('f', 17, struct query)
+enum { QUERY_READABLE = 1, QUERY_WRITABLE = 2, QUERY_EXECUTABLE = 4, QUERY_SHARED = 8 };
+
+/* Asks the kernel for the one mapping. Returns 0, -ENOENT, or another error: read all of them. */
+static int query_one(int fd, uintptr_t addr, struct procmaps_entry *entry)
+{
+    struct query query = {.size = sizeof(query),
+                          .query_addr = addr,
+                          .vma_name_size = sizeof(entry->name),
+                          .vma_name_addr = (uintptr_t)entry->name};
+    entry->name[0] = '\0';
+    int error = os_ioctl(fd, QUERY, &query);
+    if (error)
+        return error;
+    entry->start = query.vma_start;
+    entry->end = query.vma_end;
+    entry->prot = (query.vma_flags & QUERY_READABLE ? PROT_READ : 0) | (query.vma_flags & QUERY_WRITABLE ? PROT_WRITE : 0) |
+                  (query.vma_flags & QUERY_EXECUTABLE ? PROT_EXEC : 0);
+    entry->is_shared = query.vma_flags & QUERY_SHARED;
+    entry->is_file = query.inode != 0;
+    return 0;
+}
+
 int procmaps_find(uintptr_t addr, struct procmaps_entry *entry)
 {
     struct procmaps maps;
     int error = procmaps_open(&maps);
     if (error)
         return error;
-    bool found = false;
-    while (!found && procmaps_next(&maps, entry))
+    error = query_one(maps.fd, addr, entry);
+    bool found = !error;
+    while (error && error != -ENOENT && !found && procmaps_next(&maps, entry))
         found = addr >= entry->start && addr < entry->end;
     procmaps_close(&maps);
     return found ? 0 : -ENOENT;

@@ -25,7 +25,9 @@ C
 gcc -O1 -Iinclude -o "$work/waits" "$work/waits.c" || exit 1
 coproc run { "$ANYDMA" run --iommu=sim -- "$work/waits"; }
 read -r _ <&"${run[0]}"
+# shellcheck disable=SC2154 # set by coproc
 pid=$run_PID
+# shellcheck disable=SC2012 # one file, named by a number
 page=$(ls "$XDG_RUNTIME_DIR/anydma" | head -n 1)
 expect "a process with a device has a page of mode 0600" bash -c "[ \"\$(stat -c %a '$XDG_RUNTIME_DIR/anydma/$page')\" = 600 ]"
 expect "top shows it with what it has pinned" bash -c "'$ANYDMA' top --batch | grep -E '^ *$page +1 MiB'"

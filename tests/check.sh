@@ -31,10 +31,13 @@ while [ $# -gt 0 ]; do
 done
 
 work=$(mktemp -d)
-background=''
+declare -A pid_of
 # shellcheck disable=SC2317 # reached by the trap
 cleanup() {
-    [ -z "$background" ] || kill -- "-$background" 2>/dev/null
+    local pid
+    for pid in "${pid_of[@]}"; do
+        kill -- "-$pid" 2>/dev/null
+    done
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -187,11 +190,16 @@ boot_and_run() {
     sed 's/^/    /' "$out.err" | grep -v 'vm: packets' | head -n 20
 }
 
-run_vms() {
-    local combination source line
+run_boots() {
+    local combination
     for combination in "${vm_combinations[@]}"; do
         boot_and_run "$combination"
     done
+}
+
+# Scripts that boot VMs by themselves.
+run_vm_scripts() {
+    local source line
     for source in tests/vm/*.sh; do
         is_wanted "$source" || continue
         while read -r line; do
@@ -200,27 +208,38 @@ run_vms() {
     done
 }
 
+# run_beside LANE FUNCTION: in the background; its results are collected at the end.
+lanes=()
+run_beside() {
+    set -m # a process group of its own, to be ended as one
+    (
+        results=$work/$1/results work=$work/$1
+        mkdir -p "$work"
+        : >"$results"
+        "$2"
+    ) >"$work/$1.log" 2>&1 &
+    pid_of[$1]=$!
+    lanes+=("$1")
+    set +m
+}
+
 # --- everything -------------------------------------------------------------------------------------------------------
 build_everything
 # The VMs wait for their devices most of the time: they run beside the rest, and print when it is done.
-set -m
-(
-    results=$work/results.vm work=$work/vm
-    mkdir -p "$work"
-    run_vms
-) >"$work/vm.log" 2>&1 &
-background=$!
-set +m
+run_beside boots run_boots
+run_beside scripts run_vm_scripts
 run_test lint 300 tests/lint.sh ${all:+--all}
 run_units
 run_preloads
 run_scripts programs 120
 run_scripts fuzz 150
 run_scripts profile 120
-wait "$background" 2>/dev/null
-background=''
-cat "$work/vm.log"
-[ ! -e "$results.vm" ] || cat "$results.vm" >>"$results"
+for lane in "${lanes[@]}"; do
+    wait "${pid_of[$lane]}" 2>/dev/null
+    unset "pid_of[$lane]"
+    cat "$work/$lane.log"
+    cat "$work/$lane/results" >>"$results"
+done
 
 count() {
     grep -c "^$1 " "$results"

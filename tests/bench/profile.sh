@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # What the profile costs on malloc and free pairs, as ratios to the shim without it: medians of interleaved runs.
 # heaptrack and jemalloc's own profiler are measured on the same where they are installed.
 # shellcheck source=tests/profile/common.bash

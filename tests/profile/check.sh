@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # anydma check's exit statuses, and diff.
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/common.bash"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # Captures of killed processes, on full disks, cut short, with flipped bits: what is whole is read, the rest is named.
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/common.bash"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # The profile equals the truth: what anydma_stats says, call site by call site, to the byte; lazy and eager.
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/common.bash"

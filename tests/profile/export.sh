@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # Exports, read by readers that are not ours where there is one: protoc with the published field numbers re-typed, the
 # Prometheus client's OpenMetrics parser; else checked against the formats' rules.
 # shellcheck source=tests/profile/common.bash

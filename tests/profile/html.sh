@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # The report's page in headless Chromium: no console errors, hovering and choosing a moment work, light and dark.
 # @all
 # @limit 180

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # Sampled attribution: within the sampling error's bound over 20 seeds, and adding up to all that is pinned.
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/common.bash"

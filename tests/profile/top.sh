@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2154 # work and failures are common.bash's
 # anydma top: live processes, the dead swept, nobody else's business.
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/common.bash"

@@ -99,14 +99,21 @@ static int move_by_copy(const struct move *move)
 static int move_mapping(const struct move *move, bool from_inside)
 {
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED | (move->flags & MREMAP_DONTUNMAP);
-    if (from_inside && registry_covers(move->from, move->from_len) &&
-        arena_is_used(move->from, move->from_len, RUN_ORDINARY))
+    bool is_registered = from_inside && registry_covers(move->from, move->from_len);
+    if (is_registered && arena_is_ordinary(move->from, move->from_len))
         return move_by_copy(move);
     if (!from_inside) {
         intptr_t moved = move_outside(move);
         return os_is_error(moved) ? (int)moved : 0;
     }
+    bool is_replaced = is_registered && move->flags & MREMAP_DONTUNMAP; /* guards among what is registered */
+    size_t run_len;
+    int prot = is_replaced ? arena_protection(move->from, &run_len) : 0;
+    if (is_replaced)
+        arena_replace_begin(move->from, move->from_len);
     intptr_t result = os_mremap(move->from, move->from_len, move->to_len, flags, move->to);
+    if (is_replaced)
+        arena_replace_end(move->from, move->from_len, prot, 0, os_is_error(result));
     if (os_is_error(result))
         return (int)result;
     if (from_inside && !(move->flags & MREMAP_DONTUNMAP))
@@ -170,7 +177,7 @@ static intptr_t remap_inside(struct move *move)
 {
     size_t run_len;
     int prot = arena_protection(move->from, &run_len);
-    unsigned flags = arena_is_used(move->from, move->from_len, RUN_ORDINARY) ? RUN_ORDINARY : 0;
+    unsigned flags = arena_is_ordinary(move->from, move->from_len) ? RUN_ORDINARY : 0;
     if (move->flags & MREMAP_FIXED)
         return remap_fixed(move, true, prot, flags);
     if (move->flags & MREMAP_DONTUNMAP) {

@@ -25,6 +25,7 @@ CLI_SRC  := $(wildcard shim/cli/*.c)
 # What the examples and the VM tests share: each examples/*.h has a .c beside it.
 EXAMPLE_COMMON := $(patsubst %.h,%.c,$(wildcard examples/*.h))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(filter-out $(EXAMPLE_COMMON),$(wildcard examples/*.c)))
+PRELOAD_LIBS := $(patsubst tests/preload/lib/%.c,$(BUILD)/tests/preload/lib/%.so,$(wildcard tests/preload/lib/*.c))
 VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))
 PRELOAD_TESTS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc))) \
 	$(patsubst tests/preload/plugins/%.c,$(BUILD)/tests/preload/plugins/%.so,$(wildcard tests/preload/plugins/*.c))
@@ -118,6 +119,18 @@ $(BUILD)/tests/preload/routes_%: tests/preload/routes_%.c include/anydma.h $(wil
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -fno-builtin -Iinclude -Ishim -o $@ $< -rdynamic -luring -pthread
+
+$(BUILD)/tests/preload/lib/%.so: tests/preload/lib/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fPIC -shared -o $@ $<
+
+# A shim that does nothing about its registry in a forked child.
+$(BUILD)/tests/preload/lib/reset_off.so: tests/preload/lib/reset_off.c $(SHIM)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl,--wrap=registry_reset -Wl,-soname,libanydma.so.0 \
+		-Wl,--version-script=shim/libanydma.map -Wl,-z,defs,-z,now,-z,relro -static-libgcc -lm -lunwind
 
 $(BUILD)/tests/preload/%: tests/preload/%.cc include/anydma.h $(wildcard tests/preload/*.h)
 	$(call say,CXX,$<)

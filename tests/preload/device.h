@@ -21,7 +21,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { DEVICE_SLOTS = 4096 };
+enum { DEVICE_SLOTS = 8192 };
 
 struct device_slot {
     uint64_t iova, va, len; /* len 0: free */
@@ -54,10 +54,20 @@ static struct device_slot *device_free_slot(void)
     return device.nr_slots < DEVICE_SLOTS ? &device.slots[device.nr_slots++] : NULL;
 }
 
-static void device_count_caller(void)
+/* Takes the device's lock; not in another process than its own, where who held it at the fork does not exist.
+ */
+static void device_enter(void)
 {
-    if (getpid() != device.owner)
+    if (getpid() == device.owner)
+        pthread_mutex_lock(&device.lock);
+    else
         atomic_fetch_add(device.calls_by_others, 1);
+}
+
+static void device_leave(void)
+{
+    if (getpid() == device.owner)
+        pthread_mutex_unlock(&device.lock);
 }
 
 static int device_mapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
@@ -65,28 +75,26 @@ static int device_mapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
     (void)arg;
     if (!device.is_there)
         return -ENODEV;
-    device_count_caller();
-    pthread_mutex_lock(&device.lock);
+    device_enter();
     struct device_slot *slot = device_free_slot();
     int error = slot ? device_set_buffer((unsigned)(slot - device.slots), va, len) : -ENOSPC;
     if (!error)
         *slot = (struct device_slot){iova, va, len};
-    pthread_mutex_unlock(&device.lock);
+    device_leave();
     return error;
 }
 
 static void device_unmapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
 {
     (void)arg;
-    device_count_caller();
-    pthread_mutex_lock(&device.lock);
+    device_enter();
     for (unsigned i = 0; i < device.nr_slots; i++)
         if (device.slots[i].len == len && device.slots[i].iova == iova && device.slots[i].va == va) {
             device_set_buffer(i, 0, 0);
             device.slots[i].len = 0;
             break; /* another container may have the same */
         }
-    pthread_mutex_unlock(&device.lock);
+    device_leave();
 }
 
 extern const struct sim_device anydma_sim_device;

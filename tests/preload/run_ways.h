@@ -32,7 +32,7 @@ static void run_say(bool is_ok, const char *memory, const char *lie, const struc
 static bool run_is_wanted(const char *memory, const struct way *way, const struct how *how)
 {
     char name[256];
-    snprintf(name, sizeof(name), "%s: %s%s", memory, way->name, how->name);
+    snprintf(name, sizeof(name), "%s: %s%s;", memory, way->name, how->name);
     return !run_only || strstr(name, run_only);
 }
 

@@ -103,7 +103,7 @@ $(BUILD)/examples/%: examples/%.c $(wildcard $(EXAMPLE_COMMON) examples/*.h) inc
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Iexamples -o $@ $< $(wildcard $(EXAMPLE_COMMON)) -pthread
 
-$(BUILD)/tests/vm/%: tests/vm/%.c $(wildcard $(EXAMPLE_COMMON) examples/*.h tests/vm/*.h) include/anydma.h $(BUILD)/san/core.a
+$(BUILD)/tests/vm/%: tests/vm/%.c $(wildcard $(EXAMPLE_COMMON) examples/*.h tests/vm/*.h tests/preload/*.h) include/anydma.h $(BUILD)/san/core.a
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Iexamples -Ishim -o $@ $< $(wildcard $(EXAMPLE_COMMON)) \
@@ -191,7 +191,7 @@ $(BUILD)/tests/fuzz/insides: $(INSIDES_OBJ) $(BUILD)/san/core.a $(BUILD)/libje.a
 	$(link_with_doors)
 	$(Q)$(CC) $(SAN) -rdynamic -o $@ $@.o -Wl,--start-group $(BUILD)/san/core.a $(BUILD)/libje.a -Wl,--end-group -luring -lunwind -lm -pthread
 
-tests: $(FUZZ_TESTS) $(UNIT_TESTS) $(PRELOAD_TESTS) $(VM_TESTS) $(PRODUCT)
+tests: $(FUZZ_TESTS) $(UNIT_TESTS) $(PRELOAD_TESTS) $(PRELOAD_LIBS) $(VM_TESTS) $(PRODUCT)
 
 check: deps-build deps-unit deps-vm deps-demo deps-programs
 	@+tests/check.sh

@@ -34,10 +34,18 @@ struct judged {
     int error;
 };
 
+/* What the device writes: one of these, in turn. A real device may have them in store. */
+enum { JUDGE_NR_TOKENS = 500 };
+
+static uint64_t judge_token(unsigned long nr)
+{
+    return 0x9e3779b97f4a7c15u * (nr % JUDGE_NR_TOKENS + 1);
+}
+
 static uint64_t judge_next_token(void)
 {
     static atomic_ulong nr;
-    return 0x9e3779b97f4a7c15u * (atomic_fetch_add(&nr, 1) + 1);
+    return judge_token(atomic_fetch_add(&nr, 1));
 }
 
 /* Whether a write of the device to `iova` is what the CPU then finds at `at`. */

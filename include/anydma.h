@@ -184,10 +184,9 @@ static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova
         *iova = va;
         return 0;
     }
-    uint64_t found; /* so that `iova` itself can be a register of the caller's */
+    uint64_t found = ANYDMA_BAD_IOVA; /* so that `iova` itself can be a register of the caller's */
     int error = anydma_iova_range_cold_(addr, len, &found);
-    if (!error)
-        *iova = found;
+    *iova = found;
     return error;
 }
 

@@ -2,6 +2,7 @@
 /*
  * Signal handlers that map, unmap, purge and look up, in a storm, while all threads do the same and allocate:
  * nothing hangs (an alarm ends the program if it does), and every lookup of live memory is answered.
+ * @limit 120
  */
 #include "expect.h"
 
@@ -13,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NR_THREADS = 4, NR_HANDLED = 4000, LIMIT_SECONDS = 50, MAX_PAGES = 40, PAGE = 4096 };
+enum { NR_THREADS = 4, NR_HANDLED = 1500, LIMIT_SECONDS = 100, MAX_PAGES = 40, PAGE = 4096 };
 
 static atomic_uint handled, refused, failed, rounds;
 static atomic_bool stop;
@@ -62,7 +63,7 @@ static void on_signal(int number)
 static void start_storm(timer_t *timer)
 {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
-    struct itimerspec often = {.it_interval.tv_nsec = 400000, .it_value.tv_nsec = 400000};
+    struct itimerspec often = {.it_interval.tv_nsec = 1000000, .it_value.tv_nsec = 1000000};
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     if (timer_create(CLOCK_MONOTONIC, &event, timer) != 0 || timer_settime(*timer, 0, &often, NULL) != 0)
         atomic_fetch_add(&failed, 1);

@@ -191,6 +191,29 @@ $(BUILD)/tests/fuzz/insides: $(INSIDES_OBJ) $(BUILD)/san/core.a $(BUILD)/libje.a
 	$(link_with_doors)
 	$(Q)$(CC) $(SAN) -rdynamic -o $@ $@.o -Wl,--start-group $(BUILD)/san/core.a $(BUILD)/libje.a -Wl,--end-group -luring -lunwind -lm -pthread
 
+# libFuzzer comes with clang, which builds everything once more.
+FUZZER_SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FUZZER_OBJ := $(call obj,libfuzzer,$(CORE_SRC))
+FUZZER_DOORS := $(call obj,libfuzzer,$(filter-out %/malloc.c,$(DOOR_SRC)) $(filter-out %/fuzz.c,$(FUZZ_PROGRAM)) \
+	tests/fuzz/insides.c tests/fuzz/program_fuzzer.c)
+$(BUILD)/libfuzzer/shim/%.o: shim/%.c | deps-lint
+	@mkdir -p $(@D)
+	$(Q)clang $(filter-out -Werror -fvisibility=hidden,$(BASE_CFLAGS)) -w $(FUZZER_SAN) -DANYDMA_BUILDING_SHIM -O1 -g -c $< -o $@
+$(BUILD)/libfuzzer/tests/%.o: tests/%.c | deps-unit deps-lint
+	@mkdir -p $(@D)
+	$(Q)clang $(filter-out -Werror,$(FUZZ_FLAGS)) -w $(FUZZER_SAN) -O1 -g -c $< -o $@
+$(BUILD)/libfuzzer/core.a: $(FUZZER_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(BUILD)/tests/fuzz/program_fuzzer: $(FUZZER_DOORS) $(BUILD)/libfuzzer/core.a $(BUILD)/libje.a
+	$(call say,LD,$@)
+	$(link_with_doors)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -rdynamic -o $@ $@.o -Wl,--start-group $(BUILD)/libfuzzer/core.a $(BUILD)/libje.a \
+		-Wl,--end-group -luring -lunwind -lm -pthread
+$(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/libfuzzer/tests/fuzz/%_fuzzer.o $(BUILD)/libfuzzer/core.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ -lunwind -pthread
+
 tests: $(FUZZ_TESTS) $(UNIT_TESTS) $(PRELOAD_TESTS) $(PRELOAD_LIBS) $(VM_TESTS) $(PRODUCT)
 
 check: deps-build deps-unit deps-vm deps-demo deps-programs
@@ -199,7 +222,8 @@ check: deps-build deps-unit deps-vm deps-demo deps-programs
 check-all: deps-build deps-unit deps-vm deps-demo deps-programs deps-lint
 	@+tests/check.sh --all
 
-fuzz: deps-build deps-unit deps-lint $(PRODUCT) $(FUZZ_TESTS) $(FUZZERS)
+fuzzers: $(FUZZERS)
+fuzz: deps-build deps-unit deps-lint $(PRODUCT) $(FUZZ_TESTS) fuzzers
 	@BUILD=$(BUILD) tests/fuzz/seeds.sh forever
 
 demo: deps-build deps-vm deps-demo
@@ -230,7 +254,7 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help tests check check-all fuzz demo vm bench install format clean distclean
+.PHONY: all help tests check check-all fuzz fuzzers demo vm bench install format clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

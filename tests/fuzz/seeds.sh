@@ -33,7 +33,7 @@ if [ "${1:-}" = forever ]; then
     first=$(date +%s)
     with ANYDMA_FOREIGN=refuse "$BUILD/tests/fuzz/insides" "$first" 0 1500 &
     for fuzzer in "$BUILD"/tests/fuzz/*_fuzzer; do
-        [ ! -x "$fuzzer" ] || (mkdir -p "$fuzzer.corpus" && exec "$fuzzer" "$fuzzer.corpus") &
+        (mkdir -p "$fuzzer.corpus" && ANYDMA_FOREIGN=refuse exec "$fuzzer" -artifact_prefix="$fuzzer." "$fuzzer.corpus") &
     done
     doors "$first" 0 3000 &
     trap 'kill $(jobs -p) 2>/dev/null' EXIT

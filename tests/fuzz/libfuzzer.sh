@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# libFuzzer for a minute each: the parsers of outside input, and the random program whose bytes it writes.
+# @all
+# @limit 600
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+export ANYDMA_IOMMU=sim ANYDMA_VERBOSE=0 ANYDMA_FOREIGN=refuse BUILD=${BUILD:-build}
+status=0
+make --no-print-directory BUILD="$BUILD" fuzzers >/dev/null || exit 1
+for fuzzer in "$BUILD"/tests/fuzz/*_fuzzer; do
+    mkdir -p "$fuzzer.corpus"
+    if out=$("$fuzzer" -max_total_time=60 -max_len=4096 -artifact_prefix="$fuzzer." "$fuzzer.corpus" 2>&1); then
+        echo "ok - $(basename "$fuzzer")"
+    else
+        echo "not ok - $(basename "$fuzzer")"
+        tail -n 60 <<<"$out" >&2
+        status=1
+    fi
+done
+exit $status

@@ -163,9 +163,9 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | deps-unit
 		$(BUILD)/san/core.a -lcriterion -lunwind -pthread
 
 # --- the fuzzers: one random program, with the doors preloaded, and with the shim's modules inside it -------------------
-FUZZ_PROGRAM := $(filter-out tests/fuzz/insides.c %_fuzzer.c,$(wildcard tests/fuzz/*.c))
+FUZZ_PROGRAM := $(filter-out tests/fuzz/insides.c %_fuzzer.c %_tsan.c,$(wildcard tests/fuzz/*.c))
 FUZZ_FLAGS := $(filter-out -Wmissing-prototypes,$(BASE_CFLAGS)) -I.
-FUZZ_TESTS := $(addprefix $(BUILD)/tests/fuzz/,doors insides)
+FUZZ_TESTS := $(addprefix $(BUILD)/tests/fuzz/,doors insides threads_tsan)
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzzer.c))
 INSIDES_OBJ := $(call obj,san,$(filter-out %/malloc.c,$(DOOR_SRC)) $(FUZZ_PROGRAM) tests/fuzz/insides.c)
 
@@ -190,6 +190,17 @@ $(BUILD)/tests/fuzz/insides: $(INSIDES_OBJ) $(BUILD)/san/core.a $(BUILD)/libje.a
 	$(call say,LD,$@)
 	$(link_with_doors)
 	$(Q)$(CC) $(SAN) -rdynamic -o $@ $@.o -Wl,--start-group $(BUILD)/san/core.a $(BUILD)/libje.a -Wl,--end-group -luring -lunwind -lm -pthread
+
+# ThreadSanitizer, on the modules below the doors: it places memory where the arena would.
+$(BUILD)/tsan/shim/%.o: shim/%.c | deps-build
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) -fsanitize=thread -DANYDMA_BUILDING_SHIM -O1 -g -c $< -o $@
+$(BUILD)/tsan/core.a: $(call obj,tsan,$(CORE_SRC))
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(BUILD)/tests/fuzz/%_tsan: tests/fuzz/%_tsan.c $(BUILD)/tsan/core.a
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(FUZZ_FLAGS)) -fsanitize=thread -DANYDMA_BUILDING_SHIM -O1 -g -o $@ $< $(BUILD)/tsan/core.a -lunwind -pthread
 
 # libFuzzer comes with clang, which builds everything once more.
 FUZZER_SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined

@@ -47,4 +47,5 @@ seeds 'through the doors, other memory trusted' with ANYDMA_FOREIGN=trust doors 
 seeds 'from inside' with ANYDMA_FOREIGN=refuse "$BUILD/tests/fuzz/insides" 300 6 600
 seeds 'from inside, granules of 64K, other memory trusted' \
     with ANYDMA_GRANULE=64K with ANYDMA_FOREIGN=trust "$BUILD/tests/fuzz/insides" 400 6 600
+seeds 'threads, under ThreadSanitizer' "$BUILD/tests/fuzz/threads_tsan"
 exit $status

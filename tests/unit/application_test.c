@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* The application's own MAP and UNMAP beside ours, and its containers' descriptors. */
+#include <linux/vfio.h>
+
+#include "fake_memory.h"
+
+#define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
+
+enum { FD = 50 };
+
+static void attached(void)
+{
+    start_registry();
+    registry_note_lookup();
+    cr_assert_eq(attach_fake(FD, 100, ALL_IOVAS), 0);
+}
+
+static int app_map(uint64_t iova, size_t page, size_t nr)
+{
+    struct vfio_iommu_type1_dma_map map = {
+        .argsz = sizeof(map), .flags = 3, .vaddr = START + page * PAGE, .iova = iova, .size = nr * PAGE};
+    return registry_app_map(FD, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+static int64_t app_unmap(uint64_t iova, uint64_t len, uint32_t flags)
+{
+    struct vfio_iommu_type1_dma_unmap unmap = {
+        .argsz = sizeof(unmap), .flags = flags, .iova = iova, .size = len};
+    int error = registry_app_unmap(FD, VFIO_IOMMU_UNMAP_DMA, &unmap);
+    return error ? error : (int64_t)unmap.size;
+}
+
+static uint64_t leads_to(uint64_t iova)
+{
+    uint64_t va = 0;
+    sim_translate(&container_of_fd(FD)->iommu, iova, &va);
+    return va;
+}
+
+Test(application, its_own_mappings_are_counted_and_collide_with_each_other, .init = attached)
+{
+    cr_assert_eq(app_map(0x10000, 0, 4), 0);
+    cr_assert_eq(app_map(0x13000, 20, 1), -EEXIST);
+    cr_assert_eq(stats_now().app_pinned, 4 * PAGE);
+    cr_assert_eq(app_unmap(0x10000, 4 * PAGE, 0), 4 * PAGE);
+    cr_assert_eq(stats_now().app_pinned, 0);
+}
+
+Test(application, the_same_place_as_ours_is_an_alias_that_holds, .init = attached)
+{
+    look_up(0);
+    cr_assert_eq(app_map(START + 8 * PAGE, 8, 16), 0);
+    for (size_t i = 8; i < 24; i++)
+        cr_assert_eq(leads_to(START + i * PAGE), START + i * PAGE);
+    set_alive(0, 32, false);
+    registry_forget(START, 2 * UNIT);
+    cr_assert_eq(leads_to(START + 8 * PAGE), START + 8 * PAGE, "the application's, whatever it frees");
+    cr_assert_eq(app_unmap(START + 8 * PAGE, 16 * PAGE, 0), 16 * PAGE);
+    cr_assert_eq(stats_now().pinned, 0);
+}
+
+Test(application, an_address_that_was_handed_out_is_not_replaced, .init = attached)
+{
+    look_up(0);
+    cr_assert_eq(app_map(START, 40, 4), -EEXIST);
+    cr_assert_eq(leads_to(START), START);
+}
+
+/* Ours has a window, since its address was taken; then the application maps more at that window's distance.
+ */
+Test(application, an_alias_must_lead_everywhere, .init = attached)
+{
+    cr_assert_eq(app_map(START, 100, 16), 0);
+    uint64_t window = (uint64_t)look_up(0);
+    cr_assert_neq(window, START);
+    int error = app_map(window, 0, 32);
+    if (!error)
+        for (size_t i = 0; i < 32; i++)
+            cr_assert_eq(leads_to(window + i * PAGE), START + i * PAGE);
+    else
+        cr_assert_eq(error, -EEXIST);
+    cr_assert_eq(leads_to(window), START);
+}
+
+Test(application, a_wide_unmap_takes_only_its_own_and_counts_them, .init = attached)
+{
+    look_up(0);
+    app_map(0x10000, 40, 4);
+    app_map(0x20000, 50, 2);
+    cr_assert_eq(app_unmap(0, 0, VFIO_DMA_UNMAP_FLAG_ALL), 6 * PAGE);
+    cr_assert_eq(leads_to(START), START);
+    cr_assert_eq(app_unmap(0, UINT64_C(1) << 40, 0), 0);
+    cr_assert_eq(leads_to(START), START);
+}
+
+Test(application, an_unmap_that_would_cut_its_mapping_is_refused, .init = attached)
+{
+    look_up(0);
+    app_map(0x10000, 40, 4);
+    cr_assert_eq(app_unmap(0x10000, 2 * PAGE, 0), -EINVAL);
+    cr_assert_eq(app_unmap(0x12000, UINT64_C(1) << 40, 0), -EINVAL);
+    cr_assert_eq(leads_to(0x12000), START + 42 * PAGE);
+}
+
+Test(application, a_full_table_is_emptied_of_what_nobody_was_told_of, .init = start_registry)
+{
+    cr_assert_eq(attach_fake(FD, 8, ALL_IOVAS), 0);
+    cr_assert_eq(app_map(START, 0, 1),
+                 0); /* its own, IOVA == address: everything alive is registered from here on */
+    cr_assert(stats_now().registrations > 0);
+    int mapped = 1;
+    while (mapped < 8 && app_map(0x10000 + (uint64_t)mapped * PAGE, 0, 1) == 0)
+        mapped++;
+    cr_assert_eq(mapped, 8, "as many as without us");
+}
+
+Test(containers, the_last_descriptor_ends_it, .init = attached)
+{
+    look_up(0);
+    registry_fd_duplicated(FD, FD + 1);
+    registry_fd_closing(FD);
+    cr_assert_eq(stats_now().pinned, UNIT);
+    cr_assert(registry_knows_fd(FD + 1) && !registry_knows_fd(FD));
+    registry_fd_closing(FD + 1);
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_eq(stats_now().containers, 0);
+    cr_assert_eq(stats_now().registrations, 0);
+}
+
+Test(containers, making_way_and_restoring_keeps_every_promise, .init = attached)
+{
+    int64_t iova = look_up(3);
+    uint64_t unused;
+    registry_make_way(FD);
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_not(pagemap_lookup(START + 3 * PAGE, &unused));
+    registry_restore(FD);
+    cr_assert_eq(stats_now().pinned, UNIT);
+    cr_assert_eq(look_up(3), iova);
+}
+
+Test(containers, a_second_one_gets_what_the_first_has, .init = attached)
+{
+    look_up(0);
+    look_up(20);
+    cr_assert_eq(attach_fake(FD + 5, 100, ALL_IOVAS), 0);
+    cr_assert_eq(stats_now().pinned, 4 * UNIT);
+    cr_assert_eq(registry_detach_fd(FD), 0);
+    cr_assert_eq(stats_now().pinned, 2 * UNIT);
+    cr_assert_eq(look_up(0), (int64_t)START);
+}
+
+Test(containers, one_that_is_known_is_not_attached_twice, .init = attached)
+{
+    cr_assert_eq(attach_fake(FD, 100, ALL_IOVAS), -EBUSY);
+    cr_assert_eq(registry_detach_fd(99), -ENOENT);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the registry's tests put below and above it: memory in units of 16 pages of which each page is alive
+ * or not, and a backend, the simulated one, that fails when it is told to. Nothing is really mapped at the
+ * addresses.
+ */
+#ifndef TESTS_UNIT_FAKE_MEMORY_H
+#define TESTS_UNIT_FAKE_MEMORY_H
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "anydma.h"
+#include "dma/pagemap.h"
+#include "dma/registration.h"
+
+#define START ((uintptr_t)300 << 30)
+#define PAGE ((size_t)4096)
+#define UNIT (16 * PAGE)
+
+enum { NR_PAGES = 256 };
+
+static bool is_page_alive[NR_PAGES], is_page_stale[NR_PAGES];
+static unsigned nr_released __attribute__((unused));
+
+static size_t page_of(uintptr_t va)
+{
+    return (va - START) / PAGE;
+}
+
+static int fake_unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+{
+    (void)want_len;
+    if (va < START || va >= START + NR_PAGES * PAGE ||
+        (!is_page_alive[page_of(va)] && !is_page_stale[page_of(va)]))
+        return -EFAULT;
+    if (is_page_stale[page_of(va)])
+        return -ESTALE;
+    uintptr_t low = va & ~(UNIT - 1);
+    *start = va & ~(PAGE - 1);
+    uintptr_t end = *start + PAGE;
+    while (*start > low && is_page_alive[page_of(*start - PAGE)])
+        *start -= PAGE;
+    while (end < low + UNIT && is_page_alive[page_of(end)])
+        end += PAGE;
+    *len = end - *start;
+    return 0;
+}
+
+static bool fake_is_owned(uintptr_t va)
+{
+    return va >= START && va < START + NR_PAGES * PAGE;
+}
+
+static void fake_registered(uintptr_t start, size_t len)
+{
+    (void)start;
+    (void)len;
+}
+
+static bool fake_next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
+{
+    size_t i = *cursor < START ? 0 : page_of(*cursor);
+    while (i < NR_PAGES && !is_page_alive[i])
+        i++;
+    *start = START + i * PAGE;
+    for (*len = 0; i < NR_PAGES && is_page_alive[i]; i++)
+        *len += PAGE;
+    *cursor = *start + *len;
+    return *len;
+}
+
+static bool fake_retire(uintptr_t start, size_t len)
+{
+    for (size_t i = page_of(start); i < page_of(start + len); i++)
+        if (is_page_alive[i])
+            return false;
+    return true;
+}
+
+static void fake_release(uintptr_t start, size_t len)
+{
+    for (size_t i = page_of(start); i < page_of(start + len); i++)
+        is_page_stale[i] = false;
+    nr_released++;
+}
+
+static const struct memory_ops fake_memory = {
+    .unit_at = fake_unit_at,
+    .is_owned = fake_is_owned,
+    .registered = fake_registered,
+    .next_alive = fake_next_alive,
+    .prepare = fake_registered,
+    .retire = fake_retire,
+    .release = fake_release,
+};
+
+/* --- the backend
+ * ---------------------------------------------------------------------------------------------------- */
+
+static int fail_map, fail_unmap;
+static bool unmaps_nothing;
+static const struct iommu_ops *sim_ops;
+
+static int fake_map(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len)
+{
+    return fail_map ? fail_map : sim_ops->map(iommu, iova, va, len);
+}
+
+static int fake_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t *unmapped)
+{
+    *unmapped = 0;
+    if (fail_unmap || unmaps_nothing)
+        return fail_unmap;
+    return sim_ops->unmap(iommu, iova, len, unmapped);
+}
+
+/* Attaches a container that answers to descriptor `fd`. */
+__attribute__((unused)) static int attach_fake(int fd, uint64_t max_entries, uint64_t last_iova)
+{
+    static struct iommu_ops ops;
+    struct sim_config config;
+    struct iommu iommu;
+    sim_config_default(&config);
+    config.populate = false;
+    config.max_entries = max_entries;
+    config.ranges[config.nr_ranges - 1].last = last_iova;
+    cr_assert_eq(sim_init(&iommu, &config), 0);
+    sim_ops = iommu.ops;
+    ops = *iommu.ops;
+    ops.map = fake_map;
+    ops.unmap = fake_unmap;
+    iommu.ops = &ops;
+    iommu.fd = fd;
+    return registry_attach(&iommu);
+}
+
+__attribute__((unused)) static void set_alive(size_t first, size_t nr, bool alive)
+{
+    memset(is_page_alive + first, alive, nr);
+}
+
+__attribute__((unused)) static struct anydma_stats stats_now(void)
+{
+    struct anydma_stats stats = {0};
+    registry_fill_stats(&stats);
+    return stats;
+}
+
+/* A lookup: the IOVA, or the negative error. */
+__attribute__((unused)) static int64_t look_up(size_t page)
+{
+    uint64_t iova = 0;
+    size_t run_len = 0;
+    int error = registry_lookup(START + page * PAGE, 1, &iova, &run_len);
+    return error ? error : (int64_t)iova;
+}
+
+__attribute__((unused)) static void start_registry(void)
+{
+    cr_assert_eq(pagemap_init(), 0);
+    registry_init(&fake_memory);
+    set_alive(0, NR_PAGES / 2, true);
+}
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* The registry over a fake memory and a backend that fails on demand: what is registered, held, owed, given
+ * up. */
+#include "fake_memory.h"
+
+#define IDENTITY(page) ((int64_t)(START + (page)*PAGE))
+#define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
+
+static void attached(void)
+{
+    start_registry();
+    cr_assert_eq(attach_fake(-1, 100, ALL_IOVAS), 0);
+}
+
+static bool is_answered(size_t page)
+{
+    uint64_t iova;
+    return pagemap_lookup(START + page * PAGE, &iova);
+}
+
+Test(registry, a_lookup_registers_the_unit_once, .init = attached)
+{
+    cr_assert_eq(look_up(3), IDENTITY(3));
+    cr_assert_eq(look_up(15), IDENTITY(15));
+    cr_assert_eq(stats_now().maps, 1);
+    cr_assert_eq(stats_now().pinned, UNIT);
+    cr_assert(is_answered(0) && !is_answered(16));
+}
+
+Test(registry, nothing_is_there_to_be_looked_up, .init = attached)
+{
+    cr_assert_eq(look_up(NR_PAGES - 1), -EFAULT);
+    cr_assert_eq(stats_now().registrations, 0);
+}
+
+Test(registry, what_is_unmapped_answers_no_more_and_goes_when_all_of_it_is_idle, .init = attached)
+{
+    look_up(0);
+    set_alive(0, 8, false);
+    registry_forget(START, 8 * PAGE);
+    cr_assert(!is_answered(7) && is_answered(8));
+    cr_assert_eq(stats_now().unmaps, 0);
+    set_alive(8, 8, false);
+    registry_forget(START + 8 * PAGE, 8 * PAGE);
+    cr_assert_eq(stats_now().unmaps, 1);
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_eq(nr_released, 1);
+    cr_assert_not(pagemap_is_pinned(START));
+}
+
+Test(registry, a_promise_before_a_device_is_kept_at_attach, .init = start_registry)
+{
+    cr_assert_eq(look_up(2), IDENTITY(2));
+    cr_assert_eq(stats_now().owed, 1);
+    cr_assert_not(is_answered(2));
+    attach_fake(-1, 100, ALL_IOVAS);
+    cr_assert_eq(stats_now().owed, 0);
+    cr_assert_eq(stats_now().maps, 1);
+    cr_assert_eq(look_up(2), IDENTITY(2));
+}
+
+Test(registry, what_is_owed_is_cut_where_memory_leaves, .init = start_registry)
+{
+    look_up(0);
+    set_alive(4, 2, false);
+    registry_forget(START + 4 * PAGE, 2 * PAGE);
+    cr_assert_eq(stats_now().registrations, 2);
+    attach_fake(-1, 100, ALL_IOVAS);
+    cr_assert_eq(stats_now().pinned, 14 * PAGE);
+}
+
+Test(registry, out_of_reach_of_the_device_it_gets_a_window_and_the_way_back, .init = start_registry)
+{
+    attach_fake(-1, 100, (UINT64_C(1) << 37) - 1);
+    int64_t iova = look_up(5);
+    cr_assert(iova > 0 && iova < INT64_C(1) << 37);
+    cr_assert_eq((uint64_t)iova % PAGEMAP_BLOCK_SIZE, (START + 5 * PAGE) % PAGEMAP_BLOCK_SIZE);
+    cr_assert_eq(registry_address((uint64_t)iova + 1), START + 5 * PAGE + 1);
+}
+
+Test(registry, a_map_that_fails_leaves_nothing_behind, .init = attached)
+{
+    static const int errors[] = {-ENOMEM, -ENOSPC, -EFAULT, -EINVAL, -EEXIST, -EBUSY, -EINTR};
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        fail_map = errors[i];
+        cr_assert_eq(look_up(0), errors[i]);
+        cr_assert_eq(stats_now().registrations, 0);
+        cr_assert_eq(stats_now().pinned, 0);
+        cr_assert_not(pagemap_is_pinned(START));
+    }
+    fail_map = 0;
+    cr_assert_eq(look_up(0), IDENTITY(0));
+}
+
+Test(registry, where_one_container_refuses_the_others_are_undone, .init = attached)
+{
+    cr_assert_eq(attach_fake(-1, 0, ALL_IOVAS), 0);
+    cr_assert_eq(look_up(0), -ENOSPC);
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_eq(stats_now().maps, stats_now().unmaps + stats_now().map_failures);
+}
+
+static void unmap_must_not_be_trusted(void)
+{
+    look_up(0);
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    cr_assert_eq(stats_now().unmap_failures, 1);
+    cr_assert_eq(nr_released, 0, "its pages are never given to others");
+    fail_unmap = 0;
+    unmaps_nothing = false;
+    set_alive(0, 16, true);
+    cr_assert_eq(look_up(0), -ESTALE);
+    cr_assert_eq(registry_pin(START, PAGE), -ESTALE);
+    cr_assert_not(is_answered(0));
+}
+
+Test(registry, an_unmap_that_undoes_nothing_sets_the_memory_aside, .init = attached)
+{
+    unmaps_nothing = true;
+    unmap_must_not_be_trusted();
+}
+
+Test(registry, an_unmap_that_fails_sets_the_memory_aside, .init = attached)
+{
+    fail_unmap = -EINVAL;
+    unmap_must_not_be_trusted();
+}
+
+Test(registry, what_was_replaced_is_refused_until_nothing_of_it_is_left, .init = attached)
+{
+    look_up(0);
+    set_alive(0, 1, false);
+    is_page_stale[0] = true;
+    registry_forget(START, PAGE);
+    cr_assert_eq(look_up(0), -ESTALE);
+    cr_assert_eq(registry_pin(START, 4 * PAGE), -ESTALE);
+    cr_assert_eq(look_up(1), IDENTITY(1));
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    set_alive(0, 1, true);
+    cr_assert_eq(look_up(0), IDENTITY(0));
+}
+
+Test(registry, a_forked_child_has_nothing_and_no_promises, .init = attached)
+{
+    look_up(0);
+    registry_reset(false);
+    pagemap_reset();
+    cr_assert_eq(stats_now().registrations, 0);
+    cr_assert_eq(look_up(0), -ENODEV);
+    cr_assert_eq(attach_fake(-1, 100, ALL_IOVAS), 0);
+    cr_assert_eq(look_up(0), IDENTITY(0));
+}
+
+/* --- holds
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+Test(pins, a_hold_outlives_the_memory_and_its_end_unregisters, .init = attached)
+{
+    cr_assert_eq(registry_pin(START, 4 * PAGE), 0);
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    cr_assert_eq(stats_now().pinned, UNIT);
+    cr_assert_eq(registry_unpin(START, 4 * PAGE), 0);
+    cr_assert_eq(stats_now().pinned, 0);
+}
+
+Test(pins, holds_are_counted_for_each_exact_range, .init = attached)
+{
+    cr_assert_eq(registry_pin(START, PAGE), 0);
+    cr_assert_eq(registry_pin(START, PAGE), 0);
+    cr_assert_eq(registry_pin(START, 2 * PAGE), 0);
+    cr_assert_eq(registry_unpin(START, PAGE), 0);
+    cr_assert_eq(registry_unpin(START, PAGE), 0);
+    cr_assert_eq(registry_unpin(START, PAGE), -ENOENT);
+    cr_assert_eq(registry_unpin(START + PAGE, PAGE), -ENOENT);
+    cr_assert_eq(registry_unpin(START, 2 * PAGE), 0);
+}
+
+Test(pins, nonsense_is_refused, .init = attached)
+{
+    cr_assert_eq(registry_pin(START, 0), -EINVAL);
+    cr_assert_eq(registry_pin(START, SIZE_MAX), -EINVAL);
+    cr_assert_eq(registry_unpin(START, PAGE), -ENOENT);
+}
+
+Test(pins, what_is_not_all_there_is_not_held, .init = attached)
+{
+    look_up(0);
+    set_alive(3, 1, false);
+    registry_forget(START + 3 * PAGE, PAGE);
+    cr_assert_eq(registry_pin(START, 8 * PAGE), -EFAULT);
+    cr_assert_eq(registry_unpin(START, 8 * PAGE), -ENOENT);
+}
+
+Test(pins, a_hold_outlives_the_container_and_its_end_is_counted_once, .init = start_registry)
+{
+    cr_assert_eq(attach_fake(40, 100, ALL_IOVAS), 0);
+    cr_assert_eq(registry_pin(START, 4 * PAGE), 0);
+    cr_assert_eq(registry_detach_fd(40), 0);
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_eq(attach_fake(41, 100, ALL_IOVAS), 0);
+    cr_assert_eq(look_up(0), IDENTITY(0));
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    cr_assert_eq(stats_now().pinned, UNIT, "still held");
+    cr_assert_eq(registry_unpin(START, 4 * PAGE), 0);
+    cr_assert_eq(stats_now().pinned, 0);
+}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The random program as a command: fuzz [--trace] [--vfio] [FIRST-SEED [SEEDS [STEPS]]]; SEEDS 0: without
- * end. With the doors preloaded (ANYDMA_IOMMU=sim), or with the shim's modules linked in. --vfio: with a real
- * container, of the group that EDU_GROUP names; --trace prints what each step gave: the same seed must give
- * the same with sim and VFIO.
+ * The random program as a command: fuzz [--trace] [--vfio] [--no-device] [FIRST-SEED [SEEDS [STEPS]]]; SEEDS
+ * 0: without end. With the doors preloaded (ANYDMA_IOMMU=sim), or with the shim's modules linked in. --vfio:
+ * with a real container, of the group that EDU_GROUP names; --trace prints what each step gave: the same seed
+ * must give the same with sim and VFIO.
  */
 #include "program.h"
 
@@ -62,15 +62,16 @@ static void tell_seed(int signal_number)
 
 int main(int argc, char **argv)
 {
-    bool is_vfio = false;
+    bool is_vfio = false, has_device = true;
     for (; argc > 1 && strncmp(argv[1], "--", 2) == 0; argc--, argv++) {
         is_vfio |= strcmp(argv[1], "--vfio") == 0;
+        has_device &= strcmp(argv[1], "--no-device") != 0;
         program.is_traced |= strcmp(argv[1], "--trace") == 0;
     }
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1,
              nr = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, done = 0;
     program.nr_steps = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 2000;
-    program.has_device = !is_vfio;
+    program.has_device = has_device && !is_vfio;
     program_open_container = is_vfio ? open_vfio : open_simulated;
     if (!is_vfio)
         dma_start_device();
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
     signal(SIGABRT, tell_seed);
     for (; !nr || done < nr; done++) {
         program.seed = running_seed = first + done;
-        program.stays_attached = is_vfio || running_seed % 2;
+        program.stays_attached = program.is_traced || running_seed % 2;
         program_run();
         if (!nr && done % 16 == 15)
             fprintf(stderr, "%" PRIu64 " seeds\n", done + 1);

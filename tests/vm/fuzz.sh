@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The random program of tests/fuzz through the preloaded doors, with a real VFIO container and with the simulated one: both
+# as the model says, and step for step the same answers, errno for errno. In the guest; EDU_GROUP names the group.
+# @vm 48/6.12,48/6.1: tests/vm/fuzz.sh
+set -uo pipefail
+: "${BUILD:=build}"
+export LD_PRELOAD=$BUILD/libanydma.so.0 ANYDMA_VERBOSE=0
+doors=$BUILD/tests/fuzz/doors work=$(mktemp -d) status=0
+trap 'rm -rf "$work"' EXIT
+for seed in ${SEEDS:-1 2 3 4}; do
+    ANYDMA_IOMMU=sim "$doors" --trace --no-device "$seed" 1 "${STEPS:-800}" >"$work/sim" 2>"$work/sim.err" || status=1
+    "$doors" --trace --vfio "$seed" 1 "${STEPS:-800}" >"$work/vfio" 2>"$work/vfio.err" || status=1
+    if ! cmp -s "$work/sim" "$work/vfio" || [ $status -ne 0 ]; then
+        echo "seed $seed: simulated (<) and VFIO (>) differ, or one failed:"
+        diff "$work/sim" "$work/vfio" | head -n 6
+        tail -n 3 "$work/sim.err" "$work/vfio.err"
+        exit 1
+    fi
+    echo "seed $seed: $(wc -l <"$work/sim") answers alike"
+done

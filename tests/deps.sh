@@ -14,6 +14,7 @@ packages_of() {
     # dpdk-dev has dpdk-testpmd and its drivers, qemu-utils has qemu-io with nvme://.
     demo) echo dpdk-dev qemu-utils tcpdump ;;
     programs) echo python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind ;;
+    bench) echo libdpdk-dev libucx-dev libjemalloc2 ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
     *) return 1 ;;
     esac

@@ -73,14 +73,14 @@ bool pins_find_held(uintptr_t start, size_t len, struct held_range *held)
 
 static int pin_locked(uintptr_t start, size_t len)
 {
+    int error = registration_fill(start, len); /* also of what is held already: part of it may be gone */
+    if (error)
+        return error;
     struct pin *pin = find_pin(start, len);
     if (pin) {
         pin->count++;
         return 0;
     }
-    int error = registration_fill(start, len);
-    if (error)
-        return error;
     pin = pool_take(&pin_pool);
     if (!pin)
         return -ENOMEM;

@@ -179,6 +179,16 @@ Test(pins, holds_are_counted_for_each_exact_range, .init = attached)
     cr_assert_eq(registry_unpin(START, 2 * PAGE), 0);
 }
 
+Test(pins, what_is_held_and_gone_is_not_held_once_more, .init = attached)
+{
+    cr_assert_eq(registry_pin(START, 4 * PAGE), 0);
+    set_alive(2, 1, false);
+    registry_forget(START + 2 * PAGE, PAGE);
+    cr_assert_eq(registry_pin(START, 4 * PAGE), -EFAULT);
+    cr_assert_eq(registry_unpin(START, 4 * PAGE), 0);
+    cr_assert_eq(registry_unpin(START, 4 * PAGE), -ENOENT);
+}
+
 Test(pins, nonsense_is_refused, .init = attached)
 {
     cr_assert_eq(registry_pin(START, 0), -EINVAL);

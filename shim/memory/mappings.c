@@ -179,6 +179,29 @@ static void change_runs(uintptr_t addr, size_t len,
     lock_release(&zones_lock);
 }
 
+static void let_go(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_DETACHED)
+        zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
+    if (kind.state != RUN_HELD)
+        return;
+    zones_held_bytes -= len;
+    zone_set_or_leak(zone, start, len, none);
+}
+
+static void let_go_if_uncovered(uintptr_t start, size_t len, bool is_covered)
+{
+    if (!is_covered)
+        change_runs(start, len, let_go);
+}
+
+/* The call failed. The registration that something was held back for, or detached from, may be gone by now. */
+static void undo_pending(uintptr_t addr, size_t len)
+{
+    change_runs(addr, len, make_as_it_was);
+    registry_divide(addr, len, let_go_if_uncovered);
+}
+
 static void hold(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
     if (kind.state != RUN_PENDING)
@@ -238,7 +261,7 @@ int arena_unmap(uintptr_t addr, size_t len)
     registry_forget(addr, len);
     int error = zone_decommit(addr, len);
     if (error)
-        change_runs(addr, len, make_as_it_was);
+        undo_pending(addr, len);
     else
         registry_divide(addr, len, finish_unmap);
     return error;
@@ -262,24 +285,10 @@ static void finish_replace(uintptr_t start, size_t len, bool is_covered)
         change_runs(start, len, detach);
 }
 
-static void attach(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
-{
-    if (kind.state == RUN_DETACHED)
-        zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
-}
-
-/* The registration that it was detached from may be gone by now. */
-static void undo_replace(uintptr_t start, size_t len, bool is_covered)
-{
-    if (!is_covered)
-        change_runs(start, len, attach);
-}
-
 void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed)
 {
     if (failed) {
-        change_runs(addr, len, make_as_it_was);
-        registry_divide(addr, len, undo_replace);
+        undo_pending(addr, len);
     } else {
         lock_take(&zones_lock);
         zone_set_or_leak(zone_of(addr), addr, len, with_state(used_kind(len, prot, flags), RUN_PENDING));

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* The arena over the registry and the simulated IOMMU: who gets which pages, what is held back, what a failed
+ * call leaves. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "anydma.h"
+#include "base/config.h"
+#include "dma/pagemap.h"
+#include "dma/registry.h"
+#include "memory/arena.h"
+
+#define PAGE ((size_t)4096)
+#define RW (PROT_READ | PROT_WRITE)
+
+static void start(void)
+{
+    struct sim_config sim;
+    struct iommu iommu;
+    cr_assert_eq(pagemap_init(), 0);
+    config.thp = THP_NEVER;
+    arena_init();
+    registry_init(&arena_memory_ops);
+    sim_config_default(&sim);
+    cr_assert_eq(sim_init(&iommu, &sim), 0);
+    cr_assert_eq(registry_attach(&iommu), 0);
+}
+
+static int look_up(uintptr_t va)
+{
+    uint64_t iova;
+    size_t run_len;
+    return registry_lookup(va, 1, &iova, &run_len);
+}
+
+static uint64_t pinned(void)
+{
+    struct anydma_stats stats = {0};
+    registry_fill_stats(&stats);
+    return stats.pinned;
+}
+
+/* A mapping of the program's, as the door makes it. */
+static uintptr_t map(size_t nr_pages)
+{
+    uintptr_t at = arena_map_place_for(nr_pages * PAGE, RW, RUN_ORDINARY);
+    cr_assert_neq(at, 0);
+    cr_assert_eq(
+        (uintptr_t)mmap((void *)at, nr_pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), at);
+    arena_map_made(at, nr_pages * PAGE, RW, RUN_ORDINARY);
+    return at;
+}
+
+static bool is_zero(uintptr_t at, size_t len)
+{
+    const unsigned char *bytes = (const unsigned char *)at;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
+Test(arena, the_heap_gets_zeroed_pages_also_of_what_stays_pinned, .init = start)
+{
+    uintptr_t at = arena_heap_take(8 * PAGE, PAGE), neighbour = arena_heap_take(PAGE, PAGE);
+    cr_assert(is_zero(at, 8 * PAGE));
+    memset((void *)at, 0xee, 8 * PAGE);
+    cr_assert_eq(look_up(neighbour), 0);
+    arena_heap_give(at, 8 * PAGE);
+    cr_assert_gt(pinned(), 0, "the neighbour keeps the unit registered");
+    cr_assert_eq(look_up(at), -EFAULT);
+    uintptr_t again = arena_heap_take(8 * PAGE, PAGE);
+    cr_assert(is_zero(again, 8 * PAGE));
+    arena_heap_give(again, 8 * PAGE);
+    arena_heap_give(neighbour, PAGE);
+    cr_assert_eq(pinned(), 0);
+}
+
+Test(arena, a_part_that_is_unmapped_is_held_back_until_the_rest_goes, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(look_up(at), 0);
+    cr_assert_eq(arena_unmap(at + 4 * PAGE, 4 * PAGE), 0);
+    cr_assert_eq(arena_held_bytes(), 4 * PAGE);
+    cr_assert_eq(look_up(at + 4 * PAGE), -EFAULT);
+    cr_assert_neq(map(4), at + 4 * PAGE, "nobody else is given it");
+    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(pinned(), 0);
+    cr_assert(arena_is_free(at, 16 * PAGE));
+}
+
+Test(arena, what_is_not_registered_is_free_at_once, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at + 4 * PAGE, 4 * PAGE), 0);
+    cr_assert(arena_is_free(at + 4 * PAGE, 4 * PAGE));
+    cr_assert_eq(arena_held_bytes(), 0);
+}
+
+Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = start)
+{
+    uintptr_t at = map(16);
+    memset((void *)at, 0x77, 16 * PAGE);
+    cr_assert_eq(look_up(at), 0);
+    uint64_t before = pinned();
+    cr_assert_eq(arena_purge(at, 8 * PAGE, MADV_DONTNEED), 0);
+    cr_assert(is_zero(at, 8 * PAGE));
+    cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x77);
+    cr_assert_eq(pinned(), before);
+}
+
+Test(arena, what_replaces_registered_pages_is_refused_until_they_are_gone, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(look_up(at), 0);
+    arena_replace_begin(at, 4 * PAGE);
+    mmap((void *)at, 4 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    arena_replace_end(at, 4 * PAGE, RW, RUN_ORDINARY, false);
+    cr_assert_eq(look_up(at), -ESTALE);
+    cr_assert(arena_is_ordinary(at, 16 * PAGE));
+    cr_assert_eq(arena_unmap(at + 4 * PAGE, 12 * PAGE), 0);
+    cr_assert_eq(look_up(at), 0, "the old registration has gone, a new one is made");
+}
+
+Test(arena, a_failed_replacement_leaves_what_was_there, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    arena_replace_begin(at, 16 * PAGE);
+    arena_replace_end(at, 16 * PAGE, RW, RUN_ORDINARY, true);
+    cr_assert(arena_is_used(at, 12 * PAGE, RUN_ORDINARY));
+    cr_assert(arena_is_free(at + 12 * PAGE, 4 * PAGE));
+}
+
+Test(arena, a_failed_replacement_holds_nothing_back_for_a_registration_that_has_gone, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(look_up(at), 0);
+    cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    cr_assert_eq(arena_held_bytes(), 4 * PAGE);
+    arena_replace_begin(at, 16 * PAGE); /* nothing there is alive now: it is unregistered */
+    arena_replace_end(at, 16 * PAGE, RW, RUN_ORDINARY, true);
+    cr_assert_eq(pinned(), 0);
+    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert(arena_is_free(at + 12 * PAGE, 4 * PAGE));
+}
+
+Test(arena, no_more_is_registered_than_readable_and_writable_pages, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(mprotect((void *)(at + 8 * PAGE), PAGE, PROT_READ), 0);
+    arena_protected(at + 8 * PAGE, PAGE, PROT_READ);
+    cr_assert_eq(look_up(at + 8 * PAGE), -EFAULT);
+    cr_assert_eq(look_up(at), 0);
+    cr_assert_eq(pinned(), 8 * PAGE);
+}
+
+Test(arena, a_forked_child_is_given_back_what_was_held, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(look_up(at), 0);
+    cr_assert_eq(arena_unmap(at, 4 * PAGE), 0);
+    registry_reset(false);
+    pagemap_reset();
+    arena_reset(false);
+    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert(arena_is_free(at, 4 * PAGE));
+}
+
+Test(arena, ranges_are_split_where_it_begins_and_ends, .init = start)
+{
+    uintptr_t at = map(1);
+    bool is_inside;
+    cr_assert_eq(arena_split(at, at + PAGE, &is_inside), at + PAGE);
+    cr_assert(is_inside && arena_contains(at) && !arena_is_heap(at));
+    cr_assert_eq(arena_split(PAGE, 2 * PAGE, &is_inside), 2 * PAGE);
+    cr_assert_not(is_inside);
+}

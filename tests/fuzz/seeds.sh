@@ -23,6 +23,9 @@ seeds() {
 doors() {
     LD_PRELOAD=$BUILD/libanydma.so.0 "$BUILD/tests/fuzz/doors" "$@"
 }
+once_failed() {
+    doors 20005 1 1500 && doors 20049 1 1500
+}
 with() {
     local variable=$1
     shift
@@ -42,6 +45,7 @@ if [ "${1:-}" = forever ]; then
 fi
 seeds 'through the doors' doors 1 24 2000
 seeds 'through the doors, granules of 4K, eager' with ANYDMA_MODE=eager with ANYDMA_GRANULE=4K doors 100 6 800
+seeds 'through the doors, seeds that once failed' with ANYDMA_MODE=eager with ANYDMA_GRANULE=16K once_failed
 seeds 'through the doors, other memory trusted' with ANYDMA_FOREIGN=trust doors 200 8 1500
 # A stack that is entered twice and never left is not for ASan: other memory is refused or trusted, not watched.
 seeds 'from inside' with ANYDMA_FOREIGN=refuse "$BUILD/tests/fuzz/insides" 300 6 600

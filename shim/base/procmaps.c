@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser of /proc/self/maps. Callers: memory/foreign.c, interpose/locked.c. Owns nothing. */
+/* The parser of /proc/self/maps. Callers: memory/foreign.c and files.c, interpose/locked.c. Owns nothing. */
 #include "base/procmaps.h"
 
 #include <errno.h>
@@ -36,12 +36,17 @@ static int next_char(struct procmaps *maps)
 }
 
 /* A number and the character behind it. */
-static uintptr_t next_hex(struct procmaps *maps, int *c)
+static uintptr_t next_number(struct procmaps *maps, unsigned base, int *c)
 {
     uintptr_t value = 0;
     for (*c = next_char(maps); (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'f'); *c = next_char(maps))
-        value = value * 16 + (uintptr_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
+        value = value * base + (uintptr_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
     return value;
+}
+
+static uintptr_t next_hex(struct procmaps *maps, int *c)
+{
+    return next_number(maps, 16, c);
 }
 
 bool procmaps_next(struct procmaps *maps, struct procmaps_entry *entry)
@@ -57,10 +62,11 @@ bool procmaps_next(struct procmaps *maps, struct procmaps_entry *entry)
     entry->prot |= next_char(maps) == 'x' ? PROT_EXEC : 0;
     entry->is_shared = next_char(maps) == 's';
     next_char(maps);
-    next_hex(maps, &c); /* offset */
-    next_hex(maps, &c); /* device, major and minor */
-    next_hex(maps, &c);
-    entry->is_file = next_hex(maps, &c) != 0;
+    entry->offset = next_hex(maps, &c);
+    entry->device = next_hex(maps, &c) << 32; /* major */
+    entry->device |= next_hex(maps, &c);      /* minor */
+    entry->inode = next_number(maps, 10, &c);
+    entry->is_file = entry->inode != 0;
     while (c == ' ')
         c = next_char(maps);
     for (; c >= 0 && c != '\n'; c = next_char(maps))
@@ -97,6 +103,9 @@ static int query_one(int fd, uintptr_t addr, struct procmaps_entry *entry)
                   (query.vma_flags & QUERY_EXECUTABLE ? PROT_EXEC : 0);
     entry->is_shared = query.vma_flags & QUERY_SHARED;
     entry->is_file = query.inode != 0;
+    entry->device = (uint64_t)query.dev_major << 32 | query.dev_minor;
+    entry->inode = query.inode;
+    entry->offset = query.vma_offset;
     return 0;
 }
 

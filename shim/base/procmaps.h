@@ -14,6 +14,7 @@ struct procmaps_entry {
     int prot; /* PROT_* */
     bool is_shared;
     bool is_file;  /* has an inode: a file, shared memory, hugetlb */
+    uint64_t device, inode, offset; /* of the file: which one it is, and what of it begins at `start` */
     char name[64]; /* a file's name, "[heap]", ...; cut; "" for anonymous */
 };
 

@@ -15,6 +15,7 @@
 #include "interpose/lifecycle.h"
 #include "interpose/ranges.h"
 #include "memory/arena.h"
+#include "memory/files.h"
 #include "memory/foreign.h"
 #include "profile/stack.h"
 
@@ -213,8 +214,10 @@ static int advise_used(uintptr_t addr, size_t len, int advice)
 
 static int advise_inside(uintptr_t addr, size_t len, int advice)
 {
-    /* MADV_REMOVE is for shared memory, which is never registered here. */
+    /* MADV_REMOVE is for shared memory: never registered here, but mapped elsewhere perhaps. */
     bool is_purge = takes_pages(advice) && advice != ADVICE_GUARD_INSTALL && advice != MADV_REMOVE;
+    if (advice == MADV_REMOVE && arena_is_used(addr, len, 0))
+        return files_remove(addr, len);
     return is_purge ? arena_purge(addr, len, advice) : advise_used(addr, len, advice);
 }
 
@@ -222,9 +225,9 @@ static int advise_outside(uintptr_t addr, size_t len, int advice)
 {
     if (!takes_pages(advice))
         return os_madvise(addr, len, advice);
-    if (advice != ADVICE_GUARD_INSTALL && advice != MADV_REMOVE)
-        return foreign_purge(addr, len, advice);
-    return foreign_empty(addr, len, advice);
+    if (advice == MADV_REMOVE)
+        return files_remove(addr, len);
+    return advice == ADVICE_GUARD_INSTALL ? foreign_empty(addr, len, advice) : foreign_purge(addr, len, advice);
 }
 
 int madvise(void *addr, size_t len, int advice)

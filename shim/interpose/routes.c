@@ -183,6 +183,16 @@ long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
         return ioctl((int)a, (unsigned long)b, (void *)c);
     case SYS_unshare:
         return unshare((int)a);
+    case SYS_setns:
+        return setns((int)a, (int)b);
+    case SYS_ftruncate:
+        return ftruncate((int)a, b);
+    case SYS_truncate:
+        return truncate((const char *)a, b);
+    case SYS_fallocate:
+        return fallocate((int)a, (int)b, c, d);
+    case SYS_remap_file_pages:
+        return remap_file_pages((void *)a, (size_t)b, (int)c, (size_t)d, (int)e);
     default:
         return to_libc(os_call(number, a, b, c, d, e, f));
     }
@@ -200,7 +210,8 @@ __asm__(".text\n"
         HAS_DOOR_OF(SYS_madvise) HAS_DOOR_OF(SYS_process_madvise) HAS_DOOR_OF(SYS_shmat) HAS_DOOR_OF(SYS_shmdt)
         HAS_DOOR_OF(SYS_mlockall) HAS_DOOR_OF(SYS_munlockall) HAS_DOOR_OF(SYS_close) HAS_DOOR_OF(SYS_dup)
         HAS_DOOR_OF(SYS_dup2) HAS_DOOR_OF(SYS_dup3) HAS_DOOR_OF(SYS_close_range) HAS_DOOR_OF(SYS_ioctl)
-        HAS_DOOR_OF(SYS_unshare)
+        HAS_DOOR_OF(SYS_unshare) HAS_DOOR_OF(SYS_setns) HAS_DOOR_OF(SYS_ftruncate) HAS_DOOR_OF(SYS_truncate)
+        HAS_DOOR_OF(SYS_fallocate) HAS_DOOR_OF(SYS_remap_file_pages)
         "mov %rdi, %rax\n\t"
         "mov %rsi, %rdi\n\t"
         "mov %rdx, %rsi\n\t"

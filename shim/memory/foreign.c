@@ -368,6 +368,23 @@ int foreign_empty(uintptr_t start, size_t len, int advice)
     return call.error;
 }
 
+bool foreign_next_registered(uintptr_t *cursor, uintptr_t *start, uintptr_t *end)
+{
+    struct run *run = atomic_load_explicit(&has_known, memory_order_acquire) ? runs_at(&known, *cursor) : NULL;
+    while (run && run->kind.state != RUN_USED)
+        run = runs_next(run);
+    if (!run)
+        return false;
+    *start = run->start > *cursor ? run->start : *cursor;
+    *end = *cursor = run->start + run->len;
+    return true;
+}
+
+void foreign_emptied(uintptr_t start, uintptr_t end)
+{
+    change(start, end, when_emptied);
+}
+
 static void withdraw(void *arg)
 {
     struct range_call *call = arg;

@@ -27,9 +27,12 @@ extern const struct memory_ops foreign_memory_ops;
 void foreign_leaves(uintptr_t start, size_t len);
 /* A purge through a door: what is registered is zeroed where it is, the rest purged. Returns 0 or -errno. */
 int foreign_purge(uintptr_t start, size_t len, int advice);
-/* Guards are installed, or a shared object's pages removed: what is registered is no longer what is mapped. Returns 0 or
- * -errno. */
+/* Guards are installed: what is registered is no longer what is mapped. Returns 0 or -errno. */
 int foreign_empty(uintptr_t start, size_t len, int advice);
+/* For memory/files.c, under LOCK_REGISTRY. The next registered stretch at or after *cursor; moves *cursor behind it. */
+bool foreign_next_registered(uintptr_t *cursor, uintptr_t *start, uintptr_t *end);
+/* What is registered of the range is no longer what is mapped. */
+void foreign_emptied(uintptr_t start, uintptr_t end);
 /* The program watches this range by a userfaultfd of its own: ours lets go, lookups are refused. */
 void foreign_withdraw(uintptr_t start, size_t len);
 /* Before unshare(2) of a user namespace: the watch ends, and what was registered by it. */

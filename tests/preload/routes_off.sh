@@ -102,6 +102,27 @@ madvise, DONTNEED, by instruction|
 madvise, DONTNEED_LOCKED, by instruction|
 ROWS
 
+for memory in 'a shared memfd' 'huge pages of hugetlbfs'; do
+    while IFS='|' read -r part doors; do
+        off "$memory: $part" routes_files "$memory: $part;" "$doors" ANYDMA_FOREIGN=trust
+    done <<'ROWS'
+ftruncate|ftruncate
+ftruncate, by syscall()|syscall
+ftruncate by another descriptor|ftruncate
+ftruncate by a descriptor that can't read|ftruncate
+truncate|truncate
+truncate, by syscall()|syscall
+fallocate, a hole|fallocate
+fallocate, a hole, by syscall()|syscall
+madvise, REMOVE|madvise
+madvise, REMOVE elsewhere|madvise
+madvise, REMOVE inside|madvise
+ROWS
+done
+off 'a shared memfd: remap_file_pages' routes_files 'a shared memfd: remap_file_pages;' remap_file_pages ANYDMA_FOREIGN=trust
+off 'a shared memfd: remap_file_pages, by syscall()' routes_files 'a shared memfd: remap_file_pages, by syscall();' syscall \
+    ANYDMA_FOREIGN=trust
+
 off 'purges while a lookup is made' routes_windows while_a_purge '' ANYDMA_FOREIGN=trust
 off 'unmaps while a lookup is made' routes_windows a_moment_ago '' ANYDMA_FOREIGN=trust
 off 'stacks, libraries, the break' routes_lives '' brk,sbrk ANYDMA_FOREIGN=trust

@@ -101,6 +101,31 @@ int mlockall(int flags)
     return next ? next(flags) : (int)enter(SYS_mlockall, flags, 0, 0, 0, 0, 0);
 }
 
+int ftruncate(int fd, off_t len)
+{
+    int (*next)(int, off_t) = (__typeof__(next))door("ftruncate");
+    return next ? next(fd, len) : (int)enter(SYS_ftruncate, fd, len, 0, 0, 0, 0);
+}
+
+int truncate(const char *path, off_t len)
+{
+    int (*next)(const char *, off_t) = (__typeof__(next))door("truncate");
+    return next ? next(path, len) : (int)enter(SYS_truncate, (long)path, len, 0, 0, 0, 0);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    int (*next)(int, int, off_t, off_t) = (__typeof__(next))door("fallocate");
+    return next ? next(fd, mode, offset, len) : (int)enter(SYS_fallocate, fd, mode, offset, len, 0, 0);
+}
+
+int remap_file_pages(void *at, size_t len, int prot, size_t page, int flags)
+{
+    int (*next)(void *, size_t, int, size_t, int) = (__typeof__(next))door("remap_file_pages");
+    return next ? next(at, len, prot, page, flags)
+                : (int)enter(SYS_remap_file_pages, (long)at, (long)len, prot, (long)page, flags, 0);
+}
+
 extern void *__curbrk; /* glibc's */
 
 int brk(void *at)

@@ -55,12 +55,12 @@ static void map_existing(void)
     struct registration *reg = registration_from(0), *next;
     for (; reg; reg = next) {
         next = registration_next(reg);
-        if (reg->mapped == registry.attached)
+        if (reg->mapped == registry.attached || reg->is_stuck)
             continue;
         pagemap_clear(reg->start, reg->len);
         int error = pagemap_mark_pinned(reg->start, reg->len);
         if (!error)
-            error = registration_map(reg);
+            error = registration_complete(reg);
         if (!error)
             continue;
         log_write(LOG_ERROR,
@@ -126,13 +126,14 @@ static void detach_locked(struct container *container)
         uintptr_t start = reg->start;
         size_t len = reg->len;
         next = registration_next(reg);
+        bool is_last = reg->mapped == 1u << index;
         if (!(reg->mapped & 1u << index))
             continue;
-        if (gone)
+        if (is_last)
+            pagemap_clear(start, len);
+        if (gone || !registration_unmap_in(reg, index)) /* refused: stuck, but no longer this slot's */
             registration_was_undone(reg, index);
-        else if (reg->mapped != 1u << index)
-            registration_unmap_in(reg, index);
-        if (!(reg->mapped & ~(1u << index)) && registration_undo(reg))
+        if (is_last && registration_undo(reg))
             registry.memory->release(start, len);
     }
     application_forget_container(container);

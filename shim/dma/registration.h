@@ -101,6 +101,8 @@ struct registration *registration_next(struct registration *reg);
 
 /* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
 int registration_map(struct registration *reg);
+/* The same for what was made before: where something in it was unmapped since, its address is held back. */
+int registration_complete(struct registration *reg);
 /* False in a vfork child: no ioctl is made for it. */
 bool registry_is_owner(void);
 /* Undoes it in one container. False: the backend refused, the record is stuck from here on. */

@@ -210,6 +210,17 @@ int registration_map(struct registration *reg)
     return 0;
 }
 
+int registration_complete(struct registration *reg)
+{
+    int error = registration_map(reg);
+    if (error != -EFAULT)
+        return error;
+    registry.memory->expose(reg->start, reg->len, true);
+    error = registration_map(reg);
+    registry.memory->expose(reg->start, reg->len, false);
+    return error;
+}
+
 /* A mark is kept while some registration reaches into the block. */
 static void unmark_blocks(uintptr_t start, size_t len)
 {
@@ -348,7 +359,7 @@ static int hand_out(uintptr_t va, size_t want_len, struct registration **found, 
     int error = find_or_make(va, want_len, found, start, &len);
     struct registration *reg = *found;
     if (!error && !is_complete(reg))
-        error = registration_map(reg);
+        error = registration_complete(reg);
     if (error)
         return error;
     *end = *start + len < reg->start + reg->len ? *start + len : reg->start + reg->len;
@@ -466,7 +477,7 @@ void registry_forget(uintptr_t start, size_t len)
         uintptr_t from = reg->start > start ? reg->start : start;
         uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
         pagemap_clear(from, to - from);
-        if (reg->mapped)
+        if (reg->mapped || reg->is_stuck)
             registration_settle(reg);
         else
             cut_owed(reg, from, to);
@@ -513,7 +524,7 @@ bool registry_covers(uintptr_t start, size_t len)
         return false;
     lock_take(&registry.lock);
     struct registration *reg = registration_from(start);
-    while (reg && !reg->mapped && !reg->pins)
+    while (reg && !reg->mapped && !reg->pins && !reg->is_stuck)
         reg = registration_next(reg);
     bool covers = reg && reg->start < start + len;
     lock_release(&registry.lock);

@@ -395,6 +395,7 @@ const struct memory_ops arena_memory_ops = {
     .registered = registered,
     .next_alive = next_alive,
     .prepare = prepare,
+    .expose = arena_expose,
     .retire = retire,
     .release = release,
 };

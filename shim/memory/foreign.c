@@ -253,6 +253,12 @@ static void prepare(uintptr_t start, size_t len)
         arena_memory_ops.prepare(start, len);
 }
 
+static void expose(uintptr_t start, size_t len, bool exposed)
+{
+    if (is_owned(start))
+        arena_memory_ops.expose(start, len, exposed);
+}
+
 static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
 {
     return arena_memory_ops.next_alive(cursor, start, len);
@@ -264,6 +270,7 @@ const struct memory_ops foreign_memory_ops = {
     .registered = registered,
     .next_alive = next_alive,
     .prepare = prepare,
+    .expose = expose,
     .retire = retire,
     .release = release,
 };

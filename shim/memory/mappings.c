@@ -299,6 +299,23 @@ void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, boo
     }
 }
 
+static void expose_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_HELD)
+        os_mprotect(start, len, RW); /* failing, it can't be pinned: the registry says so */
+}
+
+static void conceal_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_HELD)
+        zone_decommit(start, len);
+}
+
+void arena_expose(uintptr_t addr, size_t len, bool exposed)
+{
+    change_runs(addr, len, exposed ? expose_run : conceal_run);
+}
+
 static int new_protection; /* for protect_run; under the lock */
 
 static void protect_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)

@@ -63,12 +63,19 @@ static bool retire(uintptr_t start, size_t len)
     return !atomic_load(&is_alive[unit_of(start)]);
 }
 
+static void expose(uintptr_t start, size_t len, bool exposed)
+{
+    (void)exposed;
+    nothing(start, len);
+}
+
 static const struct memory_ops memory = {
     .unit_at = unit_at,
     .is_owned = is_owned,
     .registered = nothing,
     .next_alive = next_alive,
     .prepare = nothing,
+    .expose = expose,
     .retire = retire,
     .release = nothing,
 };

@@ -37,6 +37,7 @@ static struct {
     atomic_ulong *calls_by_others; /* map and unmap calls by other processes: shared with them */
     bool is_there;
     bool is_idle; /* takes every mapping, pins and writes nothing */
+    unsigned nth; /* which of the containers that have an IOVA it writes through */
 } device = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Points slot `slot` of the ring's table to `len` bytes at `va`, pinned, or to nothing. */
@@ -125,10 +126,11 @@ __attribute__((unused)) static void device_start(void)
 
 static unsigned device_find_slot(uint64_t iova, size_t len)
 {
-    unsigned i = 0;
-    while (i < device.nr_slots && !(device.slots[i].len && iova >= device.slots[i].iova &&
-                                    iova + len <= device.slots[i].iova + device.slots[i].len))
-        i++;
+    unsigned i = 0, before = 0;
+    for (; i < device.nr_slots; i++)
+        if (device.slots[i].len && iova >= device.slots[i].iova &&
+            iova + len <= device.slots[i].iova + device.slots[i].len && before++ == device.nth)
+            break;
     return i;
 }
 

@@ -86,12 +86,20 @@ static void fake_release(uintptr_t start, size_t len)
     nr_released++;
 }
 
+static void fake_expose(uintptr_t start, size_t len, bool exposed)
+{
+    (void)start;
+    (void)len;
+    (void)exposed;
+}
+
 static const struct memory_ops fake_memory = {
     .unit_at = fake_unit_at,
     .is_owned = fake_is_owned,
     .registered = fake_registered,
     .next_alive = fake_next_alive,
     .prepare = fake_registered,
+    .expose = fake_expose,
     .retire = fake_retire,
     .release = fake_release,
 };

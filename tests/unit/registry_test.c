@@ -127,6 +127,25 @@ Test(registry, an_unmap_that_fails_sets_the_memory_aside, .init = attached)
     unmap_must_not_be_trusted();
 }
 
+Test(registry, an_unmap_that_fails_at_detach_sets_the_memory_aside_for_the_next_container, .init = start_registry)
+{
+    cr_assert_eq(attach_fake(7, 100, ALL_IOVAS), 0);
+    look_up(0);
+    fail_unmap = -EINVAL;
+    cr_assert_eq(registry_detach_fd(7), 0);
+    fail_unmap = 0;
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_eq(attach_fake(8, 100, ALL_IOVAS), 0);
+    cr_assert_eq(look_up(0), -ESTALE);
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    cr_assert_eq(nr_released, 0, "its pages are never given to others");
+    cr_assert(registry_covers(START, UNIT));
+    cr_assert_eq(look_up(16), IDENTITY(16));
+    cr_assert_eq(registry_detach_fd(8), 0);
+    cr_assert_eq(nr_released, 1);
+}
+
 Test(registry, what_was_replaced_is_refused_until_nothing_of_it_is_left, .init = attached)
 {
     look_up(0);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Containers come and go over what is registered: attached late, over memory of which a part was unmapped or replaced
+ * meanwhile; detached, closed, closed by a duplicate. The device writes through each container that has an IOVA.
+ */
+#include "device.h"
+#include "expect.h"
+#include "judge.h"
+#include "ways.h"
+
+#include <sys/mman.h>
+
+enum { PAGES = 64 };
+
+static int new_container(void)
+{
+    int fd = memfd_create("container", MFD_CLOEXEC); /* any descriptor stands for a simulated one */
+    return fd >= 0 && anydma_attach(fd, 0) == 0 ? fd : -1;
+}
+
+/* How many containers have the page, each leading to what the CPU sees there; -1: one of them leads elsewhere. */
+static int nr_reaching(unsigned char *at, uint64_t iova)
+{
+    int nr = 0;
+    for (device.nth = 0; nr >= 0; device.nth++) {
+        uint64_t token = judge_next_token();
+        *(volatile uint64_t *)at = 0;
+        if (device_write(iova, &token, sizeof(token)) != 0)
+            break;
+        nr = *(volatile uint64_t *)at == token ? nr + 1 : -1;
+    }
+    device.nth = 0;
+    return nr;
+}
+
+static unsigned char *map_pages(uint64_t *iova)
+{
+    unsigned char *at = mmap(NULL, PAGES * WAY_PAGE, WAY_RW, WAY_PLAIN, -1, 0);
+    EXPECT(at != MAP_FAILED && anydma_iova_range(at, PAGES * WAY_PAGE, iova) == 0);
+    EXPECT(nr_reaching(at, *iova) == 1);
+    return at;
+}
+
+static void attached_late(void)
+{
+    uint64_t iova;
+    unsigned char *at = map_pages(&iova);
+    int fd = new_container();
+    EXPECT(fd >= 0 && nr_reaching(at, iova) == 2 && nr_reaching(at + 9 * WAY_PAGE, iova + 9 * WAY_PAGE) == 2);
+    EXPECT(anydma_detach(fd) == 0 && nr_reaching(at, iova) == 1);
+    EXPECT(anydma_detach(fd) == -ENOENT || errno == ENOENT);
+    close(fd);
+    munmap(at, PAGES * WAY_PAGE);
+    EXPECT(nr_reaching(at = map_pages(&iova), iova) == 1);
+    munmap(at, PAGES * WAY_PAGE);
+}
+
+/* The hole's address is held back by the first container's registration, and inaccessible. */
+static void attached_over_a_hole(void)
+{
+    uint64_t iova;
+    unsigned char *at = map_pages(&iova), *hole = at + 8 * WAY_PAGE;
+    EXPECT(munmap(hole, 4 * WAY_PAGE) == 0);
+    int fd = new_container();
+    EXPECT(fd >= 0 && nr_reaching(at, iova) == 2);
+    EXPECT(nr_reaching(at + (PAGES - 1) * WAY_PAGE, iova + (PAGES - 1) * WAY_PAGE) == 2);
+    EXPECT(anydma_iova(at) == iova && anydma_iova(hole) == ANYDMA_BAD_IOVA);
+    EXPECT(msync(hole, WAY_PAGE, MS_ASYNC) != 0 || mprotect(hole, WAY_PAGE, PROT_READ) != 0); /* free, to the program */
+    EXPECT(mmap(hole, 4 * WAY_PAGE, WAY_RW, WAY_PLAIN | MAP_FIXED, -1, 0) == hole);
+    struct judged judged = judge(hole, ANYDMA_BAD_IOVA);
+    EXPECT(judged.verdict == FRESH || judged.verdict == NO);
+    EXPECT(nr_reaching(at, iova) == 2);
+    EXPECT(munmap(at, PAGES * WAY_PAGE) == 0 && close(fd) == 0);
+    EXPECT(device_write(iova, "12345678", 8) == -EFAULT);
+}
+
+/* And what replaced a part of it is not what was promised. */
+static void attached_over_a_replacement(void)
+{
+    uint64_t iova;
+    unsigned char *at = map_pages(&iova), *part = at + 8 * WAY_PAGE;
+    int file = memfd_create("part", MFD_CLOEXEC);
+    EXPECT(ftruncate(file, WAY_PAGE) == 0);
+    EXPECT(mmap(part, WAY_PAGE, WAY_RW, MAP_SHARED | MAP_FIXED, file, 0) == part);
+    int fd = new_container();
+    EXPECT(fd >= 0 && nr_reaching(at, iova) >= 1);
+    EXPECT(anydma_iova(part) == ANYDMA_BAD_IOVA);
+    EXPECT(munmap(at, PAGES * WAY_PAGE) == 0 && close(fd) == 0 && close(file) == 0);
+    EXPECT(device_write(iova, "12345678", 8) == -EFAULT);
+}
+
+static void closed_and_duplicated(void)
+{
+    uint64_t iova;
+    unsigned char *at = map_pages(&iova);
+    int fd = new_container(), other = dup(fd), third = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+    EXPECT(nr_reaching(at, iova) == 2);
+    EXPECT(close(fd) == 0 && nr_reaching(at, iova) == 2);
+    EXPECT(close(third) == 0 && nr_reaching(at, iova) == 2);
+    EXPECT(dup2(device.source, other) == other && nr_reaching(at, iova) == 1); /* closes it too */
+    EXPECT(close(other) == 0 && anydma_iova(at) == iova);
+    fd = new_container();
+    EXPECT(nr_reaching(at, iova) == 2);
+    EXPECT(close_range((unsigned)fd, (unsigned)fd, 0) == 0 && nr_reaching(at, iova) == 1);
+    munmap(at, PAGES * WAY_PAGE);
+}
+
+static void many(void)
+{
+    uint64_t iova;
+    int fds[8];
+    unsigned char *at = map_pages(&iova);
+    for (int i = 0; i < 8; i++) {
+        fds[i] = new_container();
+        EXPECT(fds[i] >= 0 && nr_reaching(at, iova) == i + 2);
+    }
+    EXPECT(munmap(at, PAGES * WAY_PAGE) == 0 && device_write(iova, "12345678", 8) == -EFAULT);
+    at = mmap(NULL, PAGES * WAY_PAGE, WAY_RW, WAY_PLAIN, -1, 0);
+    EXPECT(anydma_iova_range(at, PAGES * WAY_PAGE, &iova) == 0 && nr_reaching(at, iova) == 9);
+    for (int i = 8; i-- > 0;)
+        EXPECT(close(fds[i]) == 0 && nr_reaching(at, iova) == i + 1);
+    munmap(at, PAGES * WAY_PAGE);
+}
+
+int main(void)
+{
+    device_start();
+    shim_must_be_there();
+    behaviour("attached late: both lead to the same page", attached_late);
+    behaviour("attached over a hole that is held back", attached_over_a_hole);
+    behaviour("attached over what replaced a part", attached_over_a_replacement);
+    behaviour("closed, duplicated, closed by duplicating over it", closed_and_duplicated);
+    behaviour("nine containers", many);
+    return behaviours_failed != 0;
+}

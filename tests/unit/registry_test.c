@@ -136,6 +136,7 @@ Test(registry, an_unmap_that_fails_at_detach_sets_the_memory_aside_for_the_next_
     fail_unmap = 0;
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_eq(attach_fake(8, 100, ALL_IOVAS), 0);
+    cr_assert_eq(stats_now().pinned, 0, "the next container is not given it");
     cr_assert_eq(look_up(0), -ESTALE);
     set_alive(0, 16, false);
     registry_forget(START, UNIT);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "base/os.h"
 #include "base/procmaps.h"
@@ -156,6 +157,16 @@ static intptr_t remap_to_new_place(struct move *move, int prot, unsigned flags)
     return (intptr_t)move->to;
 }
 
+static int unmap_inside(uintptr_t addr, size_t len, int unused)
+{
+    return arena_unmap(addr, len); /* reserves the address again */
+}
+
+static int unmap_outside(uintptr_t addr, size_t len, int unused)
+{
+    return 0;
+}
+
 static intptr_t remap_fixed(struct move *move, bool from_inside, int prot, unsigned flags)
 {
     bool overlaps = move->from < move->to + move->to_len && move->to < move->from + move->from_len;
@@ -169,7 +180,10 @@ static intptr_t remap_fixed(struct move *move, bool from_inside, int prot, unsig
     }
     begin_replace(move->to, move->to_len);
     int error = move_mapping(move, from_inside);
+    bool is_gone = error && os_call(SYS_msync, (long)move->to, (long)move->to_len, MS_ASYNC, 0, 0, 0) == -ENOMEM;
     end_replace(move->to, move->to_len, (struct replacement){prot, flags, error != 0});
+    if (is_gone) /* the kernel unmaps the destination before it finds that it can't move */
+        for_each_part(move->to, move->to_len, unmap_inside, unmap_outside, 0);
     return error ? error : (intptr_t)move->to;
 }
 

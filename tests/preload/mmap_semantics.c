@@ -2,9 +2,11 @@
 /* What the doors of address space do at the edges: calls that fail, addresses held back, registered memory
  * replaced. */
 #include "expect.h"
+#include "ways.h"
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS };
@@ -101,6 +103,31 @@ static void failed_replacement_of_all(void)
     munmap(at, 2 * PAGE);
 }
 
+/* The kernel unmaps the destination first, then finds that there is no memory to grow by. */
+static void failed_move(void)
+{
+    struct sysinfo info;
+    sysinfo(&info);
+    size_t too_much = ((info.totalram + info.totalswap) * info.mem_unit + ((size_t)4 << 30)) & ~(size_t)(PAGE - 1);
+    char *to = (char *)((uintptr_t)440 << 30), *page = map_pages(1);
+    if (!is_in_arena(to + too_much))
+        return;
+    void *got = mremap(page, PAGE, too_much, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    if (got != MAP_FAILED) { /* vm.overcommit_memory=1 */
+        munmap(got, too_much);
+        return;
+    }
+    EXPECT(errno == ENOMEM);
+    for (size_t at = 0; at < too_much; at += too_much / 7 & ~(size_t)(PAGE - 1)) {
+        got = by_instruction.map(to + at, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1);
+        if (!EXPECT(got == MAP_FAILED && errno == EEXIST))
+            break;
+    }
+    EXPECT(mmap(to, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == to && anydma_iova(to) == (uintptr_t)to);
+    munmap(to, PAGE);
+    munmap(page, PAGE);
+}
+
 static void registered_locked_memory(void)
 {
     char *at = map_pages(2);
@@ -160,6 +187,7 @@ int main(void)
     behaviour("held_back_page_is_free_to_who_asks_for_it", held_back_page_asked_for);
     behaviour("replacement_that_fails_leaves_what_was_there", failed_replacement);
     behaviour("replacement_that_fails_keeps_the_registration", failed_replacement_of_all);
+    behaviour("move_that_fails_leaves_its_destination_reserved", failed_move);
     behaviour("locked_memory_is_not_purged_but_moves", registered_locked_memory);
     behaviour("registered_memory_is_made_anew_in_place", registered_memory_made_anew);
     behaviour("ranges_beyond_the_address_space_change_nothing", no_end_of_the_address_space);

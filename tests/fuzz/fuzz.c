@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The random program as a command: fuzz [--trace] [--vfio] [--no-device] [FIRST-SEED [SEEDS [STEPS]]]; SEEDS
+ * The random program as a command: fuzz [--trace] [--vfio [--aperture=BITS]] [--no-device] [FIRST-SEED [SEEDS [STEPS]]]; SEEDS
  * 0: without end. With the doors preloaded (ANYDMA_IOMMU=sim), or with the shim's modules linked in. --vfio:
  * with a real container, of the group that EDU_GROUP names; --trace prints what each step gave: the same seed
  * must give the same with sim and VFIO.
@@ -67,6 +67,8 @@ int main(int argc, char **argv)
         is_vfio |= strcmp(argv[1], "--vfio") == 0;
         has_device &= strcmp(argv[1], "--no-device") != 0;
         program.is_traced |= strcmp(argv[1], "--trace") == 0;
+        if (strncmp(argv[1], "--aperture=", 11) == 0)
+            model.aperture_end = UINT64_C(1) << strtoul(argv[1] + 11, NULL, 0);
     }
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1,
              nr = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, done = 0;

@@ -14,13 +14,14 @@ struct model model;
 void model_reset(void)
 {
     uintptr_t starts[2] = {model.windows[0].start, model.windows[1].start};
-    uint64_t last_tag = model.last_tag;
+    uint64_t last_tag = model.last_tag, aperture_end = model.aperture_end;
     memset(arena_pages, 0, sizeof(arena_pages));
     memset(foreign_pages, 0, sizeof(foreign_pages));
     model =
         (struct model){.windows = {{.start = starts[0], .nr_pages = ARENA_PAGES, .pages = arena_pages},
                                    {.start = starts[1], .nr_pages = FOREIGN_PAGES, .pages = foreign_pages}},
-                       .last_tag = last_tag};
+                       .last_tag = last_tag,
+                       .aperture_end = aperture_end};
 }
 
 struct page *model_page(uintptr_t va)
@@ -126,6 +127,8 @@ int model_app_map(uint64_t iova, uintptr_t va, uint64_t len)
     for (size_t i = 0; i < model.nr_app_maps; i++)
         if (model.app_maps[i].iova < iova + len && iova < model.app_maps[i].iova + model.app_maps[i].len)
             return -EEXIST;
+    if (model.aperture_end && iova + len > model.aperture_end)
+        return -EINVAL;
     return model_is_all(va, len, PROT_READ | PROT_WRITE, false) ? 0 : -EFAULT;
 }
 

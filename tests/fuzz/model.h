@@ -51,6 +51,7 @@ struct model {
     struct own_map app_maps[MAX_APP_MAPS];
     size_t nr_app_maps;
     uint64_t last_tag;
+    uint64_t aperture_end; /* of the IOMMU, 0: all that is used; stays when the rest is forgotten */
 };
 
 extern struct model model;

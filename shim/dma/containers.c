@@ -49,26 +49,69 @@ void container_count_entries(struct container *container, int change)
         registry.count.entries_peak = container->nr_entries;
 }
 
-/* Maps what is owed or registered elsewhere; what this container can't take loses its promise, loudly. */
-static void map_existing(void)
+/* Memory that anydma did not place may be gone, with nobody having asked since: its registration ends now. */
+static bool has_ended(struct registration *reg)
 {
+    uintptr_t start = reg->start, unit;
+    size_t len;
+    if (registry.memory->is_owned(start))
+        return false;
+    registry.memory->unit_at(start, 1, &unit, &len);
+    registration_settle(reg);
+    struct registration *now = registration_from(start);
+    return !now || now->start != start;
+}
+
+static const char *why(int error)
+{
+    return error == -EFAULT          ? "a part of it is not readable and writable now"
+           : error == -ENOMEM        ? "the memlock limit; raise `ulimit -l`"
+           : error == -ENOSPC        ? "its table of mappings is full; raise vfio_iommu_type1.dma_entry_limit"
+           : error == -EADDRNOTAVAIL ? "it lies outside its aperture"
+           : error == -EEXIST        ? "the application has mapped something there"
+                                     : "see errno.h";
+}
+
+/* Maps what is owed or registered elsewhere. Returns the first failure. */
+static int map_existing(void)
+{
+    int first = 0;
     struct registration *reg = registration_from(0), *next;
     for (; reg; reg = next) {
         next = registration_next(reg);
-        if (reg->mapped == registry.attached || reg->is_stuck)
+        if (reg->mapped == registry.attached || reg->is_stuck || has_ended(reg))
             continue;
         pagemap_clear(reg->start, reg->len);
         int error = pagemap_mark_pinned(reg->start, reg->len);
         if (!error)
             error = registration_complete(reg);
-        if (!error)
-            continue;
-        log_write(LOG_ERROR,
-                  "0x%lx (%lu bytes), whose IOVA was handed out before, can't be mapped in the container just attached: "
-                  "error %d; its lookups are refused until it can be. Attach the device before looking up, or raise "
-                  "`ulimit -l`",
-                  reg->start, reg->len, -error);
+        first = first ? first : error;
     }
+    return first;
+}
+
+/* What the container can't take loses its promise, loudly. */
+static void tell_unmapped(void)
+{
+    for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg)) {
+        int error = reg->mapped == registry.attached || reg->is_stuck ? 0 : registration_complete(reg);
+        if (error)
+            log_write(LOG_ERROR,
+                      "0x%lx (%lu bytes), whose IOVA was handed out before, can't be mapped in the container just attached "
+                      "(error %d: %s); its lookups are refused until it can be. Attach the device before looking up",
+                      reg->start, reg->len, -error, why(error));
+    }
+}
+
+static void map_everything(void)
+{
+    unsigned tries = 0;
+    int error;
+    do
+        error = map_existing();
+    while (registration_is_in_flight(error, 0, UINTPTR_MAX, &tries));
+    if (error)
+        tell_unmapped();
 }
 
 static int attach_locked(const struct iommu *iommu)
@@ -102,7 +145,7 @@ static int attach_locked(const struct iommu *iommu)
     registry_changed();
     profile_record_attach(index, iommu->ops->name, container->max_entries, container->info.ranges[0].start,
                           container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last);
-    map_existing();
+    map_everything();
     if (config.mode == MODE_EAGER)
         eager_start();
     return 0;
@@ -242,7 +285,7 @@ void registry_restore(int fd)
     if (container) {
         container->iommu.ops->query(&container->iommu, &container->info);
         container->info.nr_entries = container->max_entries;
-        map_existing();
+        map_everything();
     }
     lock_release(&registry.lock);
 }

@@ -98,8 +98,12 @@ int registry_pin(uintptr_t va, size_t len)
 {
     if (!len || va + len < va)
         return -EINVAL;
+    unsigned tries = 0;
+    int error;
     lock_take(&registry.lock);
-    int error = pin_locked(va, len);
+    do
+        error = pin_locked(va, len);
+    while (registration_is_in_flight(error, va, len, &tries));
     lock_release(&registry.lock);
     return error;
 }

@@ -103,6 +103,10 @@ struct registration *registration_next(struct registration *reg);
 int registration_map(struct registration *reg);
 /* The same for what was made before: where something in it was unmapped since, its address is held back. */
 int registration_complete(struct registration *reg);
+/* After a failure with `error`, with the lock held: whether to try again, having let others in meanwhile. A container was
+ * attached over memory of which another thread is unmapping or replacing a part: that part can't be mapped just now, and
+ * can be in a moment. Not for ever: that thread may be the caller, in a signal handler. */
+bool registration_is_in_flight(int error, uintptr_t va, size_t len, unsigned *tries);
 /* False in a vfork child: no ioctl is made for it. */
 bool registry_is_owner(void);
 /* Undoes it in one container. False: the backend refused, the record is stuck from here on. */

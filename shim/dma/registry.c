@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/os.h"
@@ -90,6 +92,21 @@ static struct registration *registration_at(uintptr_t va)
 static bool is_complete(const struct registration *reg)
 {
     return reg->mapped == registry.attached;
+}
+
+bool registration_is_in_flight(int error, uintptr_t va, size_t len, unsigned *tries)
+{
+    enum { MOST_TRIES = 1000 };
+    struct timespec moment = {.tv_nsec = 100000};
+    struct registration *reg = error == -EFAULT ? registration_from(va) : NULL;
+    while (reg && reg->start < va + len && (is_complete(reg) || !reg->mapped))
+        reg = registration_next(reg);
+    if (!reg || reg->start >= va + len || (*tries)++ == MOST_TRIES)
+        return false;
+    lock_release(&registry.lock);
+    os_call(SYS_nanosleep, (long)&moment, 0, 0, 0, 0, 0);
+    lock_take(&registry.lock);
+    return true;
 }
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
@@ -397,8 +414,12 @@ static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *
 
 int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_len)
 {
+    unsigned tries = 0;
+    int error;
     lock_take(&registry.lock);
-    int error = lookup_locked(va, want_len, iova, run_len);
+    do
+        error = lookup_locked(va, want_len, iova, run_len);
+    while (registration_is_in_flight(error, va, want_len, &tries));
     lock_release(&registry.lock);
     return error;
 }

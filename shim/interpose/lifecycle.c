@@ -82,6 +82,14 @@ static void attach_sim(void)
         log_write(LOG_ERROR, "the simulated IOMMU could not be set up: error %d; nothing is registered", -error);
 }
 
+/* The C library's own says whose handlers they are, and drops them when exit() finishes that library: a thread that is
+ * inside fork just then would keep every lock of jemalloc's for ever. jemalloc calls this one too. */
+__attribute__((visibility("hidden"))) int pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+    extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *owner);
+    return __register_atfork(prepare, parent, child, NULL);
+}
+
 static bool start(void)
 {
     extern char **environ;

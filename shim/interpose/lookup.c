@@ -150,7 +150,12 @@ int anydma_attach(int fd, uint32_t ioas_id)
         return -EOPNOTSUPP;
     if (registry_is_sim()) { /* every container is simulated then: any descriptor may stand for one */
         int error = lifecycle_init_sim(&iommu, fd);
-        return error ? error : registry_attach(&iommu);
+        if (error)
+            return error;
+        error = registry_attach(&iommu);
+        if (error)
+            iommu.ops->close(&iommu);
+        return error;
     }
     type1_init(&iommu, fd);
     return registry_attach(&iommu);

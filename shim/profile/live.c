@@ -81,8 +81,7 @@ void live_close(void)
 {
     if (!live_page)
         return;
-    os_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0, 0);
-    live_forget();
+    os_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0, 0); /* the page stays: other threads may be writing it */
 }
 
 void live_forget(void)

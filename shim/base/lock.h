@@ -5,6 +5,7 @@
  * Ranks, lowest first; a thread takes them in rising order only (checked in debug builds):
  *   LOCK_REGISTRY  dma/registry.c: registrations, containers and every backend call
  *   LOCK_ARENA     memory/arena.c: whose pages are where; never held over an ioctl
+ *   LOCK_OBJECTS   memory/checked.c: the objects of check mode
  *   LOCK_POLICY    short leaves: capture, call sites
  * jemalloc's own locks come before all of these; a fork takes them in the same order (interpose/lifecycle.c).
  */
@@ -15,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum lock_rank { LOCK_REGISTRY = 1, LOCK_ARENA, LOCK_POLICY, LOCK_NR_RANKS };
+enum lock_rank { LOCK_REGISTRY = 1, LOCK_ARENA, LOCK_OBJECTS, LOCK_POLICY, LOCK_NR_RANKS };
 
 struct lock {
     _Atomic uint32_t state; /* 0 free, 1 held, 2 held with waiters */

@@ -93,14 +93,18 @@ static int map_existing(void)
 /* What the container can't take loses its promise, loudly. */
 static void tell_unmapped(void)
 {
+    enum { MOST_TOLD = 3 };
+    unsigned nr = 0;
     for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg)) {
         int error = reg->mapped == registry.attached || reg->is_stuck ? 0 : registration_complete(reg);
-        if (error)
+        if (error && nr++ < MOST_TOLD)
             log_write(LOG_ERROR,
                       "0x%lx (%lu bytes), whose IOVA was handed out before, can't be mapped in the container just attached "
                       "(error %d: %s); its lookups are refused until it can be. Attach the device before looking up",
                       reg->start, reg->len, -error, why(error));
     }
+    if (nr > MOST_TOLD)
+        log_write(LOG_ERROR, "and so it is with %u more", nr - MOST_TOLD);
 }
 
 static void map_everything(void)

@@ -17,6 +17,7 @@
 #include "dma/registry.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
+#include "memory/checked.h"
 #include "memory/foreign.h"
 #include "interpose/profiler.h"
 
@@ -29,12 +30,14 @@ static void before_fork(void)
 {
     registry_lock_for_fork();
     arena_lock_for_fork();
+    checked_lock_for_fork();
     profile_lock_for_fork(registry_pinned());
 }
 
 static void after_fork_in_parent(void)
 {
     profile_unlock_after_fork();
+    checked_unlock_after_fork();
     arena_unlock_after_fork();
     registry_unlock_after_fork();
 }
@@ -46,30 +49,56 @@ static void become_child(bool locks_are_lost)
     registry_reset(locks_are_lost);
     pagemap_reset();
     arena_reset(locks_are_lost);
+    if (locks_are_lost)
+        checked_reset_lock();
     foreign_reset();
 }
 
 static void after_fork_in_child(void)
 {
     profile_unlock_after_fork();
+    checked_unlock_after_fork();
     arena_unlock_after_fork();
     registry_unlock_after_fork();
     become_child(false);
 }
 
+struct sim_start {
+    struct iommu *iommu;
+    struct sim_config config;
+    int error;
+};
+
+static void init_sim(void *arg)
+{
+    struct sim_start *start = arg;
+    start->error = sim_init(start->iommu, &start->config);
+}
+
 int lifecycle_init_sim(struct iommu *iommu, int fd)
 {
-    struct sim_config sim;
+    struct sim_start start = {.iommu = iommu};
     const struct sim_device *device = dlsym(RTLD_DEFAULT, "anydma_sim_device");
-    sim_config_default(&sim);
+    sim_config_default(&start.config);
     if (device) {
-        sim.mapped = device->mapped;
-        sim.unmapped = device->unmapped;
-        sim.arg = device->arg;
+        start.config.mapped = device->mapped;
+        start.config.unmapped = device->unmapped;
+        start.config.arg = device->arg;
     }
-    int error = sim_init(iommu, &sim);
+    registry_locked(init_sim, &start);
     iommu->fd = fd;
-    return error;
+    return start.error;
+}
+
+static void close_sim(void *arg)
+{
+    struct iommu *iommu = arg;
+    iommu->ops->close(iommu);
+}
+
+void lifecycle_close_sim(struct iommu *iommu)
+{
+    registry_locked(close_sim, iommu);
 }
 
 static void attach_sim(void)

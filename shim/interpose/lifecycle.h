@@ -25,6 +25,7 @@ struct iommu;
 /* A simulated container with the program's device behind it, if it has one; `fd` stands for it, or -1. Returns 0 or
  * -ENOMEM. */
 int lifecycle_init_sim(struct iommu *iommu, int fd);
+void lifecycle_close_sim(struct iommu *iommu);
 
 /* The next definition of `name` after the shim's. */
 void *lifecycle_next(const char *name);

@@ -154,7 +154,7 @@ int anydma_attach(int fd, uint32_t ioas_id)
             return error;
         error = registry_attach(&iommu);
         if (error)
-            iommu.ops->close(&iommu);
+            lifecycle_close_sim(&iommu);
         return error;
     }
     type1_init(&iommu, fd);

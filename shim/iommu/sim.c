@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/lock.h"
 #include "base/os.h"
 #include "base/pool.h"
 #include "iommu/iommu.h"
@@ -39,7 +38,6 @@ struct sim {
 };
 
 static struct pool sims = POOL_OF(struct sim);
-static struct lock sims_lock = {.rank = LOCK_POLICY}; /* made with no lock held, ended under the registry's */
 static struct pool mappings = POOL_OF(struct mapping);
 
 static int compare_iova(const struct mapping *a, const struct mapping *b)
@@ -318,9 +316,7 @@ static void sim_close(struct iommu *iommu)
 {
     struct sim *sim = sim_of(iommu);
     drop_all(sim);
-    lock_take(&sims_lock);
     pool_give(&sims, sim);
-    lock_release(&sims_lock);
     iommu->state = NULL;
 }
 
@@ -347,9 +343,7 @@ int sim_init(struct iommu *iommu, const struct sim_config *config)
         .forward = sim_forward,
         .close = sim_close,
     };
-    lock_take(&sims_lock);
     struct sim *sim = pool_take(&sims);
-    lock_release(&sims_lock);
     if (!sim)
         return -ENOMEM;
     sim->config = *config;

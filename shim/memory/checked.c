@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocations as mappings in the arena's map zone, in a tree by address. Owns LOCK_POLICY for the tree, held for moments;
+/* Allocations as mappings in the arena's map zone, in a tree by address. Owns LOCK_OBJECTS for the tree, held for moments;
  * calls the arena with none. */
 #include "memory/checked.h"
 
@@ -24,7 +24,7 @@ RB_HEAD(objects, object);
 
 static struct objects objects;
 static struct pool pool = POOL_OF(struct object);
-static struct lock lock = {.rank = LOCK_POLICY};
+static struct lock lock = {.rank = LOCK_OBJECTS};
 
 static int compare(const struct object *a, const struct object *b)
 {
@@ -97,4 +97,19 @@ void checked_give(void *ptr)
     if (copy.addr > copy.place)
         arena_map_undo(copy.place, copy.addr - copy.place);
     arena_map_undo(end, copy.place + copy.place_len - end);
+}
+
+void checked_lock_for_fork(void)
+{
+    lock_take(&lock);
+}
+
+void checked_unlock_after_fork(void)
+{
+    lock_release(&lock);
+}
+
+void checked_reset_lock(void)
+{
+    lock_reset(&lock);
 }

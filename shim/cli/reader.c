@@ -35,6 +35,7 @@ static const char *const layouts[NR_RECORD_TYPES] = {
     [RECORD_STATS] = "t*",
     [RECORD_LOST] = "tn8",
     [RECORD_END] = "t",
+    [RECORD_SNAPSHOT] = "t",
 };
 
 struct cursor {
@@ -137,6 +138,8 @@ static void tell(struct reading *reading, const struct reader_event *event)
         reading->health->lost_events = event->field[1];
     } else if (event->type == RECORD_END) {
         reading->health->is_orderly = true;
+    } else if (event->type == RECORD_SNAPSHOT) {
+        reading->health->is_snapshot = true;
     }
     if (!reading->is_over && !reading->each(reading->arg, event))
         reading->is_over = true;

@@ -269,7 +269,9 @@ const char *view_doubts(char *buf, size_t size, const struct model *model)
         len += (size_t)snprintf(buf + len, size - len,
                                 "the capture stopped early (%s), %" PRIu64 " events are missing; ",
                                 strerror(health->lost_error), health->lost_events);
-    if (!health->is_orderly && len < size)
+    if (health->is_snapshot && len < size)
+        len += (size_t)snprintf(buf + len, size - len, "a snapshot: the process was running; ");
+    else if (!health->is_orderly && len < size)
         len += (size_t)snprintf(buf + len, size - len, "the process did not come to its exit handlers (killed, _exit, or still running); ");
     if (len >= 2 && len < size)
         buf[len - 2] = '\0';

@@ -27,6 +27,7 @@ void profiler_record_usage(void)
     for (size_t n; (n = registry_ranges(&cursor, ranges, AT_ONCE)) > 0;)
         for (size_t i = 0; i < n; i++)
             profile_record_used(ranges[i].start, ranges[i].len, usage_of(ranges[i].start, ranges[i].len));
+    live_answer();
 }
 
 void profiler_stop(void)

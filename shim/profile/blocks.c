@@ -35,6 +35,7 @@ static struct {
     uint32_t sequence;
     dev_t device;
     ino_t inode;
+    char path[PATH_BYTES];
 } file = {.fd = -1};
 
 static uint32_t crc_table[256];
@@ -235,27 +236,29 @@ static int open_for_us(const char *path)
     return fd;
 }
 
-static int open_beside(const char *path)
+static int name_file(const char *path, bool beside)
 {
-    char name[PATH_BYTES];
-    char digits[16];
+    char *name = file.path, digits[16];
     size_t len = strlen(path), n = 0;
-    if (len + sizeof(digits) > sizeof(name))
+    if (len + sizeof(digits) > sizeof(file.path))
         return -ENAMETOOLONG;
-    memcpy(name, path, len);
+    memcpy(name, path, len + 1);
+    if (!beside)
+        return 0;
     name[len++] = '.';
     for (int pid = os_getpid(); pid; pid /= 10)
         digits[n++] = (char)('0' + pid % 10);
     while (n)
         name[len++] = digits[--n];
     name[len] = '\0';
-    return open_for_us(name);
+    return 0;
 }
 
 int blocks_open(const char *path, bool beside)
 {
     struct stat st;
-    int fd = beside ? open_beside(path) : open_for_us(path);
+    int unnamed = name_file(path, beside);
+    int fd = unnamed ? unnamed : open_for_us(file.path);
     if (fd < 0)
         return fd;
     file.fd = fd;
@@ -282,6 +285,13 @@ int blocks_open(const char *path, bool beside)
 bool blocks_are_open(void)
 {
     return file.is_open;
+}
+
+const char *blocks_name(uint64_t *device, uint64_t *inode)
+{
+    *device = file.device;
+    *inode = file.inode;
+    return file.path;
 }
 
 void blocks_close(void)

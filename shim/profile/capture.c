@@ -222,6 +222,20 @@ void capture_end(void)
     lock_release(&lock);
 }
 
+void capture_name(char *to, size_t size, uint64_t *device, uint64_t *inode)
+{
+    if (!profile_is_on)
+        return;
+    lock_take(&lock);
+    if (blocks_are_open()) {
+        const char *name = blocks_name(device, inode);
+        size_t len = strlen(name);
+        if (len < size)
+            memcpy(to, name, len + 1);
+    }
+    lock_release(&lock);
+}
+
 uint32_t capture_thread(uint64_t now_ns)
 {
     char name[NAME_BYTES] = "";

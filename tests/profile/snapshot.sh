@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# shellcheck disable=SC2154 # work and failures are common.bash's
+# shellcheck disable=SC2154,SC2317 # work and failures are common.bash's, which calls what is below
 # anydma snapshot: a running process's report and capture, and what is said where there is none to be had.
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/common.bash"

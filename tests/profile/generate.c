@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes a capture of a program that never was: generate FILE EVENTS SITES. Maps and unmaps of MAX_LIVE ranges at most, from
- * as many call sites as asked for, with return addresses in this program's own code and libraries, samples and what frees
- * them among them. Prints what a report of it has to find. */
+/* Writes a capture of a program that never was: generate FILE EVENTS SITES. Maps and unmaps of MAX_LIVE
+ * ranges at most, from as many call sites as asked for, with return addresses in this program's own code and
+ * libraries, samples and what frees them among them. Prints what a report of it has to find. */
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,7 +97,8 @@ static size_t find_build_id(const struct dl_phdr_info *object, const unsigned ch
 {
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &object->dlpi_phdr[i];
-        const unsigned char *at = (const unsigned char *)(object->dlpi_addr + header->p_vaddr), *end = at + header->p_memsz;
+        const unsigned char *at = (const unsigned char *)(object->dlpi_addr + header->p_vaddr),
+                            *end = at + header->p_memsz;
         while (header->p_type == PT_NOTE && at + sizeof(ElfW(Nhdr)) <= end) {
             const ElfW(Nhdr) *note = (const void *)at;
             const unsigned char *name = at + sizeof(*note);
@@ -120,7 +121,8 @@ static int put_module(struct dl_phdr_info *object, size_t size, void *arg)
     for (int i = 0; id_len && i < object->dlpi_phnum && nr_modules < MAX_MODULES; i++) {
         const ElfW(Phdr) *header = &object->dlpi_phdr[i];
         struct record record;
-        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) || (!self[0] && object->dlpi_name[0] != '/'))
+        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) ||
+            (!self[0] && object->dlpi_name[0] != '/'))
             continue;
         modules[nr_modules].start = object->dlpi_addr + header->p_vaddr;
         modules[nr_modules].end = modules[nr_modules].start + header->p_memsz;
@@ -144,7 +146,8 @@ static void put_site(uint64_t id)
     record_number(&record, DEPTH);
     for (int i = 0; i < DEPTH; i++) {
         unsigned module = (unsigned)(next_random() % nr_modules);
-        record_number(&record, modules[module].start + next_random() % (modules[module].end - modules[module].start));
+        record_number(&record,
+                      modules[module].start + next_random() % (modules[module].end - modules[module].start));
     }
     record_text(&record, "");
     put(&record);
@@ -153,7 +156,8 @@ static void put_site(uint64_t id)
 int main(int argc, char **argv)
 {
     static uint64_t live[MAX_LIVE]; /* the site of the range, 0: not mapped */
-    unsigned long events = argc > 3 ? strtoul(argv[2], NULL, 10) : 0, sites = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
+    unsigned long events = argc > 3 ? strtoul(argv[2], NULL, 10) : 0,
+                  sites = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
     uint64_t pinned = 0, peak = 0, maps = 0, unmaps = 0, told = 0;
     out.file = argc > 3 ? fopen(argv[1], "wb") : NULL;
     if (!out.file || !events || !sites)
@@ -184,7 +188,7 @@ int main(int argc, char **argv)
     }
     put_numbers(RECORD_END, NULL, 0);
     end_block(1);
-    printf("{\"pinned\": %lu, \"peak\": %lu, \"maps\": %lu, \"unmaps\": %lu, \"sites\": %lu}\n", pinned, peak, maps, unmaps,
-           told);
+    printf("{\"pinned\": %lu, \"peak\": %lu, \"maps\": %lu, \"unmaps\": %lu, \"sites\": %lu}\n", pinned, peak,
+           maps, unmaps, told);
     return fclose(out.file) != 0;
 }

@@ -23,7 +23,17 @@ for aw in 48 39; do
 done
 
 step "dpdk-testpmd, unmodified: its packets' memory is mapped by nobody; without the shim, and with it"
-tests/vm/testpmd.sh || failed=1
+captures=$build/demo
+mkdir -p "$captures"
+CAPTURE=$captures/testpmd.capture tests/vm/testpmd.sh || failed=1
+
+step "Who pins what: testpmd's memory, and that of qemu-io, which maps all of it by itself"
+CAPTURE=$captures/qemu-io.capture tests/vm/qemu_io.sh >"$captures/qemu-io.log" || failed=1
+for program in testpmd qemu-io; do
+    "$build/anydma" report --top 4 --depth 2 "$captures/$program.capture" && echo || failed=1
+    "$build/anydma" report --html "$captures/$program.html" "$captures/$program.capture" || failed=1
+done
+echo "(the same as pages, with a timeline: $captures/*.html)"
 
 [ $failed -eq 0 ] && printf '\ndemo: passed\n' || printf '\ndemo: FAILED\n'
 exit $failed

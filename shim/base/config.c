@@ -49,6 +49,9 @@ static int parse_word(const char *words, const char *value)
     }
 }
 
+/* One sample in each 2 MiB that are pinned, at less than a tenth of what malloc and free take (tests/bench/profile.sh). */
+enum { SAMPLE_AUTO_BYTES = 2 << 20 };
+
 enum option_kind { OPTION_WORD, OPTION_SIZE, OPTION_NUMBER, OPTION_FLAG, OPTION_TEXT };
 
 static const struct option {
@@ -64,7 +67,7 @@ static const struct option {
     {"THP", OPTION_WORD, &config.thp, "auto|always|never"},
     {"GRANULE", OPTION_SIZE, &config.granule_bytes, "auto, or a size such as 4K or 2M"},
     {"LIMIT", OPTION_SIZE, &config.limit_bytes, "a size such as 512M"},
-    {"SAMPLE", OPTION_SIZE, &config.sample_bytes, "a size such as 512K"},
+    {"SAMPLE", OPTION_SIZE, &config.sample_bytes, "auto, or a size such as 512K"},
     {"DEPTH", OPTION_NUMBER, &config.depth, "1 to 64"},
     {"OUTPUT", OPTION_TEXT, &config.output, "a file"},
     {"CHECK", OPTION_WORD, &config.check, "0|1|2"},
@@ -99,8 +102,11 @@ static bool set_option(const struct option *option, const char *value)
         *(unsigned *)option->target = (unsigned)number;
         return true;
     case OPTION_SIZE:
-        if (strcmp(value, "auto") == 0)
+        if (strcmp(value, "auto") == 0) {
+            if (option->target == &config.sample_bytes) /* elsewhere the default */
+                config.sample_bytes = SAMPLE_AUTO_BYTES;
             return true;
+        }
         return config_parse_size(value, option->target) == 0;
     }
     return false;

@@ -41,6 +41,8 @@ ssize_t os_write(int fd, const void *buf, size_t len);
 int os_getpid(void);
 int os_gettid(void);
 uint64_t os_monotonic_ns(void);
+/* That of the last timer tick, a few milliseconds ago at most, at a tenth of the cost. */
+uint64_t os_monotonic_coarse_ns(void);
 
 /* Sleeps while *word == value; may return early. */
 void os_futex_wait(const void *word, uint32_t value);

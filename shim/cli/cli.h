@@ -10,6 +10,7 @@ int cli_report(int argc, char **argv);
 int cli_export(int argc, char **argv);
 int cli_diff(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_snapshot(int argc, char **argv);
 int cli_top(int argc, char **argv);
 int cli_version(int argc, char **argv);
 

@@ -15,6 +15,7 @@ static const struct command {
     {"export", cli_export, "export -f FORMAT FILE         a capture in the formats of other tools"},
     {"diff", cli_diff, "diff BEFORE AFTER             what two captures pin, compared"},
     {"check", cli_check, "check [limits] FILE           hold a capture against limits, for CI"},
+    {"snapshot", cli_snapshot, "snapshot [options] PID        the same of a process that is running"},
     {"top", cli_top, "top [--batch] [PID...]        what processes have pinned, live"},
     {"version", cli_version, "version                       print the version"},
 };

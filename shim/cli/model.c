@@ -242,6 +242,8 @@ void model_replay(struct model *model, const char *path)
         take_moment(model);
     while (model->private->step < model->nr_steps)
         model->at_step(model->step_arg, model->private->step++);
+    for (size_t i = 0; i < model->nr_sites; i++) /* they may end before the model does */
+        model->sites[i]->group = NULL;
 }
 
 void model_free(struct model *model)

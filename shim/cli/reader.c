@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#include "cli/progress.h"
 
 /* What each record holds: t its time, n a number, s a string, f a count and as many numbers,
  * * as many numbers as there are. */
@@ -35,6 +36,7 @@ static const char *const layouts[NR_RECORD_TYPES] = {
     [RECORD_STATS] = "t*",
     [RECORD_LOST] = "tn8",
     [RECORD_END] = "t",
+    [RECORD_SNAPSHOT] = "t",
 };
 
 struct cursor {
@@ -137,6 +139,8 @@ static void tell(struct reading *reading, const struct reader_event *event)
         reading->health->lost_events = event->field[1];
     } else if (event->type == RECORD_END) {
         reading->health->is_orderly = true;
+    } else if (event->type == RECORD_SNAPSHOT) {
+        reading->health->is_snapshot = true;
     }
     if (!reading->is_over && !reading->each(reading->arg, event))
         reading->is_over = true;
@@ -195,22 +199,6 @@ static ssize_t read_block(int fd, void *block, uint64_t offset)
     return (ssize_t)done;
 }
 
-/* A bar on a terminal, once reading has taken a second. */
-static void show_progress(uint64_t done, uint64_t total, time_t since, bool *is_shown)
-{
-    enum { WIDTH = 40 };
-    static const char bar[WIDTH + 1] = "########################################";
-    bool is_over = done >= total;
-    if (!total || !isatty(2) || (!*is_shown && (is_over || time(NULL) - since < 2)))
-        return;
-    int filled = (int)(done * WIDTH / total);
-    if (is_over)
-        fprintf(stderr, "\r%*s\r", WIDTH + 12, "");
-    else
-        fprintf(stderr, "\rreading [%-*.*s]", WIDTH, filled, bar);
-    *is_shown = !is_over;
-}
-
 static int read_all(int fd, struct reading *reading)
 {
     static _Alignas(8) unsigned char block[CAPTURE_BLOCK];
@@ -219,11 +207,10 @@ static int read_all(int fd, struct reading *reading)
     uint64_t index = 0;
     struct stat st;
     uint64_t total = fstat(fd, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size / CAPTURE_BLOCK : 0;
-    time_t since = time(NULL);
-    bool is_shown = false;
+    struct progress progress = progress_begin("reading");
     for (; !reading->is_over; index++) {
         if (index % 16 == 0)
-            show_progress(index < total ? index : total - 1, total, since, &is_shown);
+            progress_show(&progress, index < total ? index : total - 1, total);
         ssize_t len = read_block(fd, block, index * CAPTURE_BLOCK);
         if (len < 0)
             return (int)len;
@@ -254,7 +241,7 @@ static int read_all(int fd, struct reading *reading)
         health->unsealed += header->magic == BLOCK_OPEN && !health->is_cut;
         read_records(reading, header);
     }
-    show_progress(total, total, since, &is_shown);
+    progress_show(&progress, total, total);
     return 0;
 }
 

@@ -33,6 +33,7 @@ struct reader_health {
     int lost_error;
     bool is_cut;     /* the file ends within a block */
     bool is_orderly; /* the process came to its exit */
+    bool is_snapshot; /* a copy, made while the process ran */
 };
 
 /* Calls `each` for every record in order until it returns false. Returns 0; -errno; -EPROTO: not a capture,

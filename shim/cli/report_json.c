@@ -202,6 +202,7 @@ static json_t *health_of(const struct model *model)
                         h->lost_error ? json_string(strerror(h->lost_error)) : json_null());
     json_object_set_new(health, "is_cut", json_boolean(h->is_cut));
     json_object_set_new(health, "is_orderly", json_boolean(h->is_orderly));
+    json_object_set_new(health, "is_snapshot", json_boolean(h->is_snapshot));
     return health;
 }
 

@@ -27,7 +27,7 @@ static const struct setting {
     {"foreign", "ANYDMA_FOREIGN", "watch|refuse|trust", "memory that anydma did not place"},
     {"thp", "ANYDMA_THP", "auto|always|never", "huge pages before pinning"},
     {"limit", "ANYDMA_LIMIT", NULL, "SIZE at which eager mode stops"},
-    {"sample", "ANYDMA_SAMPLE", NULL, "SIZE between sampled allocations"},
+    {"sample", "ANYDMA_SAMPLE", NULL, "auto (2M), or SIZE between sampled allocations"},
     {"depth", "ANYDMA_DEPTH", NULL, "frames in a call stack"},
     {"output", "ANYDMA_OUTPUT", NULL, "FILE for the capture"},
     {"check", "ANYDMA_CHECK", "0|1|2", "1: report hazards; 2: and exit with status 99"},

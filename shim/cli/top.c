@@ -3,23 +3,18 @@
  * ptrace. */
 #include <curses.h>
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/pages.h"
 #include "cli/view.h"
-#include "profile/live.h"
 
-enum { MAX_PROCESSES = 512, NR_TRIES = 100 };
+enum { MAX_PROCESSES = 512 };
 
 struct process {
     uint64_t pid, memlock;
@@ -42,36 +37,13 @@ static void usage(FILE *to)
                 "  -n TIMES      so many looks\n");
 }
 
-/* A whole copy of the page, or false: it is being written all the time, or is none. */
-static bool copy_page(const struct live_page *page, struct live_page *copy)
+static bool read_page(int folder, const char *name, struct live_page *copy)
 {
-    for (int i = 0; i < NR_TRIES; i++) {
-        uint64_t before = atomic_load_explicit(&page->sequence, memory_order_acquire);
-        memcpy(copy, page, sizeof(*copy));
-        atomic_thread_fence(memory_order_acquire);
-        if (!(before & 1) && atomic_load_explicit(&page->sequence, memory_order_relaxed) == before) {
-            copy->command[sizeof(copy->command) - 1] = '\0';
-            return copy->magic == LIVE_MAGIC;
-        }
-    }
-    return false;
-}
-
-static bool read_page(int directory, const char *name, struct live_page *copy)
-{
-    struct stat st;
-    bool ok = false;
-    int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return false;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= LIVE_BYTES) {
-        void *page = mmap(NULL, LIVE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
-        ok = page != MAP_FAILED && copy_page(page, copy);
-        if (page != MAP_FAILED)
-            munmap(page, LIVE_BYTES);
-    }
-    close(fd);
-    return ok;
+    struct live_page *page = pages_map(folder, name, false);
+    bool is_whole = page && pages_copy(page, copy);
+    if (page)
+        pages_unmap(page);
+    return is_whole;
 }
 
 static struct process *process_of(uint64_t pid)
@@ -105,9 +77,7 @@ static void look(char **pids, double seconds)
 {
     char path[512];
     struct dirent *entry;
-    const char *parent = live_parent();
-    snprintf(path, sizeof(path), "%s/anydma", parent ? parent : "");
-    DIR *directory = parent ? opendir(path) : NULL;
+    DIR *directory = pages_folder(path, sizeof(path)) ? opendir(path) : NULL;
     for (size_t i = 0; i < nr_processes; i++)
         processes[i].is_seen = false;
     while (directory && (entry = readdir(directory))) {
@@ -116,7 +86,7 @@ static void look(char **pids, double seconds)
         uint64_t pid = strtoull(entry->d_name, &end, 10);
         if (!pid || *end)
             continue;
-        if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) {
+        if (!pages_is_alive((pid_t)pid)) {
             unlinkat(dirfd(directory), entry->d_name, 0);
             continue;
         }

@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "cli/memory.h"
+#include "cli/progress.h"
 
 struct joined {
     const char *key;
@@ -78,10 +79,12 @@ static int by_size(const void *a, const void *b)
 static void join_sites(struct view *view)
 {
     struct joined *table = NULL, *entry, *next;
+    struct progress progress = progress_begin("naming");
     size_t room = 0;
     for (size_t i = 0; i < view->model.nr_sites; i++) {
         struct model_site *site = view->model.sites[i];
         struct stack_view stack;
+        progress_show(&progress, i, view->model.nr_sites);
         symbols_stack(view->symbols, site, &stack);
         char *key = key_of(site, &stack);
         HASH_FIND_STR(table, key, entry);
@@ -102,6 +105,7 @@ static void join_sites(struct view *view)
         site->group = view->rows[entry->row].group;
         site->row = entry->row;
     }
+    progress_show(&progress, view->model.nr_sites, view->model.nr_sites);
     HASH_ITER(hh, table, entry, next)
     {
         HASH_DEL(table, entry);
@@ -269,7 +273,9 @@ const char *view_doubts(char *buf, size_t size, const struct model *model)
         len += (size_t)snprintf(buf + len, size - len,
                                 "the capture stopped early (%s), %" PRIu64 " events are missing; ",
                                 strerror(health->lost_error), health->lost_events);
-    if (!health->is_orderly && len < size)
+    if (health->is_snapshot && len < size)
+        len += (size_t)snprintf(buf + len, size - len, "a snapshot: the process was running; ");
+    else if (!health->is_orderly && len < size)
         len += (size_t)snprintf(buf + len, size - len, "the process did not come to its exit handlers (killed, _exit, or still running); ");
     if (len >= 2 && len < size)
         buf[len - 2] = '\0';

@@ -20,7 +20,11 @@
 
 static _Atomic bool is_own;     /* jemalloc serves this process */
 static _Atomic bool is_sampled; /* so it does, with every call passing the sampler: is_own stays false */
-static struct arena_bounds sampled_heap; /* then, in place of arena_first_heap */
+/* The heap, once one of them is true: most of free's pointers lie below the one length, or below the other. */
+static struct {
+    uintptr_t start;
+    size_t own_len, sampled_len;
+} heap;
 
 /* glibc's own names, usable before dlsym is: */
 extern void *__libc_malloc(size_t size);
@@ -128,7 +132,7 @@ static const struct allocator checked_allocator = {
 
 /* --- sampling: the same heap, and a look at every call ---------------------------------------------------------------- */
 
-static void *sampled_at_least_16(size_t size);
+static void *chosen_malloc(size_t size);
 static void *sampled_zeroed(size_t n, size_t size);
 static void *sampled_aligned(size_t align, size_t size);
 
@@ -149,7 +153,7 @@ static size_t next_usable_size(void *ptr)
 }
 
 static const struct allocator sampled_allocator = {
-    .malloc = sampled_at_least_16,
+    .malloc = chosen_malloc,
     .calloc = sampled_zeroed,
     .memalign = sampled_aligned,
     .free = next_free,
@@ -172,13 +176,13 @@ __attribute__((noinline, cold)) static bool start_own(void)
         return false;
     if (!lifecycle_enter() || config.heap != HEAP_OWN || config.check || !arena_first_heap.len)
         return false;
-    if (samples_are_on) {
-        /* free() then finds its pointers by the second test, where it looks for the sampler. */
-        sampled_heap = arena_first_heap;
-        arena_first_heap.start = (uintptr_t)1 << 62; /* where no pointer is */
+    heap.start = arena_first_heap.start;
+    if (samples_near_len) {
+        heap.sampled_len = samples_near_len;
         atomic_store_explicit(&is_sampled, true, memory_order_relaxed);
         return false;
     }
+    heap.own_len = arena_first_heap.len;
     atomic_store_explicit(&is_own, true, memory_order_relaxed);
     return true;
 }
@@ -223,9 +227,10 @@ static size_t round_alignment(size_t align)
     return power;
 }
 
-static void *sampled_at_least_16(size_t size)
+/* Once samples_pass_by has said no. */
+static void *chosen_malloc(size_t size)
 {
-    return sampled_malloc(at_least_16(size));
+    return sampled_malloc(at_least_16(size), size);
 }
 
 static void *sampled_zeroed(size_t n, size_t size)
@@ -250,13 +255,19 @@ static inline void free_elsewhere(void *ptr)
         jem_free(ptr);
 }
 
+/* A sample, or nothing is decided yet, or another allocator serves. */
+__attribute__((noinline, cold)) static void *malloc_cold(size_t size)
+{
+    if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
+        return chosen_malloc(size);
+    return start_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
+}
+
 void *malloc(size_t size)
 {
     if (__builtin_expect(atomic_load_explicit(&is_own, memory_order_relaxed), 1))
         return jem_malloc(at_least_16(size));
-    if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
-        return sampled_malloc(at_least_16(size));
-    return start_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
+    return samples_pass_by(size) ? jem_malloc(at_least_16(size)) : malloc_cold(size);
 }
 
 void *calloc(size_t n, size_t size)
@@ -268,10 +279,11 @@ void *calloc(size_t n, size_t size)
 
 void free(void *ptr)
 {
-    if (__builtin_expect(heap_owns(ptr), 1))
+    size_t offset = (uintptr_t)ptr - heap.start;
+    if (__builtin_expect(offset < heap.own_len, 1))
         jem_free(ptr);
-    else if ((uintptr_t)ptr - sampled_heap.start < sampled_heap.len)
-        sampled_free(ptr);
+    else if (__builtin_expect(offset < heap.sampled_len, 1))
+        samples_are_near(offset) ? sampled_free(ptr) : jem_free(ptr);
     else if (ptr && heap_owns_elsewhere(ptr))
         free_elsewhere(ptr);
     else if (ptr)

@@ -6,6 +6,7 @@
 #include "base/config.h"
 #include "dma/registry.h"
 #include "interpose/summary.h"
+#include "memory/arena.h"
 #include "memory/usage.h"
 #include "profile/live.h"
 #include "profile/samples.h"
@@ -16,7 +17,7 @@ void profiler_start(void)
     if (profile_is_on && config.heap == HEAP_OWN)
         usage_init();
     if (config.heap == HEAP_OWN && !config.check)
-        samples_start();
+        samples_start(arena_first_heap.start, arena_first_heap.len);
 }
 
 void profiler_record_usage(void)
@@ -27,6 +28,7 @@ void profiler_record_usage(void)
     for (size_t n; (n = registry_ranges(&cursor, ranges, AT_ONCE)) > 0;)
         for (size_t i = 0; i < n; i++)
             profile_record_used(ranges[i].start, ranges[i].len, usage_of(ranges[i].start, ranges[i].len));
+    live_answer();
 }
 
 void profiler_stop(void)

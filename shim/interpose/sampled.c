@@ -6,33 +6,29 @@
 #include "memory/heap.h"
 #include "profile/samples.h"
 
-void *sampled_malloc(size_t size)
+void *sampled_malloc(size_t size, size_t asked)
 {
-    void *ptr = jem_malloc(size);
-    samples_allocated(ptr, size);
-    return ptr;
+    return samples_take(jem_malloc(size), asked);
 }
 
 void *sampled_calloc(size_t n, size_t size)
 {
     void *ptr = jem_calloc(n, size);
-    samples_allocated(ptr, ptr ? n * size : 0);
-    return ptr;
+    return !ptr || samples_pass_by(n * size) ? ptr : samples_take(ptr, n * size);
 }
 
 void *sampled_memalign(size_t align, size_t size)
 {
     void *ptr = jem_memalign(align, size);
-    samples_allocated(ptr, size);
-    return ptr;
+    return !ptr || samples_pass_by(size) ? ptr : samples_take(ptr, size);
 }
 
 void *sampled_realloc(void *ptr, size_t size)
 {
     samples_freed(ptr);
     void *moved = jem_realloc(ptr, size);
-    if (size)
-        samples_allocated(moved ? moved : ptr, size);
+    if (size && !samples_pass_by(size))
+        samples_take(moved ? moved : ptr, size);
     return moved;
 }
 

@@ -11,6 +11,8 @@
  * -errno. */
 int blocks_open(const char *path, bool beside);
 bool blocks_are_open(void);
+/* The path of the open file, and which file it is. */
+const char *blocks_name(uint64_t *device, uint64_t *inode);
 /* Appends one record to the current block. After a failure nothing more is written but the count of what was
  * lost. */
 void blocks_append(const void *record, size_t len, uint64_t now_ns);

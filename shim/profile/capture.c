@@ -24,7 +24,7 @@
 
 enum { PATH_BYTES = 4096, TEXT_BYTES = 1024, MAX_CONTAINERS = 32, NAME_BYTES = 16 };
 
-#define RENAME_NS UINT64_C(100000000) /* how late a new name of a thread may be told */
+#define RENAME_NS INT64_C(100000000) /* how late a new name of a thread may be told */
 
 bool profile_is_on;
 
@@ -222,10 +222,24 @@ void capture_end(void)
     lock_release(&lock);
 }
 
+void capture_name(char *to, size_t size, uint64_t *device, uint64_t *inode)
+{
+    if (!profile_is_on)
+        return;
+    lock_take(&lock);
+    if (blocks_are_open()) {
+        const char *name = blocks_name(device, inode);
+        size_t len = strlen(name);
+        if (len < size)
+            memcpy(to, name, len + 1);
+    }
+    lock_release(&lock);
+}
+
 uint32_t capture_thread(uint64_t now_ns)
 {
     char name[NAME_BYTES] = "";
-    if (thread.generation == generation && now_ns - thread.named_ns < RENAME_NS)
+    if (thread.generation == generation && (int64_t)(now_ns - thread.named_ns) < RENAME_NS)
         return thread.tid;
     thread.named_ns = now_ns;
     os_call(SYS_prctl, PR_GET_NAME, (long)name, 0, 0, 0, 0);
@@ -244,10 +258,14 @@ uint32_t capture_thread(uint64_t now_ns)
 
 uint32_t capture_site(uint64_t now_ns)
 {
+    uint64_t noted = stack_noted();
+    if (noted >> 32 == generation && noted)
+        return (uint32_t)noted;
     unsigned depth = stack_current(&stack);
     struct site *site = depth ? sites_find(&stack, depth) : NULL;
     if (!site)
         return 0;
+    stack_note((uint64_t)generation << 32 | site->id);
     if (site->written == generation)
         return site->id;
     modules_cover(site->frames, site->depth, now_ns, found_module);

@@ -4,6 +4,7 @@
 #define PROFILE_CAPTURE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "profile/record.h"
@@ -19,5 +20,7 @@ uint32_t capture_thread(uint64_t now_ns);
 uint32_t capture_site(uint64_t now_ns);
 /* Tells of a site made before this capture was opened. */
 void capture_write(struct record *record, uint64_t now_ns);
+/* Where the capture is, if there is one: an absolute path that fits `size`, and which file that is. */
+void capture_name(char *path, size_t size, uint64_t *device, uint64_t *inode);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/os.h"
 #include "profile/capture.h"
+#include "profile/live.h"
 #include "profile/profile.h"
 
 /* PAGEMAP_SCAN, since Linux 6.7, and later than the headers that this is built with. */
@@ -79,8 +80,8 @@ static void note_pinned(uint64_t change, uint64_t now)
 
 bool profile_is_usage_due(void)
 {
-    return atomic_load_explicit(&usage.is_due, memory_order_relaxed) &&
-           atomic_exchange_explicit(&usage.is_due, false, memory_order_relaxed);
+    return live_take_request() || (atomic_load_explicit(&usage.is_due, memory_order_relaxed) &&
+           atomic_exchange_explicit(&usage.is_due, false, memory_order_relaxed));
 }
 
 uint32_t profile_record_site(void)

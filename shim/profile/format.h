@@ -50,6 +50,7 @@ enum record_type {
     RECORD_STATS,       /* time, then struct anydma_stats field by field */
     RECORD_LOST,        /* time error, events (8 bytes, fixed): the capture stopped here */
     RECORD_END,         /* time: an orderly exit */
+    RECORD_SNAPSHOT,    /* time: copied by `anydma snapshot` up to here, of a process that was running */
     NR_RECORD_TYPES
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Makes and writes the live page. Callers: dma/, under LOCK_REGISTRY. */
+/* Makes and writes the live page. Callers: dma/, under LOCK_REGISTRY; requests are taken under no lock. */
 #include "profile/live.h"
 
 #include <fcntl.h>
@@ -9,11 +9,13 @@
 #include <sys/syscall.h>
 
 #include "base/os.h"
+#include "profile/capture.h"
 
 enum { PATH_BYTES = 512 };
 
 struct live_page *live_page;
 static char path[PATH_BYTES];
+static _Atomic uint64_t taken; /* the request that was taken last */
 
 static size_t join(char *to, size_t size, const char *first, const char *second)
 {
@@ -74,7 +76,7 @@ void live_open(void)
         return;
     }
     describe((struct live_page *)page);
-    live_page = (struct live_page *)page;
+    __atomic_store_n(&live_page, (struct live_page *)page, __ATOMIC_RELEASE);
 }
 
 void live_close(void)
@@ -89,6 +91,7 @@ void live_forget(void)
     if (live_page)
         os_munmap((uintptr_t)live_page, LIVE_BYTES);
     live_page = NULL;
+    atomic_store_explicit(&taken, 0, memory_order_relaxed);
 }
 
 void live_write(const struct live_numbers *numbers)
@@ -97,5 +100,28 @@ void live_write(const struct live_numbers *numbers)
     atomic_store_explicit(&live_page->sequence, sequence + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     live_page->numbers = *numbers;
+    if (!live_page->capture[0])
+        capture_name(live_page->capture, sizeof(live_page->capture), &live_page->capture_device,
+                     &live_page->capture_inode);
     atomic_store_explicit(&live_page->sequence, sequence + 2, memory_order_release);
+}
+
+bool live_take_request(void)
+{
+    struct live_page *page = __atomic_load_n(&live_page, __ATOMIC_ACQUIRE);
+    if (!page)
+        return false;
+    uint64_t asked = atomic_load_explicit(&page->asked, memory_order_relaxed);
+    uint64_t last = atomic_load_explicit(&taken, memory_order_relaxed);
+    return asked != last && atomic_compare_exchange_strong_explicit(
+                                &taken, &last, asked, memory_order_relaxed, memory_order_relaxed);
+}
+
+/* Release: what was recorded comes first. */
+void live_answer(void)
+{
+    struct live_page *page = __atomic_load_n(&live_page, __ATOMIC_ACQUIRE);
+    if (page)
+        atomic_store_explicit(&page->answered, atomic_load_explicit(&taken, memory_order_relaxed),
+                              memory_order_release);
 }

@@ -17,7 +17,7 @@
 #include "base/pool.h"
 
 enum { MAX_MODULES = 4096, LINE_BYTES = 4096 + 128, NOTE_BYTES = 1024, MAX_PHDRS = 32 };
-#define REFRESH_NS UINT64_C(100000000)
+#define REFRESH_NS INT64_C(100000000)
 
 struct module {
     struct module_range range;
@@ -191,7 +191,7 @@ void modules_cover(void *const *frames, unsigned depth, uint64_t now_ns,
                    void (*found)(const struct module_range *range, const unsigned char *build_id,
                                  size_t build_id_len, const char *path))
 {
-    bool is_missing = now_ns - last_read_ns > REFRESH_NS;
+    bool is_missing = (int64_t)(now_ns - last_read_ns) > REFRESH_NS; /* a coarse time may lie before it */
     if (!modules) {
         modules = pool_map(MAX_MODULES * sizeof(*modules));
         buffers = pool_map(sizeof(*buffers));

@@ -28,8 +28,8 @@ void profile_lock_for_fork(uint64_t pinned);
 void profile_unlock_after_fork(void);
 void profile_become_child(bool locks_are_lost);
 
-/* Whether so much was pinned since it was last recorded that how much of it is used should be recorded anew.
- */
+/* Whether so much was pinned since it was last recorded that how much of it is used should be recorded anew,
+ * or a snapshot was asked for. */
 bool profile_is_usage_due(void);
 
 void profile_take_stack(void);

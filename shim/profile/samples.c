@@ -17,24 +17,29 @@ struct sample {
     UT_hash_handle hh;
 };
 
-bool samples_are_on;
+size_t samples_near_len;
 _Thread_local int64_t samples_bytes_left;
-_Atomic uint8_t *samples_filter;
+_Atomic uint8_t *samples_near, *samples_filter;
 
 static _Thread_local uint64_t random_state __attribute__((tls_model("initial-exec")));
 static struct sample *table;
 static struct pool pool = POOL_OF(struct sample);
+static uintptr_t heap_start;
 
-void samples_start(void)
+void samples_start(uintptr_t start, size_t len)
 {
     if (!profile_is_on || !config.sample_bytes)
         return;
+    if (len > SAMPLES_NEAR_BYTES)
+        len = SAMPLES_NEAR_BYTES;
     samples_filter = pool_map((size_t)1 << SAMPLES_FILTER_BITS);
-    if (!samples_filter) {
+    samples_near = pool_map((len >> SAMPLES_NEAR_BITS) + 1);
+    if (!samples_filter || !samples_near) {
         log_write(LOG_WARNING, "no memory for sampling: allocations are not attributed");
         return;
     }
-    samples_are_on = true;
+    heap_start = start;
+    samples_near_len = len;
 }
 
 static uint64_t next_random(void)
@@ -52,34 +57,58 @@ static int64_t next_gap(void)
     return gap < 1 ? 1 : gap > 9e18 ? INT64_MAX : (int64_t)gap;
 }
 
+static void count_up(_Atomic uint8_t *count)
+{
+    uint8_t seen = atomic_load_explicit(count, memory_order_relaxed);
+    if (seen != UINT8_MAX) /* from there on it stays: such addresses are always looked up */
+        atomic_store_explicit(count, (uint8_t)(seen + 1), memory_order_relaxed);
+}
+
+static void count_down(_Atomic uint8_t *count)
+{
+    uint8_t seen = atomic_load_explicit(count, memory_order_relaxed);
+    if (seen != UINT8_MAX)
+        atomic_store_explicit(count, (uint8_t)(seen - 1), memory_order_relaxed);
+}
+
+/* Brings the two filters up to date. */
+static void count(const void *ptr, void (*change)(_Atomic uint8_t *))
+{
+    size_t offset = (uintptr_t)ptr - heap_start;
+    change(&samples_filter[samples_hash(ptr)]);
+    if (offset < samples_near_len)
+        change(&samples_near[offset >> SAMPLES_NEAR_BITS]);
+}
+
 static bool remember(const void *ptr)
 {
     struct sample *sample;
-    HASH_FIND_PTR(table, &ptr, sample);
+    unsigned hash = table_hash(&ptr, sizeof(ptr));
+    HASH_FIND_BYHASHVALUE(hh, table, &ptr, sizeof(ptr), hash, sample);
     if (sample)
         return true;
     sample = pool_take(&pool);
     if (!sample)
         return false;
     sample->address = ptr;
-    HASH_ADD_PTR(table, address, sample);
+    HASH_ADD_BYHASHVALUE(hh, table, address, sizeof(sample->address), hash, sample);
     if (!sample->hh.tbl)
         return false;
-    _Atomic uint8_t *count = &samples_filter[samples_hash(ptr)];
-    uint8_t seen = atomic_load_explicit(count, memory_order_relaxed);
-    if (seen != UINT8_MAX) /* from there on it stays: such addresses are always looked up */
-        atomic_store_explicit(count, (uint8_t)(seen + 1), memory_order_relaxed);
+    count(ptr, count_up);
     return true;
 }
 
 /* How many bytes an allocation of `size` stands for, having been chosen: size over the chance of that. */
 static uint64_t weight_of(size_t size)
 {
+    if (size <= config.sample_bytes / 64) /* the series' first terms, to 1 in 40,000 */
+        return config.sample_bytes + size / 2;
     double chance = -expm1(-(double)size / (double)config.sample_bytes);
     return chance > 0 ? (uint64_t)((double)size / chance + 0.5) : size;
 }
 
-__attribute__((noinline, cold)) void samples_take(void *ptr, size_t size)
+/* Whether one of the bytes is chosen; sets out for the next. */
+static bool choose(size_t size)
 {
     if (!random_state) { /* the thread's first: a gap, and maybe this one is in it */
         random_state = os_monotonic_ns() ^ (uint64_t)os_gettid() << 40 ^ (uintptr_t)&random_state;
@@ -88,27 +117,38 @@ __attribute__((noinline, cold)) void samples_take(void *ptr, size_t size)
             next_random();
         samples_bytes_left = next_gap() - (int64_t)size;
         if (samples_bytes_left > 0)
-            return;
+            return false;
     }
     samples_bytes_left = next_gap();
-    if (!ptr)
+    return true;
+}
+
+static void write_sample(const void *ptr, size_t size)
+{
+    uint64_t now = os_monotonic_coarse_ns();
+    uint32_t tid = capture_thread(now), site = capture_site(now);
+    if (!remember(ptr))
         return;
+    struct record *record = capture_event(RECORD_SAMPLE, now);
+    record_number(record, tid);
+    record_number(record, site);
+    record_number(record, (uintptr_t)ptr);
+    record_number(record, size);
+    record_number(record, weight_of(size));
+    capture_write(record, now);
+}
+
+__attribute__((noinline, cold)) void *samples_take(void *ptr, size_t size)
+{
+    if (!choose(size) || !ptr)
+        return ptr;
     profile_take_stack();
     if (capture_begin()) {
-        uint64_t now = os_monotonic_ns();
-        uint32_t tid = capture_thread(now), site = capture_site(now);
-        if (remember(ptr)) {
-            struct record *record = capture_event(RECORD_SAMPLE, now);
-            record_number(record, tid);
-            record_number(record, site);
-            record_number(record, (uintptr_t)ptr);
-            record_number(record, size);
-            record_number(record, weight_of(size));
-            capture_write(record, now);
-        }
+        write_sample(ptr, size);
         capture_end();
     }
     profile_drop_stack();
+    return ptr;
 }
 
 __attribute__((noinline, cold)) void samples_forget(void *ptr)
@@ -119,13 +159,10 @@ __attribute__((noinline, cold)) void samples_forget(void *ptr)
         return;
     HASH_FIND_PTR(table, &address, sample);
     if (sample) {
-        uint64_t now = os_monotonic_ns();
-        _Atomic uint8_t *count = &samples_filter[samples_hash(ptr)];
-        uint8_t seen = atomic_load_explicit(count, memory_order_relaxed);
+        uint64_t now = os_monotonic_coarse_ns();
         HASH_DEL(table, sample);
         pool_give(&pool, sample);
-        if (seen != UINT8_MAX)
-            atomic_store_explicit(count, (uint8_t)(seen - 1), memory_order_relaxed);
+        count(ptr, count_down);
         struct record *record = capture_event(RECORD_FREED, now);
         record_number(record, (uintptr_t)ptr);
         capture_write(record, now);

@@ -13,16 +13,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* As many bytes: small enough to stay in the cache, where every free looks. */
-enum { SAMPLES_FILTER_BITS = 15 };
+enum { SAMPLES_FILTER_BITS = 15, SAMPLES_NEAR_BITS = 10 };
+#define SAMPLES_NEAR_BYTES (UINT64_C(64) << 30)
 
-extern bool samples_are_on; /* constant after the start */
+/* Constant after the start: how much of the heap samples_are_near may be asked of; 0: no sampling. */
+extern size_t samples_near_len;
 extern _Thread_local int64_t samples_bytes_left __attribute__((tls_model("initial-exec")));
-/* How many live samples have an address of that hash: free's first test. */
+/* How many live samples begin in each KiB of the heap: free's first test. It looks at one byte for each KiB that the
+ * program works on, so that it stays in the cache with them. */
+extern _Atomic uint8_t *samples_near __attribute__((visibility("hidden")));
+/* How many live samples have an address of that hash: the second test, and the first elsewhere. */
 extern _Atomic uint8_t *samples_filter;
 
-void samples_start(void);
-void samples_take(void *ptr, size_t size);
+/* The heap is at [start, start + len), or begins there. */
+void samples_start(uintptr_t start, size_t len);
+/* After an allocation that samples_pass_by did not pass. Returns `ptr`, so that callers can end with it: each frame
+ * of theirs would be one more to unwind. */
+void *samples_take(void *ptr, size_t size);
 void samples_forget(void *ptr);
 
 static inline size_t samples_hash(const void *ptr)
@@ -30,12 +37,20 @@ static inline size_t samples_hash(const void *ptr)
     return (uintptr_t)ptr * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SAMPLES_FILTER_BITS);
 }
 
-/* After an allocation of `size` bytes. */
-static inline void samples_allocated(void *ptr, size_t size)
+/* Counts an allocation of `size` bytes, and says whether none of them is chosen. Never true without sampling. One
+ * instruction, where compilers make four of samples_bytes_left -= size: every malloc comes by here. */
+static inline bool samples_pass_by(size_t size)
 {
-    samples_bytes_left -= (int64_t)size;
-    if (__builtin_expect(samples_bytes_left <= 0, 0))
-        samples_take(ptr, size);
+    bool passes;
+    __asm__("subq %2, %1" : "=@ccg"(passes), "+m"(samples_bytes_left) : "r"(size));
+    return __builtin_expect(passes, 1);
+}
+
+/* Whether a sample begins in the KiB that is so far into the heap. */
+static inline bool samples_are_near(size_t offset)
+{
+    return __builtin_expect(
+        atomic_load_explicit(&samples_near[offset >> SAMPLES_NEAR_BITS], memory_order_relaxed), 0);
 }
 
 /* Before `ptr` is given back. */

@@ -38,6 +38,8 @@ _Thread_local bool stack_is_unwinding;
 static _Thread_local struct {
     void *frames[CAPTURE_MAX_FRAMES];
     unsigned depth;
+    unsigned kept; /* the depth of the stack that `noted` is of, which stays in `frames` */
+    uint64_t noted;
     const char *labels[STACK_MAX_LABELS];
     unsigned nr_labels;
 } current __attribute__((tls_model("initial-exec")));
@@ -97,7 +99,23 @@ void profile_take_stack(void)
     atomic_fetch_sub_explicit(&nr_unwinding, 1, memory_order_release);
     unsigned left = depth > 0 ? strip(frames, (unsigned)depth) : 0;
     current.depth = left < config.depth ? left : config.depth;
+    if (current.depth == current.kept &&
+        memcmp(current.frames, frames, current.depth * sizeof(*frames)) == 0)
+        return;
+    current.kept = current.depth;
+    current.noted = 0;
     memcpy(current.frames, frames, current.depth * sizeof(*frames));
+}
+
+uint64_t stack_noted(void)
+{
+    return current.depth ? current.noted : 0;
+}
+
+void stack_note(uint64_t number)
+{
+    if (current.depth)
+        current.noted = number;
 }
 
 void profile_drop_stack(void)
@@ -114,6 +132,7 @@ unsigned profile_copy_stack(void **frames, unsigned max)
 
 void profile_label_push(const char *label)
 {
+    current.noted = 0;
     if (current.nr_labels < STACK_MAX_LABELS)
         current.labels[current.nr_labels] = label;
     current.nr_labels++;
@@ -121,6 +140,7 @@ void profile_label_push(const char *label)
 
 void profile_label_pop(void)
 {
+    current.noted = 0;
     if (current.nr_labels)
         current.nr_labels--;
 }
@@ -173,4 +193,5 @@ void stack_reset(void)
     atomic_store_explicit(&is_paused, false, memory_order_relaxed);
     stack_is_unwinding = false;
     current.depth = 0;
+    current.noted = 0;
 }

@@ -6,21 +6,22 @@
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/../profile/common.bash"
 build churn -O2
-rounds=${ROUNDS:-7}
+rounds=${ROUNDS:-15}
 jemalloc=$(ldconfig -p | awk '/libjemalloc\.so\.2/ {print $NF; exit}')
 
 run() {
     case $1 in
     shim) "$ANYDMA" run --iommu=sim -- "$work/churn" pin ;;
     capture) capture "$work/c.cap" -- "$work/churn" pin ;;
-    sampling) capture "$work/s.cap" --sample=512K -- "$work/churn" pin ;;
+    sampling) capture "$work/s.cap" --sample=auto -- "$work/churn" pin ;;
+    sampling-512K) capture "$work/s512.cap" --sample=512K -- "$work/churn" pin ;;
     jemalloc) LD_PRELOAD=$jemalloc "$work/churn" ;;
     jemalloc-prof) (cd "$work" && LD_PRELOAD=$jemalloc MALLOC_CONF=prof:true,lg_prof_sample:19 "$work/churn") ;;
     glibc) "$work/churn" ;;
     heaptrack) (cd "$work" && heaptrack --raw -o "$work/ht" "$work/churn" 2>&1 | grep -aoE "[0-9]+\.[0-9]{2}" | head -n 1) ;;
     esac
 }
-kinds="shim capture sampling glibc"
+kinds="shim capture sampling sampling-512K glibc"
 [ -z "$jemalloc" ] || kinds="$kinds jemalloc jemalloc-prof"
 for _ in $(seq "$rounds"); do
     for kind in $kinds; do
@@ -39,6 +40,10 @@ for kind in $kinds; do
 done
 echo "capture / shim            $(ratio capture shim)   (goal: at most 1.02)"
 echo "capture + sampling / shim $(ratio sampling shim)   (goal: at most 1.10)"
-[ -z "$jemalloc" ] || echo "jemalloc prof / jemalloc  $(ratio jemalloc-prof jemalloc)"
+echo "the same, every 512K      $(ratio sampling-512K shim)"
+[ -z "$jemalloc" ] || echo "jemalloc prof / jemalloc  $(ratio jemalloc-prof jemalloc)   (every 512K)"
 [ ! -e "$work/ns.heaptrack" ] || echo "heaptrack / glibc         $(ratio heaptrack glibc)"
-echo "capture of $(stat -c %s "$work/c.cap") bytes, with sampling $(stat -c %s "$work/s.cap")"
+# Of one processor that does nothing but allocate: no program writes more a minute.
+per_minute() { awk "BEGIN {printf \"%.1f MiB\", $(stat -c %s "$1") / ($(median "$2") * 6.75e6 / 6e10) / 1048576}"; }
+echo "capture of a minute       $(per_minute "$work/c.cap" capture), with sampling $(per_minute "$work/s.cap" sampling), \
+every 512K $(per_minute "$work/s512.cap" sampling-512K)"

@@ -65,6 +65,6 @@ expect "every cut of a capture is read without a crash" bash -c "
 # The reader, the model and the replay under ASan and UBSan, on thousands of damaged captures.
 expect "thousands of flipped and cut captures under ASan and UBSan" bash -c "
     gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -Ishim -Iinclude \
-        -o '$work/fuzz' tests/profile/reader_fuzz.c shim/cli/reader.c shim/cli/model.c shim/cli/replay.c -lz &&
+        -o '$work/fuzz' tests/profile/reader_fuzz.c shim/cli/reader.c shim/cli/progress.c shim/cli/model.c shim/cli/replay.c -lz &&
     '$work/fuzz' '$work/killed.cap' '$work/damaged.cap' ${FUZZ_ROUNDS:-600} 2>'$work/fuzz.err' || { grep -v 'not a capture' '$work/fuzz.err'; exit 1; }"
 exit "$failures"

@@ -31,4 +31,14 @@ import json
 for seed in range(1, 21):
     report = json.load(open('$work/%d.json' % seed))
     assert sum(s['shared'] for s in report['sites']) + report['at']['unattributed'] == report['at']['pinned'] > 0"
+capture "$work/each.cap" --sample 1 -- "$work/sampled" >"$work/truth"
+"$ANYDMA" report --json --at end "$work/each.cap" >"$work/each.json"
+expect "with every allocation a sample, each call site has what it has, to the byte" python3 -c "
+import json
+truth = {line.split()[0]: int(line.split()[1]) for line in open('$work/truth')}
+for site in json.load(open('$work/each.json'))['sites']:
+    truth.pop(site['stack'][0]['function'] if site['stack'] and truth.get(site['stack'][0]['function']) == site['sampled_live'] else '', 0)
+assert not truth, truth"
+capture "$work/auto.cap" --sample auto -- "$work/sampled" >/dev/null
+expect "--sample=auto is one in 2 MiB" bash -c "'$ANYDMA' report --at end '$work/auto.cap' | grep -q 'sampled every 2 MiB'"
 exit "$failures"

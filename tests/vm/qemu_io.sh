@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # An application that manages its own IOVAs must not notice the shim: qemu-io writes and reads the NVMe drive through VFIO,
 # without the shim and with it, and must print the same and map the same IOVAs (the kernel's tracepoints say which).
-#   [AW=39|48] [KERNEL=6.1|6.12] [SHIM=file] tests/vm/qemu_io.sh      (on the host, or in the guest)
+# Its profile has all of its mappings. With CAPTURE that is left there.
+#   [AW=39|48] [KERNEL=6.1|6.12] [SHIM=file] [CAPTURE=file] tests/vm/qemu_io.sh      (on the host, or in the guest)
 # @vm tests/vm/qemu_io.sh
 # qemu-io on this bus waits for interrupts that never come, without any shim: kick_eventfds.c says why and wakes it up. It is
 # bounded in time all the same, and tried again.
@@ -15,7 +16,12 @@ tries=3
 limit=15
 
 if [ -z "${NVME_BDF:-}" ]; then
-    exec "$here/run.sh" "SHIM=$shim BUILD=${BUILD:-} tests/vm/qemu_io.sh"
+    out=$(mktemp -d)
+    trap 'rm -rf "$out"' EXIT
+    OUT=$out "$here/run.sh" "SHIM=$shim BUILD=${BUILD:-} tests/vm/qemu_io.sh"
+    status=$?
+    [ $status -ne 0 ] || [ -z "${CAPTURE:-}" ] || cp "$out/qemu-io.capture" "$CAPTURE"
+    exit $status
 fi
 
 trace=/sys/kernel/tracing
@@ -63,6 +69,14 @@ run() {
 
 check "qemu-io runs without the shim" run without
 check "qemu-io runs with the shim" run with LD_PRELOAD="$shim" ANYDMA_STATS=1
+run profiled LD_PRELOAD="$shim" ANYDMA_OUTPUT="$VM_OUT/qemu-io.capture" >/dev/null
+check "its profile has each mapping with its call site, and no others" bash -c "'$build/anydma' report --json '$VM_OUT/qemu-io.capture' | python3 -c '
+import json, sys
+r = json.load(sys.stdin)
+made = r[\"calls\"][\"app_map\"][\"count\"]
+assert made > 0 and r[\"peak\"][\"anydma_bytes\"] == 0, r[\"calls\"]
+assert sum(s[\"app_maps\"] for s in r[\"sites\"] if s[\"stack\"]) == made, r[\"sites\"]
+print(made)'"
 check "the shim was there" grep -qi anydma "$work/with.err"
 sed 's/^/     /' "$work/with.text" "$work/with.err"
 check "it wrote and read" grep -q 'read 65536/65536' "$work/with.text"

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # The main job, before and after: DPDK's testpmd, unmodified, sends packets out of memory that nobody mapped for the device,
 # without the shim and with it, at both widths of the IOMMU. Prints a table; checks that without the shim every packet is
-# lost to DMA faults, and that with it there is no fault and real packets leave.
-#   [AW='48 39'] [KERNEL=6.1|6.12] [SENDS=seconds] tests/vm/testpmd.sh [without] [with]
+# lost to DMA faults, and that with it there is no fault and real packets leave, and
+# that a snapshot of its profile taken meanwhile has all that is pinned. With CAPTURE the last run's capture is left there.
+#   [AW='48 39'] [KERNEL=6.1|6.12] [SENDS=seconds] [CAPTURE=file] tests/vm/testpmd.sh [without] [with]
 # @host tests/vm/testpmd.sh
 # @limit 600
 set -uo pipefail
@@ -15,7 +16,7 @@ build=$(realpath -m "${BUILD:-$repo/build}")
 # and leaves its counts in $VM_OUT/counts: exit status, packets that it believes it sent, DMA faults that the kernel logged.
 in_guest() {
     local log=$VM_OUT/log launcher="" keyboard=/dev/shm/keyboard
-    [ "$1" = without ] || launcher="$build/anydma run --stats --"
+    [ "$1" = without ] || launcher="$build/anydma run --stats -o $VM_OUT/capture --"
     mkfifo "$keyboard"
     exec 4<>"$keyboard"
     script -qec "timeout --foreground 90 $launcher dpdk-testpmd -l 0,1 --no-telemetry -a $E1000E_BDF --no-huge -m 192 \
@@ -26,6 +27,8 @@ in_guest() {
         sleep 0.2
     done
     sleep "${SENDS:-2}"
+    [ "$1" = without ] || "$build/anydma" snapshot -o "$VM_OUT/snapshot" \
+        "$("$build/anydma" top --batch | awk '/dpdk-testpmd/ {print $1; exit}')"
     echo >&4
     wait $testpmd
     local status=$?
@@ -55,7 +58,7 @@ fail() {
 
 # One boot, one run: fills in the table's line and checks it.
 try() {
-    local aw=$1 shim_is=$2 status=- believed=- faults=- frames=- sent=- blank=-
+    local aw=$1 shim_is=$2 weighed='' pinned='' status=- believed=- faults=- frames=- sent=- blank=-
     out=$work/$aw.$shim_is
     AW=$aw OUT=$out PCAP=$out.pcap "$here/run.sh" "BUILD=$build SENDS=${SENDS:-2} tests/vm/testpmd.sh $shim_is" \
         >"$out.output" 2>&1 || tail -n 8 "$out.output"
@@ -71,6 +74,12 @@ try() {
         [ "$faults" = 0 ] || fail "$case: it should not fault"
         [ "$sent" != - ] && [ "$sent" -gt 0 ] && [ "$sent" = "$frames" ] ||
             fail "$case: real packets, and only those, should leave"
+        weighed=$("$build/anydma" report --json --at end "$out/snapshot" |
+            python3 -c 'import json, sys; at = json.load(sys.stdin)["at"]; print(at["pinned"] + at["app_pinned"])')
+        pinned=$(sed -nE 's/^ *pinned +([0-9]+) KiB now.*own: ([0-9]+) KiB.*/\1 \2/p' "$out/log" | awk '{print ($1 + $2) * 1024}')
+        [ -n "$pinned" ] && [ "$weighed" = "$pinned" ] ||
+            fail "$case: the profile has $weighed bytes pinned, the summary $pinned"
+        [ -z "${CAPTURE:-}" ] || cp "$out/capture" "$CAPTURE"
         grep -qi anydma "$out/log" || fail "$case: the shim's summary is missing: was it loaded?"
         summary=$(grep -i -A 30 anydma "$out/log")
     fi

@@ -66,6 +66,7 @@ int lifecycle_init_sim(struct iommu *iommu, int fd)
         sim.mapped = device->mapped;
         sim.unmapped = device->unmapped;
         sim.arg = device->arg;
+        sim.populate = !device->pins;
     }
     int error = sim_init(iommu, &sim);
     iommu->fd = fd;

@@ -76,6 +76,7 @@ struct sim_device {
     int (*mapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
     void (*unmapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
     void *arg;
+    bool pins; /* `mapped` faults the pages in, or refuses what it can't pin: nothing is touched before it is called */
 };
 
 /* The rules of type1 v2 behind a 48-bit Intel IOMMU. */

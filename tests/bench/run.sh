@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Called by `make bench [ONLY=name]`: each figure beside its reference, interleaved in one run. A table on the terminal and
-# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, profile.
+# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, profile.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
@@ -43,6 +43,7 @@ if wanted doors; then
         "$bin/doors_ucx" ucx || status=1
     fi
 fi
+wanted registration && { . tests/bench/registration/run.sh || status=1; }
 
 python3 - "$BENCH_JSONL" <<'END'
 import json, sys

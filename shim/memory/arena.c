@@ -59,14 +59,14 @@ uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside)
     return end;
 }
 
-/* Granules of the heap: small at the bottom, larger further up, so that a full zone needs a fraction of the 65,535
- * mappings of a container. */
+/* Granules of the heap: small at the bottom, larger further up, so that a heap of 4 TiB needs less than a quarter of the
+ * 65,535 mappings of a container: 9,216 up to 416 GiB, 4,096 up to 2 TiB, 1,024 for each TiB above. */
 static size_t granule_at(const struct zone *zone, uintptr_t addr)
 {
     if (config.granule_bytes)
         return config.granule_bytes;
     if (zone != &zones[0])
-        return 256 * MIB;
+        return addr < 2048 * GIB ? 256 * MIB : GIB;
     size_t offset = addr - zone->start;
     return offset < 8 * GIB ? BLOCK_SIZE : offset < 64 * GIB ? 16 * MIB : 64 * MIB;
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Called by `make bench [ONLY=name]`: each figure beside its reference, interleaved in one run. A table on the terminal and
-# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, profile.
+# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, scale, profile.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
@@ -44,6 +44,11 @@ if wanted doors; then
     fi
 fi
 wanted registration && { . tests/bench/registration/run.sh || status=1; }
+if wanted scale; then
+    program scale tests/bench/scale/{scale,crowd}.c -Ishim -rdynamic
+    "${shim[@]}" ANYDMA_THP=never "$bin/scale" || status=1
+    python3 tests/bench/scale/plot.py "$BENCH_JSONL" "$BUILD/scale.svg" && echo "curves: $BUILD/scale.svg" >&2
+fi
 
 python3 - "$BENCH_JSONL" <<'END'
 import json, sys

@@ -66,7 +66,7 @@ int lifecycle_init_sim(struct iommu *iommu, int fd)
         sim.mapped = device->mapped;
         sim.unmapped = device->unmapped;
         sim.arg = device->arg;
-        sim.populate = !device->pins;
+        sim.populate = !dlsym(RTLD_DEFAULT, "anydma_sim_device_pins");
     }
     int error = sim_init(iommu, &sim);
     iommu->fd = fd;

@@ -71,12 +71,12 @@ struct sim_config {
 };
 
 /* A program that exports an object of this type under the name `anydma_sim_device` (-rdynamic) is the device behind the
- * simulated IOMMU: it is told of each mapping, under the registry's lock, and must not call back into the shim. */
+ * simulated IOMMU: it is told of each mapping, under the registry's lock, and must not call back into the shim. One that
+ * exports `anydma_sim_device_pins`, too, faults the pages in by itself, or needs none: nothing is touched before. */
 struct sim_device {
     int (*mapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
     void (*unmapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
     void *arg;
-    bool pins; /* `mapped` faults the pages in, or refuses what it can't pin: nothing is touched before it is called */
 };
 
 /* The rules of type1 v2 behind a 48-bit Intel IOMMU. */

@@ -104,7 +104,7 @@ static void device_unmapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
 
 extern const struct sim_device anydma_sim_device;
 const struct sim_device anydma_sim_device
-    __attribute__((visibility("default"))) = {device_mapped, device_unmapped, NULL, false};
+    __attribute__((visibility("default"))) = {device_mapped, device_unmapped, NULL};
 
 /* First of all; ends the program where there is no io_uring. */
 __attribute__((unused)) static void device_start(void)

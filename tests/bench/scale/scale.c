@@ -33,8 +33,9 @@ static void unmapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
 }
 
 extern const struct sim_device anydma_sim_device;
-const struct sim_device anydma_sim_device
-    __attribute__((visibility("default"))) = {mapped, unmapped, NULL, true};
+const struct sim_device anydma_sim_device = {mapped, unmapped, NULL};
+extern const char anydma_sim_device_pins;
+const char anydma_sim_device_pins = 1;
 
 static uint64_t random_below(uint64_t limit)
 {

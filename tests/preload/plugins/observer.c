@@ -29,4 +29,4 @@ static void unmapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
     mark(va, len, 0x200);
 }
 
-const struct sim_device anydma_sim_device = {mapped, unmapped, 0, false};
+const struct sim_device anydma_sim_device = {mapped, unmapped, 0};

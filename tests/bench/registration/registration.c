@@ -4,8 +4,8 @@
  * size, block by block in turns; in how many calls; undoing it; a fork. Run with the shim preloaded:
  *   registration LABEL MIB ROUNDS [BDF]
  * LABEL goes into the figures' names; BDF is for VFIO. Each side has its own stretch of heap, in the same state beforehand,
- * touched in turns: untouched, touched, or touched and collapsed into huge pages. Where the shim collapses pages before it pins them (the default),
- * the bare side does so too in the figures beside "collapse_and_call".
+ * touched in turns: untouched, touched, or touched and collapsed into huge pages. Where the shim makes huge pages before it
+ * pins them (the default), the bare side does so too in the figures beside "collapse_and_call".
  */
 #include <malloc.h>
 #include <stdbool.h>
@@ -148,21 +148,20 @@ static void emit_superpages(const char *kind, uint64_t huge)
         emit(what, (double)len / (1 << 20), 0, "MiB", "of_it_huge_pages", (double)huge / (1 << 20), GOAL_SUPERPAGES);
 }
 
-static void run_first(enum pages kind, bool collapses)
+static void run_first(const char *name, enum pages kind, unsigned nr_rounds, bool collapses)
 {
     static struct samples made[NR_SIDES], undone[NR_SIDES];
-    const char *name = pages_names[kind];
     unsigned nr_sides = collapses && kind == PAGES_TOUCHED ? NR_SIDES : COLLAPSING;
     char what[64];
     memset(made, 0, sizeof(made));
     memset(undone, 0, sizeof(undone));
-    for (unsigned round = 0; round < rounds; round++) {
+    for (unsigned round = 0; round < nr_rounds; round++) {
         uint64_t base[NR_SIDES];
         allocate_sides(base, nr_sides, kind);
         struct anydma_stats before = stats_now();
         register_all(base, nr_sides, made);
         struct anydma_stats after = stats_now();
-        if (round == rounds - 1) {
+        if (round == nr_rounds - 1) {
             emit_counts(name, &before, &after);
             if (collapses)
                 emit_superpages(name, pages_count_huge(base[OURS], len));
@@ -287,8 +286,10 @@ int main(int argc, char **argv)
     pinner_open(argc > 4 ? argv[4] : NULL);
     bench_pin(0);
     bench_require(stats_now().containers == 1, "no device is attached");
+    if (collapses) /* only now: the heap is huge pages from its first pin on */
+        run_first("touched_before_first_pin", PAGES_TOUCHED, 1, collapses);
     for (enum pages kind = PAGES_FRESH; kind < (collapses ? NR_PAGES_KINDS : PAGES_HUGE); kind++)
-        run_first(kind, collapses);
+        run_first(pages_names[kind], kind, rounds, collapses);
     run_one_call();
     run_pieces(collapses);
     run_again();

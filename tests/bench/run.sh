@@ -20,19 +20,23 @@ program() {
     shift
     # shellcheck disable=SC2046 # a list of flags
     gcc -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Iinclude -Itests/bench -o "$bin/$name" "$@" tests/bench/bench.c \
-        ${packages:+$(pkg-config --cflags --libs "$packages")} -lm -pthread || exit 1
+        ${packages:+$(pkg-config --cflags --libs $packages)} -lm -pthread || exit 1
 }
 wanted() {
     case $1 in *"$only"*) echo "== $1" >&2 ;; *) return 1 ;; esac
 }
 
 if wanted lookup; then
-    packages=libdpdk program lookup tests/bench/lookup{,_ops,_dpdk}.c tests/bench/peers.c
+    packages='libdpdk ucx ucx-ucs' program lookup tests/bench/lookup{,_ops,_dpdk,_ucx}.c tests/bench/peers.c
     "${shim[@]}" "$bin/lookup" || status=1
     "${shim[@]}" ANYDMA_GRANULE=16K "$bin/lookup" dense || status=1
+    # The common case is what is reached without a jump, up to the first return.
+    gcc -O2 -Iinclude -c -o "$bin/hot_path.o" tests/bench/hot_path.c && objdump -d "$bin/hot_path.o" --disassemble=hot_path |
+        awk '/^ /{n++} /\tret/ {printf "{\"bench\":\"lookup_hot_instructions\",\"value\":%d,\"unit\":\"instructions\",\"ref\":null,\"ref_value\":null,\"ratio\":null,\"goal\":null,\"spread\":0}\n", n; exit}' \
+            >>"$BENCH_JSONL"
 fi
 if wanted threads; then
-    packages=libdpdk program threads tests/bench/lookup_{threads,ops,dpdk}.c tests/bench/peers.c
+    packages='libdpdk ucx ucx-ucs' program threads tests/bench/lookup_{threads,ops,dpdk,ucx}.c tests/bench/peers.c
     "${shim[@]}" "$bin/threads" || status=1
 fi
 if wanted doors; then

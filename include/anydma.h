@@ -76,17 +76,19 @@ struct anydma_stats {
 #ifndef ANYDMA_BUILDING_SHIM
 
 /* The table that libanydma.so.0 exports as `anydma_table_v1`: one entry for each 2 MiB of the first 512 GiB,
- * a page of others, and bitmaps of 8 words. An entry's bits: 0      the whole block is registered: IOVA =
+ * a page of others, bitmaps of 8 words, and `nr_far` more entries, for what lies above. An entry's bits: 0      the whole block is registered: IOVA =
  * address + (entry - 1) 1      its pages are that have their bit set in the bitmap whose first word is (entry
  * & 0x1ffff8) behind the page 2      some page may be pinned 21 up  IOVA - address Any other value: ask the
  * library. */
 struct anydma_table {
     const uint64_t *entries;
     uint64_t nr_entries;
+    uint64_t nr_far;
 };
-enum { ANYDMA_BITMAPS_ = (1 << 18) + 512, ANYDMA_SOME_PAGES_ = 6 };
+enum { ANYDMA_BITMAPS_ = (1 << 18) + 512, ANYDMA_SOME_PAGES_ = 6, ANYDMA_FAR_ = 512 + (1 << 21) };
 static const uint64_t *anydma_entries_ __attribute__((unused));
 static uint64_t anydma_nr_entries_ __attribute__((unused));
+static uint64_t anydma_nr_far_ __attribute__((unused));
 
 extern void *dlsym(void *__restrict handle, const char *__restrict name)
 #ifdef __cplusplus
@@ -115,6 +117,7 @@ static inline void anydma_find_table_(void)
         return;
     const struct anydma_table *t = (const struct anydma_table *)table;
     __atomic_store_n(&anydma_entries_, t->entries, __ATOMIC_RELAXED);
+    __atomic_store_n(&anydma_nr_far_, t->nr_far, __ATOMIC_RELAXED);
     __atomic_store_n(&anydma_nr_entries_, t->nr_entries, __ATOMIC_RELEASE);
 }
 
@@ -143,9 +146,9 @@ __attribute__((noinline, cold, unused)) static int anydma_iova_range_cold_(const
     return error;
 }
 
-static inline uint64_t anydma_load_(uint64_t index)
+static inline uint64_t anydma_load_(const uint64_t *entries, uint64_t index)
 {
-    return __atomic_load_n(&anydma_entries_[index], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&entries[index], __ATOMIC_ACQUIRE);
 }
 
 /* Returns the IOVA of `addr`, registering the granule around it on the first use; ANYDMA_BAD_IOVA with errno
@@ -154,22 +157,24 @@ static inline uint64_t anydma_load_(uint64_t index)
  * `addr`; for a length use anydma_iova_range or anydma_segments. */
 static inline uint64_t anydma_iova(const void *addr)
 {
-    uint64_t va = (uint64_t)(uintptr_t)addr;
-    if (__builtin_expect(va >> 21 < __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE), 1)) {
-        uint64_t entry = anydma_load_(va >> 21);
-        /* IOVA == address is tested for, not computed: the processor predicts it, and nothing waits for the
-         * load. */
-        if (__builtin_expect(entry == 1, 1))
-            return va;
-        if (__builtin_expect((entry & ~UINT64_C(0x1ffff8)) == ANYDMA_SOME_PAGES_, 1)) {
-            uint64_t word = anydma_load_(ANYDMA_BITMAPS_ - ANYDMA_SOME_PAGES_ + entry + (va >> 18 & 7));
-            if (__builtin_expect(word >> (va >> 12 & 63) & 1, 1))
-                return va;
-        }
-        if (entry & 1)
-            return va + (entry - 1);
+    uint64_t va = (uint64_t)(uintptr_t)addr, index = va >> 21;
+    uint64_t nr = __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE);
+    if (__builtin_expect(index >= nr, 0)) {
+        if (index - nr >= __atomic_load_n(&anydma_nr_far_, __ATOMIC_RELAXED))
+            return anydma_iova_cold_(va);
+        index += ANYDMA_FAR_;
     }
-    return anydma_iova_cold_(va);
+    const uint64_t *entries = anydma_entries_;
+    uint64_t entry = anydma_load_(entries, index);
+    /* IOVA == address is tested for, not computed: the processor predicts it, and nothing waits for the load. */
+    if (__builtin_expect(entry == 1, 1))
+        return va;
+    if (__builtin_expect((entry & ~UINT64_C(0x1ffff8)) == ANYDMA_SOME_PAGES_, 1)) {
+        uint64_t word = anydma_load_(entries, ANYDMA_BITMAPS_ - ANYDMA_SOME_PAGES_ + entry + (va >> 18 & 7));
+        if (__builtin_expect(word >> (va >> 12 & 63) & 1, 1))
+            return va;
+    }
+    return entry & 1 ? va + (entry - 1) : anydma_iova_cold_(va);
 }
 
 /* Registers all of [addr, addr + len) and stores the IOVA of its first byte. Up to 2 MiB in whole blocks,
@@ -180,7 +185,7 @@ static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova
     uint64_t va = (uint64_t)(uintptr_t)addr;
     /* At most one entry further, which the table always has. */
     if (va >> 21 < __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE) && len - 1 < (size_t)1 << 21 &&
-        anydma_load_(va >> 21) == 1 && anydma_load_((va + (len - 1)) >> 21) == 1) {
+        anydma_load_(anydma_entries_, va >> 21) == 1 && anydma_load_(anydma_entries_, (va + (len - 1)) >> 21) == 1) {
         *iova = va;
         return 0;
     }

@@ -55,9 +55,9 @@ bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
 
 bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
 {
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        struct container *container = &registry.containers[i];
-        struct app_map *map = container->attached ? map_from(container, iova) : NULL;
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
+        struct app_map *map = map_from(&registry.containers[i], iova);
         if (map && map->iova < iova + len) {
             *next_below = map->iova;
             return true;

@@ -21,8 +21,9 @@ bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t l
 
 static bool is_usable_everywhere(uint64_t iova, uint64_t len)
 {
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
-        if (registry.containers[i].attached && !iova_is_usable(&registry.containers[i], iova, len))
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1))
+        if (!iova_is_usable(&registry.containers[i], iova, len))
             return false;
     return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The flat table of the first 512 GiB with the leaves behind it and, above, one such table for each further 512 GiB in
- * use. Writers hold the registry's lock; readers hold nothing. */
+/* The flat table of the first 512 GiB with the leaves behind it, then the entries up to 8 TiB, all in one mapping; above,
+ * one such table for each further 512 GiB in use. Writers hold the registry's lock; readers hold nothing. */
 #include "dma/pagemap.h"
 
 #include <errno.h>
@@ -11,7 +11,8 @@
 #include "base/os.h"
 #include "base/pool.h"
 
-#define NR_CHUNKS 256 /* of 512 GiB: the 47 bits of user addresses */
+#define NR_CHUNKS 256    /* of 512 GiB: the 47 bits of user addresses */
+#define NR_FAR_CHUNKS 15 /* right behind the leaves, where there is room */
 #define LEAF_SHIFT 3
 #define MAX_LEAVES ((uint64_t)1 << (PAGEMAP_BLOCK_SHIFT - LEAF_SHIFT))
 #define FEW_LEAVES 4096 /* where address space is limited */
@@ -23,14 +24,18 @@ struct leaf {
 };
 _Static_assert(sizeof(struct leaf) == sizeof(uint64_t) << LEAF_SHIFT, "the number in an entry is an index of words");
 
-/* What include/anydma.h knows by heart: the first table is followed by a page, and that by the leaves. */
-#define TABLE_BYTES (PAGEMAP_NR_FLAT * sizeof(uint64_t) + OS_PAGE_SIZE)
+/* What include/anydma.h knows by heart: the first table is followed by a page, that by the leaves, and those by the
+ * tables of the next addresses. */
+#define CHUNK_BYTES (PAGEMAP_NR_FLAT * sizeof(uint64_t))
+#define TABLE_BYTES (CHUNK_BYTES + OS_PAGE_SIZE)
+#define FAR_OFFSET (TABLE_BYTES + MAX_LEAVES * sizeof(struct leaf))
 
 __attribute__((visibility("default"))) struct pagemap_table anydma_table_v1;
 
 static _Atomic(_Atomic uint64_t *) chunks[NR_CHUNKS];
 static struct leaf *leaves; /* `nr_leaves` of them */
 static uint64_t nr_leaves;
+static size_t mapped_bytes; /* from the flat table on */
 static uint64_t nr_leaves_used = 1; /* number 0 means none */
 static _Atomic uint64_t *alive;     /* in the page behind the flat table: wiped in a forked child */
 
@@ -44,10 +49,32 @@ static _Atomic uint64_t *map_chunk(size_t len)
     return chunk;
 }
 
+/* The tables up to 8 TiB, so that a lookup there is one load, too. */
+static _Atomic uint64_t *map_with_far(void)
+{
+    const size_t far_bytes = NR_FAR_CHUNKS * CHUNK_BYTES;
+    _Atomic uint64_t *flat = map_chunk(FAR_OFFSET + far_bytes);
+    for (unsigned i = 0; flat && i < NR_FAR_CHUNKS; i++)
+        atomic_store_explicit(&chunks[1 + i], flat + (FAR_OFFSET + i * CHUNK_BYTES) / sizeof(uint64_t),
+                              memory_order_relaxed);
+    if (flat) {
+        anydma_table_v1.nr_far = far_bytes / sizeof(uint64_t);
+        mapped_bytes = FAR_OFFSET + far_bytes;
+    }
+    return flat;
+}
+
 int pagemap_init(void)
 {
-    nr_leaves = os_limit(RLIMIT_AS) == UINT64_MAX ? MAX_LEAVES : FEW_LEAVES;
-    _Atomic uint64_t *flat = map_chunk(TABLE_BYTES + nr_leaves * sizeof(struct leaf));
+    _Atomic uint64_t *flat = NULL;
+    nr_leaves = MAX_LEAVES;
+    if (os_limit(RLIMIT_AS) == UINT64_MAX)
+        flat = map_with_far();
+    if (!flat) {
+        nr_leaves = FEW_LEAVES;
+        mapped_bytes = TABLE_BYTES + nr_leaves * sizeof(struct leaf);
+        flat = map_chunk(mapped_bytes);
+    }
     if (!flat)
         return -ENOMEM;
     leaves = (struct leaf *)((char *)flat + TABLE_BYTES);
@@ -61,7 +88,7 @@ int pagemap_init(void)
 
 bool pagemap_contains(uintptr_t addr)
 {
-    return addr - (uintptr_t)anydma_table_v1.entries < TABLE_BYTES + nr_leaves * sizeof(struct leaf);
+    return addr - (uintptr_t)anydma_table_v1.entries < mapped_bytes;
 }
 
 bool pagemap_is_ours(void)
@@ -69,14 +96,20 @@ bool pagemap_is_ours(void)
     return atomic_load_explicit(alive, memory_order_relaxed);
 }
 
+static void wipe(_Atomic uint64_t *table, size_t len)
+{
+    if (table && os_madvise((uintptr_t)table, len, MADV_DONTNEED) != 0)
+        memset((void *)table, 0, len); /* locked memory */
+}
+
 void pagemap_reset(void)
 {
-    size_t len = PAGEMAP_NR_FLAT * sizeof(uint64_t);
-    for (unsigned i = 0; i < NR_CHUNKS; i++) {
-        _Atomic uint64_t *chunk = atomic_load_explicit(&chunks[i], memory_order_relaxed);
-        if (chunk && os_madvise((uintptr_t)chunk, len, MADV_DONTNEED) != 0)
-            memset((void *)chunk, 0, len); /* locked memory */
-    }
+    unsigned nr_far = (unsigned)(anydma_table_v1.nr_far / PAGEMAP_NR_FLAT);
+    wipe(atomic_load_explicit(&chunks[0], memory_order_relaxed), CHUNK_BYTES);
+    if (nr_far)
+        wipe(atomic_load_explicit(&chunks[1], memory_order_relaxed), nr_far * CHUNK_BYTES);
+    for (unsigned i = 1 + nr_far; i < NR_CHUNKS; i++)
+        wipe(atomic_load_explicit(&chunks[i], memory_order_relaxed), CHUNK_BYTES);
     nr_leaves_used = 1;
     atomic_store_explicit(alive, 1, memory_order_relaxed);
 }

@@ -31,6 +31,7 @@
 struct pagemap_table {
     _Atomic uint64_t *entries; /* NULL before start */
     uint64_t nr_entries;
+    uint64_t nr_far; /* entries behind the leaves, which continue the first ones */
 };
 extern struct pagemap_table anydma_table_v1;
 

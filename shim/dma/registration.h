@@ -92,6 +92,13 @@ struct registry {
 
 extern struct registry registry;
 
+/* The first container of `set` (a bit for each) at or after `from`; MAX_CONTAINERS: none. */
+static inline unsigned next_container(uint32_t set, unsigned from)
+{
+    set = from < MAX_CONTAINERS ? set >> from << from : 0;
+    return set ? (unsigned)__builtin_ctz(set) : MAX_CONTAINERS;
+}
+
 /* The first registration that ends above `va`, by address; NULL. */
 struct registration *registration_from(uintptr_t va);
 /* The first that ends above `iova`, by IOVA; NULL. */

@@ -213,9 +213,8 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
 int registration_map(struct registration *reg)
 {
     uint32_t had = reg->mapped;
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        if (!(registry.attached & ~reg->mapped & 1u << i))
-            continue;
+    for (unsigned i = next_container(registry.attached & ~reg->mapped, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached & ~reg->mapped, i + 1)) {
         int error = map_in(reg, i);
         if (!error)
             continue;
@@ -259,9 +258,9 @@ static void discard(struct registration *reg)
 bool registration_undo(struct registration *reg)
 {
     pagemap_clear(reg->start, reg->len);
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
-        if (reg->mapped & 1u << i)
-            registration_unmap_in(reg, i);
+    for (unsigned i = next_container(reg->mapped, 0); i < MAX_CONTAINERS;
+         i = next_container(reg->mapped, i + 1))
+        registration_unmap_in(reg, i);
     if (reg->is_stuck)
         return false;
     discard(reg);

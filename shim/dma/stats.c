@@ -19,10 +19,9 @@ static void narrow(struct anydma_stats *stats, const struct iommu_info *info)
 static void fill_containers(struct anydma_stats *stats)
 {
     stats->iova_last = stats->entries_limit = UINT64_MAX;
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
         const struct container *container = &registry.containers[i];
-        if (!container->attached)
-            continue;
         stats->containers++;
         stats->app_mappings += container->nr_app_maps;
         stats->entries_used = container->nr_entries > stats->entries_used ? container->nr_entries : stats->entries_used;

@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "base/os.h"
 #include "dma/hazards.h"
+#include "interpose/doors.h"
 #include "interpose/lifecycle.h"
 #include "interpose/ranges.h"
 #include "memory/arena.h"
@@ -143,16 +144,21 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
     return os_mmap((uintptr_t)addr, len, prot, flags, fd, offset);
 }
 
-void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+void *door_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset, const void *caller)
 {
-    if (!lifecycle_enter() || stack_is_unwinder(__builtin_return_address(0)))
+    if (!lifecycle_enter() || stack_is_unwinder(caller))
         return to_libc_ptr(os_mmap((uintptr_t)addr, len, prot, flags, fd, offset));
     return to_libc_ptr(map_anywhere(addr, len, prot, flags, fd, offset));
 }
 
+void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    return door_mmap(addr, len, prot, flags, fd, offset, __builtin_return_address(0));
+}
+
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-    return mmap(addr, len, prot, flags, fd, offset);
+    return door_mmap(addr, len, prot, flags, fd, offset, __builtin_return_address(0));
 }
 
 /* --- munmap ------------------------------------------------------------------------------------------------------------- */
@@ -168,13 +174,18 @@ static int unmap_outside(uintptr_t addr, size_t len, int unused)
     return os_munmap(addr, len);
 }
 
-int munmap(void *addr, size_t len)
+int door_munmap(void *addr, size_t len)
 {
     uintptr_t start = (uintptr_t)addr;
     if (!lifecycle_enter() || is_beyond_end(start, len))
         return to_libc(os_munmap(start, len));
     hazards_look(start, os_page_up(len), false);
     return to_libc(for_each_part(start, os_page_up(len), unmap_inside, unmap_outside, 0));
+}
+
+int munmap(void *addr, size_t len)
+{
+    return door_munmap(addr, len);
 }
 
 /* --- madvise, mprotect ---------------------------------------------------------------------------------------------------- */
@@ -230,12 +241,17 @@ static int advise_outside(uintptr_t addr, size_t len, int advice)
     return advice == ADVICE_GUARD_INSTALL ? foreign_empty(addr, len, advice) : foreign_purge(addr, len, advice);
 }
 
-int madvise(void *addr, size_t len, int advice)
+int door_madvise(void *addr, size_t len, int advice)
 {
     uintptr_t start = (uintptr_t)addr;
     if (!lifecycle_enter() || is_bad_range(start, len))
         return to_libc(os_madvise(start, len, advice));
     return to_libc(for_each_part(start, os_page_up(len), advise_inside, advise_outside, advice));
+}
+
+int madvise(void *addr, size_t len, int advice)
+{
+    return door_madvise(addr, len, advice);
 }
 
 /* As the kernel does: up to the first hole, and then the error. */
@@ -256,12 +272,17 @@ static int protect_outside(uintptr_t addr, size_t len, int prot)
     return os_mprotect(addr, len, prot);
 }
 
-int mprotect(void *addr, size_t len, int prot)
+int door_mprotect(void *addr, size_t len, int prot)
 {
     uintptr_t start = (uintptr_t)addr;
     if (!lifecycle_enter() || is_bad_range(start, len))
         return to_libc(os_mprotect(start, len, prot));
     return to_libc(for_each_part(start, os_page_up(len), protect_inside, protect_outside, prot));
+}
+
+int mprotect(void *addr, size_t len, int prot)
+{
+    return door_mprotect(addr, len, prot);
 }
 
 /* --- brk ---------------------------------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "base/os.h"
 #include "base/procmaps.h"
 #include "dma/hazards.h"
+#include "interpose/doors.h"
 #include "interpose/lifecycle.h"
 #include "interpose/ranges.h"
 #include "memory/arena.h"
@@ -229,14 +230,11 @@ static intptr_t remap_outside(struct move *move)
     return move_outside(move);
 }
 
-void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
+void *door_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
-    va_list args;
-    va_start(args, flags);
     struct move move = {(uintptr_t)old, os_page_up(old_len), 0, os_page_up(new_len), flags};
     if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
-        move.to = (uintptr_t)va_arg(args, void *);
-    va_end(args);
+        move.to = (uintptr_t)to;
     bool is_plain = !lifecycle_enter() || is_beyond_end(move.from, old_len) || !new_len || move.to_len < new_len || move.to_len >> 47 ||
                     flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
     if (is_plain)
@@ -247,4 +245,13 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
     if (!arena_is_used(move.from, move.from_len, 0))
         return to_libc_ptr(-EFAULT);
     return to_libc_ptr(remap_inside(&move));
+}
+
+void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    void *to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(args, void *) : NULL;
+    va_end(args);
+    return door_mremap(old, old_len, new_len, flags, to);
 }

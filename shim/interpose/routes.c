@@ -15,6 +15,7 @@
 
 #include "base/os.h"
 #include "base/procmaps.h"
+#include "interpose/doors.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
@@ -37,7 +38,7 @@ static size_t segment_size(int id)
 }
 
 /* With SHM_REMAP it replaces what is mapped at `addr`, as a fixed mmap does. */
-void *shmat(int id, const void *addr, int flags)
+void *door_shmat(int id, const void *addr, int flags)
 {
     uintptr_t start = flags & SHM_RND ? (uintptr_t)addr & ~(OS_PAGE_SIZE - 1) : (uintptr_t)addr;
     size_t len = addr && lifecycle_enter() ? segment_size(id) : 0;
@@ -56,7 +57,12 @@ void *shmat(int id, const void *addr, int flags)
     return (void *)to_libc(result);
 }
 
-int shmdt(const void *addr)
+void *shmat(int id, const void *addr, int flags)
+{
+    return door_shmat(id, addr, flags);
+}
+
+int door_shmdt(const void *addr)
 {
     struct procmaps_entry entry;
     uintptr_t start = (uintptr_t)addr;
@@ -68,6 +74,11 @@ int shmdt(const void *addr)
     if (in_arena && result == 0)
         arena_unmap(start, entry.end - start); /* reserves the address again */
     return (int)to_libc(result);
+}
+
+int shmdt(const void *addr)
+{
+    return door_shmdt(addr);
 }
 
 /* --- process_madvise ---------------------------------------------------------------------------------------------------------- */
@@ -117,7 +128,7 @@ ssize_t process_madvise(int pidfd, const struct iovec *ranges, size_t nr_ranges,
         intptr_t allowed = os_call(SYS_process_madvise, pidfd, (long)&nothing, 1, advice, 0, 0);
         if (os_is_error(allowed))
             return done ? done : to_libc(allowed);
-        if (madvise(ranges[i].iov_base, ranges[i].iov_len, advice) != 0)
+        if (door_madvise(ranges[i].iov_base, ranges[i].iov_len, advice) != 0)
             return done ? done : -1;
         done += (ssize_t)ranges[i].iov_len;
     }
@@ -150,21 +161,21 @@ long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     switch (number) {
     case SYS_mmap:
-        return (long)mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f);
+        return (long)door_mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f, NULL);
     case SYS_munmap:
-        return munmap((void *)a, (size_t)b);
+        return door_munmap((void *)a, (size_t)b);
     case SYS_mremap:
-        return (long)mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
+        return (long)door_mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
     case SYS_mprotect:
-        return mprotect((void *)a, (size_t)b, (int)c);
+        return door_mprotect((void *)a, (size_t)b, (int)c);
     case SYS_madvise:
-        return madvise((void *)a, (size_t)b, (int)c);
+        return door_madvise((void *)a, (size_t)b, (int)c);
     case SYS_process_madvise:
         return process_madvise((int)a, (const struct iovec *)b, (size_t)c, (int)d, (unsigned)e);
     case SYS_shmat:
-        return (long)shmat((int)a, (const void *)b, (int)c);
+        return (long)door_shmat((int)a, (const void *)b, (int)c);
     case SYS_shmdt:
-        return shmdt((const void *)a);
+        return door_shmdt((const void *)a);
     case SYS_mlockall:
         return mlockall((int)a);
     case SYS_munlockall:

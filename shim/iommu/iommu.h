@@ -71,7 +71,8 @@ struct sim_config {
 };
 
 /* A program that exports an object of this type under the name `anydma_sim_device` (-rdynamic) is the device behind the
- * simulated IOMMU: it is told of each mapping, under the registry's lock, and must not call back into the shim. */
+ * simulated IOMMU: it is told of each mapping, under the registry's lock, and must not call back into the shim. One that
+ * exports `anydma_sim_device_pins`, too, faults the pages in by itself, or needs none: nothing is touched before. */
 struct sim_device {
     int (*mapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);
     void (*unmapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);

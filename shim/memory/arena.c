@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "dma/pagemap.h"
+#include "memory/huge.h"
 #include "memory/zones.h"
 
 #define RW (PROT_READ | PROT_WRITE)
@@ -59,14 +60,14 @@ uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside)
     return end;
 }
 
-/* Granules of the heap: small at the bottom, larger further up, so that a full zone needs a fraction of the 65,535
- * mappings of a container. */
+/* Granules of the heap: small at the bottom, larger further up, so that a heap of 4 TiB needs less than a quarter of the
+ * 65,535 mappings of a container: 9,216 up to 416 GiB, 4,096 up to 2 TiB, 1,024 for each TiB above. */
 static size_t granule_at(const struct zone *zone, uintptr_t addr)
 {
     if (config.granule_bytes)
         return config.granule_bytes;
     if (zone != &zones[0])
-        return 256 * MIB;
+        return addr < 2048 * GIB ? 256 * MIB : GIB;
     size_t offset = addr - zone->start;
     return offset < 8 * GIB ? BLOCK_SIZE : offset < 64 * GIB ? 16 * MIB : 64 * MIB;
 }
@@ -123,8 +124,7 @@ static int commit(struct zone *zone, const struct run *run, uintptr_t start, siz
     }
     if (os_is_error(got))
         return (int)got;
-    if (config.thp == THP_ALWAYS)
-        os_madvise(start, end - start, MADV_HUGEPAGE); /* all of the heap alike: its mapping is not split */
+    huge_committed(zone, start, end - start);
     *committed_end = end;
     return runs_set(&zone->runs, start, end - start, ready);
 }
@@ -192,6 +192,7 @@ static void drop_pages(struct zone *zone, uintptr_t start, size_t len, struct ru
         return;
     }
     set_dirty(zone, start, len, os_madvise(start, len, MADV_DONTNEED) != 0); /* EINVAL: locked */
+    huge_dropped(zone, start, len);
     zone_set_or_leak(zone, start, len, to);
 }
 
@@ -320,26 +321,13 @@ static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
     return found;
 }
 
-/* One huge page instead of 512: touch a page (an untouched block can't be collapsed), collapse, and pin afterwards (a
- * pinned page can't be). Since Linux 6.1; failure means base pages. */
-static void collapse(uintptr_t start, size_t len)
-{
-    enum { ADVICE_COLLAPSE = 25 };
-    uintptr_t block = (start + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1);
-    for (; block + BLOCK_SIZE <= start + len; block += BLOCK_SIZE) {
-        atomic_fetch_or_explicit((_Atomic unsigned char *)block, 0, memory_order_relaxed);
-        int error = os_madvise(block, BLOCK_SIZE, ADVICE_COLLAPSE);
-        if (error == -EINVAL || error == -ENOMEM)
-            return;
-    }
-}
-
 static void prepare(uintptr_t start, size_t len)
 {
     lock_take(&zones_lock);
     lock_release(&zones_lock);
-    if (config.thp != THP_NEVER && zone_of(start))
-        collapse(start, len);
+    struct zone *zone = zone_of(start);
+    if (zone)
+        huge_prepare(zone, start, len);
 }
 
 static bool is_alive(const struct run *run)

@@ -8,6 +8,7 @@
 #include "base/os.h"
 #include "dma/pagemap.h"
 #include "memory/arena.h"
+#include "memory/huge.h"
 #include "memory/zones.h"
 
 #define RW (PROT_READ | PROT_WRITE)
@@ -387,6 +388,8 @@ int arena_purge(uintptr_t addr, size_t len, int advice)
             result = is_refused(addr, next - addr, advice);
         else
             result = kind.state == RUN_NONE || kind.state == RUN_HELD ? -ENOMEM : os_madvise(addr, next - addr, advice);
+        if (!stays && zone->kind == ZONE_HEAP)
+            huge_dropped(zone, addr, next - addr);
         lock_release(&zones_lock);
         if (stays && !result && advice != MADV_FREE)
             zero_in_place(addr, next - addr, kind.prot);
@@ -416,6 +419,7 @@ void arena_lock_for_fork(void)
 
 void arena_unlock_after_fork(void)
 {
+    huge_forget();
     lock_release(&zones_lock);
 }
 
@@ -431,6 +435,7 @@ void arena_reset(bool locks_are_lost)
 {
     if (locks_are_lost)
         lock_reset(&zones_lock);
+    huge_forget();
     zones_held_bytes = 0;
     for (unsigned i = 0; has_held && i < nr_zones; i++)
         zone_for_each_run(&zones[i], zones[i].start, zones[i].end, unpin_run);

@@ -46,8 +46,13 @@ static bool add_zone(enum zone_kind kind, uintptr_t start, size_t len, uintptr_t
     struct zone *zone = &zones[n];
     if (n == MAX_ZONES || runs_init(&zone->runs, start, len) != 0)
         return false;
-    if (kind == ZONE_HEAP && !(zone->dirty = pool_map((limit - start) >> OS_PAGE_SHIFT >> 3)))
-        return false;
+    size_t dirty_len = (limit - start) >> OS_PAGE_SHIFT >> 3, whole_len = (limit - start) >> BLOCK_SHIFT >> 3;
+    if (kind == ZONE_HEAP) {
+        zone->dirty = pool_map(dirty_len + whole_len + sizeof(uint64_t));
+        if (!zone->dirty)
+            return false;
+        zone->whole = zone->dirty + dirty_len / sizeof(uint64_t);
+    }
     zone->kind = kind;
     zone->start = start;
     zone->limit = limit;

@@ -64,7 +64,7 @@ static void fill_random(uint64_t base, uint64_t len, uint64_t room_behind)
 
 static bool is_slow(enum op op)
 {
-    return op == OP_SKIPLIST || op == OP_BSEARCH || op == OP_DPDK || op == OP_TWO_LEVEL_RANGE;
+    return op == OP_SKIPLIST || op == OP_BSEARCH || op == OP_DPDK || op == OP_UCX || op == OP_TWO_LEVEL_RANGE;
 }
 
 static struct samples measured[2][NR_OPS]; /* [is_chain] */
@@ -122,7 +122,7 @@ static void run_column(const char *bench, unsigned peers, double goal_l1)
     measure(1u << OP_LOOP | 1u << OP_L1 | 1u << OP_ANYDMA | peers);
     emit(bench, true, OP_ANYDMA, OP_L1, goal_l1);
     for (unsigned chain = 2; chain-- > 0;)
-        for (unsigned op = OP_TWO_LEVEL; op <= OP_DPDK; op++)
+        for (unsigned op = OP_TWO_LEVEL; op <= OP_UCX; op++)
             if (peers >> op & 1)
                 emit(bench, chain, OP_ANYDMA, op,
                      op != OP_TWO_LEVEL ? 0
@@ -143,7 +143,8 @@ static void run_big(void)
     big = map_memory(0, GIB);
     register_memory(big, GIB);
     dpdk_register(big, GIB);
-    unsigned peers = all_own_peers | 1u << OP_DPDK;
+    ucx_register(big, GIB);
+    unsigned peers = all_own_peers | 1u << OP_DPDK | 1u << OP_UCX;
     for (unsigned i = 0; i < NR_ADDRS; i++)
         addrs[i] = big + 123 * MIB + 4567;
     run_column("hot", peers, GOAL_HOT);
@@ -168,11 +169,13 @@ static void run_regions(void)
 {
     const uint64_t apart = 64 * MIB, first = 420 * GIB;
     ops_forget();
-    for (unsigned i = 0; i < 1024; i++)
+    for (unsigned i = 0; i < 1024; i++) {
         register_memory(map_memory(first + i * apart, 2 * MIB), 2 * MIB);
+        ucx_register(first + i * apart, 2 * MIB);
+    }
     for (unsigned i = 0; i < NR_ADDRS; i++)
         addrs[i] = first + random_next() % 1024 * apart + random_next() % (2 * MIB);
-    run_column("regions_1024", all_own_peers, 0);
+    run_column("regions_1024", all_own_peers | 1u << OP_UCX, 0);
 }
 
 /* 1 GiB of 4 KiB pages: one page of each 2 MiB is another's, so no block is registered whole. */
@@ -234,6 +237,7 @@ int main(int argc, char **argv)
         return 0;
     }
     bench_require(dpdk_init(), "DPDK's memory layer did not start");
+    bench_require(ucx_init(), "UCX's registration cache did not start");
     bench_pin(0);
     run_big();
     run_range();

@@ -7,9 +7,8 @@
 #include "bench.h"
 #include "peers.h"
 
-const char *const op_names[NR_OPS] = {
-    "loop",          "l1_load",          "anydma",       "two_level_call",      "skiplist_lock",
-    "mutex_bsearch", "dpdk_virt2memseg", "anydma_range", "two_level_call_range"};
+const char *const op_names[NR_OPS] = {"loop",          "l1_load",          "anydma",     "two_level_call", "skiplist_lock",
+                                      "mutex_bsearch", "dpdk_virt2memseg", "ucx_rcache", "anydma_range",   "two_level_call_range"};
 
 static volatile uint64_t opaque_zero;
 static uint64_t l1_cell;
@@ -95,6 +94,8 @@ double ops_time(enum op op, bool is_chain, const uint64_t *addrs, size_t n)
         return time_loop(bsearch_translate, is_chain, addrs, n);
     case OP_DPDK:
         return time_loop(dpdk_translate, is_chain, addrs, n);
+    case OP_UCX:
+        return time_loop(ucx_translate, is_chain, addrs, n);
     case OP_ANYDMA_RANGE:
         return time_loop(do_anydma_range, is_chain, addrs, n);
     default:

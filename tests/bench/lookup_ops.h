@@ -16,6 +16,7 @@ enum op {
     OP_SKIPLIST,
     OP_BSEARCH,
     OP_DPDK,
+    OP_UCX, /* its registration cache */
     OP_ANYDMA_RANGE, /* 128 KiB */
     OP_TWO_LEVEL_RANGE,
     NR_OPS
@@ -36,5 +37,9 @@ double ops_time(enum op op, bool is_chain, const uint64_t *addrs, size_t n);
 bool dpdk_init(void);
 void dpdk_register(uint64_t va, uint64_t len);
 uint64_t dpdk_translate(uint64_t va);
+/* lookup_ucx.c, likewise. */
+bool ucx_init(void);
+void ucx_register(uint64_t va, uint64_t len);
+uint64_t ucx_translate(uint64_t va);
 
 #endif

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Called by `make bench [ONLY=name]`: each figure beside its reference, interleaved in one run. A table on the terminal and
-# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, profile.
+# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, scale, profile.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
@@ -20,19 +20,23 @@ program() {
     shift
     # shellcheck disable=SC2046 # a list of flags
     gcc -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Iinclude -Itests/bench -o "$bin/$name" "$@" tests/bench/bench.c \
-        ${packages:+$(pkg-config --cflags --libs "$packages")} -lm -pthread || exit 1
+        ${packages:+$(pkg-config --cflags --libs $packages)} -lm -pthread || exit 1
 }
 wanted() {
     case $1 in *"$only"*) echo "== $1" >&2 ;; *) return 1 ;; esac
 }
 
 if wanted lookup; then
-    packages=libdpdk program lookup tests/bench/lookup{,_ops,_dpdk}.c tests/bench/peers.c
+    packages='libdpdk ucx ucx-ucs' program lookup tests/bench/lookup{,_ops,_dpdk,_ucx}.c tests/bench/peers.c
     "${shim[@]}" "$bin/lookup" || status=1
     "${shim[@]}" ANYDMA_GRANULE=16K "$bin/lookup" dense || status=1
+    # The common case is what is reached without a jump, up to the first return.
+    gcc -O2 -Iinclude -c -o "$bin/hot_path.o" tests/bench/hot_path.c && objdump -d "$bin/hot_path.o" --disassemble=hot_path |
+        awk '/^ /{n++} /\tret/ {printf "{\"bench\":\"lookup_hot_instructions\",\"value\":%d,\"unit\":\"instructions\",\"ref\":null,\"ref_value\":null,\"ratio\":null,\"goal\":null,\"spread\":0}\n", n; exit}' \
+            >>"$BENCH_JSONL"
 fi
 if wanted threads; then
-    packages=libdpdk program threads tests/bench/lookup_{threads,ops,dpdk}.c tests/bench/peers.c
+    packages='libdpdk ucx ucx-ucs' program threads tests/bench/lookup_{threads,ops,dpdk,ucx}.c tests/bench/peers.c
     "${shim[@]}" "$bin/threads" || status=1
 fi
 if wanted doors; then
@@ -42,6 +46,12 @@ if wanted doors; then
         packages=ucx program doors_ucx tests/bench/doors.c tests/bench/doors_ucx.c
         "$bin/doors_ucx" ucx || status=1
     fi
+fi
+wanted registration && { . tests/bench/registration/run.sh || status=1; }
+if wanted scale; then
+    program scale tests/bench/scale/{scale,crowd}.c -Ishim -rdynamic
+    "${shim[@]}" ANYDMA_THP=never "$bin/scale" || status=1
+    python3 tests/bench/scale/plot.py "$BENCH_JSONL" "$BUILD/scale.svg" && echo "curves: $BUILD/scale.svg" >&2
 fi
 
 python3 - "$BENCH_JSONL" <<'END'

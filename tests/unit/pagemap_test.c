@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The table that lookups read: whole blocks, single pages, marks, and what lies above the flat part. */
 #include <criterion/criterion.h>
+#include <sys/resource.h>
 
 #include "dma/pagemap.h"
 
 #define ARENA ((uintptr_t)256 << 30)
 #define ABOVE ((uintptr_t)0x120000000000)
+#define FAR ((uintptr_t)5 << 40) /* where the table that programs read goes on */
 #define PAGE ((size_t)4096)
 
 static void start(void)
@@ -97,11 +99,61 @@ Test(pagemap, above_the_flat_part_tables_come_as_needed, .init = start)
     cr_assert_eq(answer(ABOVE + 100), UINT64_MAX);
 }
 
+/* The entry as a program finds it by <anydma.h>: behind the first ones come a page, the bitmaps, and these. */
+static uint64_t far_entry(uintptr_t va)
+{
+    uint64_t index = va >> 21;
+    cr_assert_lt(index - anydma_table_v1.nr_entries, anydma_table_v1.nr_far);
+    return anydma_table_v1.entries[index + 512 + (1 << 21)];
+}
+
+Test(pagemap, programs_read_entries_up_to_8_tib, .init = start)
+{
+    cr_assert_eq(anydma_table_v1.nr_entries + anydma_table_v1.nr_far, (uint64_t)8 << 40 >> 21);
+    pagemap_publish(FAR, PAGEMAP_BLOCK_SIZE, 0);
+    pagemap_publish(FAR + 2 * PAGEMAP_BLOCK_SIZE, PAGE, 0);
+    cr_assert_eq(far_entry(FAR), 1);
+    cr_assert_eq(far_entry(FAR + PAGEMAP_BLOCK_SIZE), 0);
+    uint64_t partial = far_entry(FAR + 2 * PAGEMAP_BLOCK_SIZE);
+    cr_assert_eq(partial & ~UINT64_C(0x1ffff8), 6);
+    cr_assert_eq(anydma_table_v1.entries[(1 << 18) + 512 + (partial & 0x1ffff8)], 1);
+    cr_assert_eq(answer(FAR), FAR);
+    pagemap_clear(FAR, PAGEMAP_BLOCK_SIZE);
+    cr_assert_eq(far_entry(FAR), PAGEMAP_PINNED);
+    cr_assert(pagemap_contains((uintptr_t)&anydma_table_v1.entries[(FAR >> 21) + 512 + (1 << 21)]));
+}
+
+Test(pagemap, the_first_and_the_last_far_entry_are_their_own, .init = start)
+{
+    uintptr_t first = (uintptr_t)512 << 30, last = ((uintptr_t)8 << 40) - PAGEMAP_BLOCK_SIZE;
+    pagemap_publish(first, PAGEMAP_BLOCK_SIZE, 0);
+    pagemap_publish(last, PAGEMAP_BLOCK_SIZE, 0);
+    cr_assert_eq(far_entry(first), 1);
+    cr_assert_eq(far_entry(last), 1);
+    cr_assert_eq(answer(first - 1), UINT64_MAX);
+    cr_assert_eq(answer(last + PAGEMAP_BLOCK_SIZE), UINT64_MAX);
+    cr_assert_eq(anydma_table_v1.entries[anydma_table_v1.nr_entries], 0);
+}
+
+Test(pagemap, where_address_space_is_limited_the_table_is_short_and_tables_come_as_needed)
+{
+    const struct rlimit limit = {(rlim_t)1 << 46, (rlim_t)1 << 46};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    start();
+    cr_assert_eq(anydma_table_v1.nr_far, 0);
+    pagemap_publish(FAR, PAGEMAP_BLOCK_SIZE, 0);
+    cr_assert_eq(answer(FAR), FAR);
+    pagemap_reset();
+    cr_assert_eq(answer(FAR), UINT64_MAX);
+}
+
 Test(pagemap, a_reset_forgets_everything, .init = start)
 {
     pagemap_publish(ARENA, PAGEMAP_BLOCK_SIZE, 0);
     pagemap_publish(ABOVE, PAGE, 0);
+    pagemap_publish(FAR, PAGEMAP_BLOCK_SIZE, 0);
     pagemap_reset();
+    cr_assert_eq(answer(FAR), UINT64_MAX);
     cr_assert_eq(answer(ARENA), UINT64_MAX);
     cr_assert_eq(answer(ABOVE), UINT64_MAX);
     cr_assert(pagemap_is_ours());

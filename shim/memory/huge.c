@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Makes huge pages, and remembers where there are some. */
+#include "memory/huge.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/config.h"
+#include "base/os.h"
+
+static _Atomic bool is_wanted; /* set under LOCK_ARENA, never taken back */
+
+static bool is_anything_pinned(void)
+{
+    return atomic_load_explicit(&is_wanted, memory_order_acquire);
+}
+
+static void set_whole(struct zone *zone, uintptr_t start, uintptr_t end, bool whole)
+{
+    for (uintptr_t block = start; block < end; block += BLOCK_SIZE) {
+        size_t bit = (block - zone->start) >> BLOCK_SHIFT;
+        uint64_t mask = UINT64_C(1) << (bit % 64);
+        if (whole)
+            atomic_fetch_or_explicit(&zone->whole[bit / 64], mask, memory_order_relaxed);
+        else if (atomic_load_explicit(&zone->whole[bit / 64], memory_order_relaxed) & mask)
+            atomic_fetch_and_explicit(&zone->whole[bit / 64], ~mask, memory_order_relaxed);
+    }
+}
+
+static bool is_whole(const struct zone *zone, uintptr_t block)
+{
+    size_t bit = (block - zone->start) >> BLOCK_SHIFT;
+    return zone->whole && atomic_load_explicit(&zone->whole[bit / 64], memory_order_relaxed) >> (bit % 64) & 1;
+}
+
+static uintptr_t block_up(uintptr_t addr)
+{
+    return (addr + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1);
+}
+
+void huge_committed(struct zone *zone, uintptr_t start, size_t len)
+{
+    uintptr_t end = start + len, last_whole = end & ~(BLOCK_SIZE - 1);
+    bool asked = config.thp == THP_ALWAYS || (config.thp == THP_AUTO && is_anything_pinned());
+    if (asked)
+        asked = os_madvise(start, len, MADV_HUGEPAGE) == 0;
+    set_whole(zone, start & ~(BLOCK_SIZE - 1), end, false);
+    if (asked && block_up(start) < last_whole)
+        set_whole(zone, block_up(start), last_whole, true);
+}
+
+void huge_dropped(struct zone *zone, uintptr_t start, size_t len)
+{
+    uintptr_t end = start + len;
+    if (start & (BLOCK_SIZE - 1))
+        set_whole(zone, start & ~(BLOCK_SIZE - 1), start, false);
+    if (end & (BLOCK_SIZE - 1))
+        set_whole(zone, end & ~(BLOCK_SIZE - 1), end, false);
+}
+
+/* [start, end) where the runs from `run` on are all committed; returns the first that is not. */
+static struct run *committed_from(struct run *run, uintptr_t *start, uintptr_t *end)
+{
+    *start = *end = run->start;
+    for (; run && run->kind.state != RUN_NONE; run = runs_next(run))
+        *end = run->start + run->len;
+    return run ? runs_next(run) : NULL; /* a RUN_NONE has no other behind it */
+}
+
+/* From the first pin on: what is committed now, too, as far as it is still to be touched. */
+static void want(void)
+{
+    uintptr_t start, end;
+    lock_take(&zones_lock);
+    bool was_wanted = atomic_exchange_explicit(&is_wanted, true, memory_order_acq_rel);
+    for (unsigned i = 0; config.thp == THP_AUTO && !was_wanted && i < nr_zones; i++) {
+        struct run *run = zones[i].kind == ZONE_HEAP ? runs_at(&zones[i].runs, zones[i].start) : NULL;
+        while (run) {
+            run = committed_from(run, &start, &end);
+            if (end > start)
+                os_madvise(start, end - start, MADV_HUGEPAGE);
+        }
+    }
+    lock_release(&zones_lock);
+}
+
+/* One huge page instead of 512: touch a page (an untouched block can't be collapsed), collapse, and pin afterwards (a
+ * pinned page can't be). Since Linux 6.1; failure means base pages. */
+static int collapse(uintptr_t block)
+{
+    enum { ADVICE_COLLAPSE = 25 };
+    atomic_fetch_or_explicit((_Atomic unsigned char *)block, 0, memory_order_relaxed);
+    return os_madvise(block, BLOCK_SIZE, ADVICE_COLLAPSE);
+}
+
+void huge_prepare(struct zone *zone, uintptr_t start, size_t len)
+{
+    if (config.thp == THP_NEVER)
+        return;
+    if (!is_anything_pinned())
+        want();
+    for (uintptr_t block = block_up(start); block + BLOCK_SIZE <= start + len; block += BLOCK_SIZE) {
+        int error = is_whole(zone, block) ? 0 : collapse(block);
+        if (error == -EINVAL || error == -ENOMEM)
+            return;
+        if (!error && zone->whole)
+            set_whole(zone, block, block + BLOCK_SIZE, true);
+    }
+}
+
+void huge_forget(void)
+{
+    for (unsigned i = 0; is_anything_pinned() && i < nr_zones; i++)
+        if (zones[i].kind == ZONE_HEAP)
+            set_whole(&zones[i], zones[i].start, zones[i].end, false);
+}

@@ -1,0 +1,12 @@
+# shellcheck shell=bash disable=SC2154 # bin and shim are run.sh's
+# SPDX-License-Identifier: MIT
+# The part `registration` of tests/bench/run.sh, which sources it: with io_uring as what pins, and with VFIO in the VM,
+# where only the ratios count. With huge pages and, on the host, without.
+registration_flags=(-Ishim -Iexamples tests/bench/registration/{registration,pages}.c)
+program registration "${registration_flags[@]}" tests/bench/registration/pinner_uring.c -rdynamic -luring
+program registration_vfio "${registration_flags[@]}" tests/bench/registration/pinner_vfio.c examples/vfio_device.c
+"${shim[@]}" "$bin/registration" uring 1024 "${ROUNDS:-3}" || status=1
+"${shim[@]}" ANYDMA_THP=never "$bin/registration" uring_4k 1024 "${ROUNDS:-3}" || status=1
+
+MEM=3584M TIMEOUT=300 tests/vm/run.sh "env -u BENCH_JSONL LD_PRELOAD=$SHIM $bin/registration_vfio vfio 512 ${VM_ROUNDS:-3} \$EDU_BDF" \
+    >"$bin/registration_vfio.out" && grep '^{' "$bin/registration_vfio.out" >>"$BENCH_JSONL"

@@ -43,6 +43,9 @@ if wanted doors; then
         "$bin/doors_ucx" ucx || status=1
     fi
 fi
+if wanted profile; then
+    ROUNDS=${ROUNDS:-3} bash tests/bench/profile.sh || status=1
+fi
 
 python3 - "$BENCH_JSONL" <<'END'
 import json, sys
@@ -53,5 +56,4 @@ for line in open(sys.argv[1]):
     print("%-34s %12.4g %-13s %-22s %12.4g %7.3g %6s %s" % (f["bench"], f["value"], f["unit"], f["ref"] or "",
           f["ref_value"] or 0, f["ratio"] or 0, "%.2f" % f["goal"] if f["goal"] else "", met))
 END
-wanted profile && { ROUNDS=${ROUNDS:-3} bash tests/bench/profile.sh || status=1; }
 exit $status

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Called by `make bench [ONLY=name]`: each figure beside its reference, interleaved in one run. A table on the terminal and
-# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, malloc, profile.
+# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, malloc, start, profile.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
@@ -46,6 +46,10 @@ fi
 # Whole programs: the packages' own ones, not what wraps them.
 if wanted malloc; then
     PATH=/usr/bin:/bin:$PATH bash tests/bench/malloc/run.sh || status=1
+fi
+if wanted start; then
+    program start tests/bench/start.c
+    PATH=/usr/bin:/bin:$PATH BENCH_SHIM=$SHIM "$bin/start" || status=1
 fi
 if wanted profile; then
     ROUNDS=${ROUNDS:-3} bash tests/bench/profile.sh || status=1

@@ -39,7 +39,7 @@ if wanted doors; then
     program doors tests/bench/doors.c
     "${shim[@]}" "$bin/doors" anydma 1.1 || status=1
     if pkg-config --exists ucx; then
-        packages=ucx program doors_ucx tests/bench/doors.c tests/bench/doors_ucx.c
+        packages=ucx program doors_ucx -Wl,--no-as-needed tests/bench/doors.c tests/bench/doors_ucx.c
         "$bin/doors_ucx" ucx || status=1
     fi
 fi

@@ -117,7 +117,7 @@ static int move_mapping(const struct move *move, bool from_inside)
     if (os_is_error(result))
         return (int)result;
     if (from_inside && !(move->flags & MREMAP_DONTUNMAP))
-        return arena_unmap(move->from, move->from_len); /* reserves the address again */
+        return arena_unmap(move->from, move->from_len);
     return 0;
 }
 
@@ -127,18 +127,13 @@ static int grow_in_place(uintptr_t addr, size_t old_len, size_t new_len, int pro
     size_t tail_len = new_len - old_len;
     if (!arena_map_grow(tail, tail_len))
         return -ENOMEM;
-    /* The kernel grows a mapping only over nothing: lift the reservation for the moment. */
-    os_munmap(tail, tail_len);
     intptr_t result = os_mremap(addr, old_len, new_len, 0, 0);
-    if (!os_is_error(result)) {
-        arena_map_done(tail, tail_len, prot, flags);
-        return 0;
-    }
-    intptr_t again =
-        os_mmap(tail, tail_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    if (again == (intptr_t)tail) /* else someone else took it in between, and it is theirs for good */
+    if (os_is_error(result)) {
         arena_map_undo(tail, tail_len);
-    return (int)result;
+        return (int)result;
+    }
+    arena_map_done(tail, tail_len, prot, flags);
+    return 0;
 }
 
 static intptr_t remap_to_new_place(struct move *move, int prot, unsigned flags)
@@ -148,8 +143,7 @@ static intptr_t remap_to_new_place(struct move *move, int prot, unsigned flags)
         return -ENOMEM;
     int error = move_mapping(move, true);
     if (error) {
-        arena_unmap(move->to, move->to_len);
-        arena_map_undo(move->to, move->to_len);
+        arena_map_give(move->to, move->to_len);
         return error;
     }
     arena_map_done(move->to, move->to_len, prot, flags);

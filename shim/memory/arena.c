@@ -373,8 +373,7 @@ static void release_run(struct zone *zone, uintptr_t start, size_t len, struct r
     if (kind.state == RUN_DETACHED) {
         zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
     } else if (kind.state == RUN_HELD) {
-        zones_held_bytes -= len;
-        zone_set_or_leak(zone, start, len, none);
+        zone_let_go(zone, start, len);
     } else if (kind.state == RUN_PENDING && zone->kind == ZONE_HEAP) {
         drop_pages(zone, start, len, ready);
     }

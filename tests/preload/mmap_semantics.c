@@ -5,6 +5,7 @@
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS };
@@ -70,6 +71,45 @@ static void held_back_page_asked_for(void)
     *got = 1;
     EXPECT(is_refused(got, ESTALE)); /* the device knows the page that was there before */
     munmap(at, 4 * PAGE);
+}
+
+/* Past every door. */
+static char *map_behind(char *at, size_t len)
+{
+    register long flags __asm__("r10") = ANONYMOUS | MAP_FIXED_NOREPLACE;
+    register long fd __asm__("r8") = -1;
+    register long offset __asm__("r9") = 0;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(SYS_mmap), "D"(at), "S"(len), "d"(RW), "r"(flags), "r"(fd), "r"(offset)
+                     : "rcx", "r11", "memory");
+    return (char *)result;
+}
+
+static void free_address_taken_behind_the_doors(void)
+{
+    char *at = map_pages(4);
+    munmap(at, 4 * PAGE);
+    EXPECT(map_behind(at + PAGE, PAGE) == at + PAGE);
+    at[PAGE] = 0x55;
+    for (unsigned i = 0; i < 50; i++) {
+        char *other = map_pages(1 + i % 4);
+        EXPECT(other != MAP_FAILED && (other + (1 + i % 4) * PAGE <= at + PAGE || other >= at + 2 * PAGE));
+    }
+    EXPECT(at[PAGE] == 0x55);
+    EXPECT(mmap(at + PAGE, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED &&
+           errno == EEXIST);
+    EXPECT(is_refused(at + PAGE, EFAULT));
+}
+
+static void hint_inside_the_arena(void)
+{
+    char *at = map_pages(4), *got;
+    munmap(at, 4 * PAGE);
+    got = mmap(at, PAGE, RW, ANONYMOUS, -1, 0);
+    EXPECT(got != MAP_FAILED && anydma_iova(got) != ANYDMA_BAD_IOVA);
+    munmap(got, PAGE);
 }
 
 static void failed_replacement(void)
@@ -158,6 +198,8 @@ int main(void)
     behaviour("unmapped_page_beside_live_ones_is_held_back", unmapped_page_beside_live_ones);
     behaviour("held_back_page_is_not_handed_out", held_back_page_is_not_handed_out);
     behaviour("held_back_page_is_free_to_who_asks_for_it", held_back_page_asked_for);
+    behaviour("free_address_taken_behind_the_doors_is_gone_around", free_address_taken_behind_the_doors);
+    behaviour("hint_inside_the_arena_gives_memory_that_can_be_looked_up", hint_inside_the_arena);
     behaviour("replacement_that_fails_leaves_what_was_there", failed_replacement);
     behaviour("replacement_that_fails_keeps_the_registration", failed_replacement_of_all);
     behaviour("locked_memory_is_not_purged_but_moves", registered_locked_memory);

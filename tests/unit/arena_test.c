@@ -97,6 +97,54 @@ Test(arena, what_is_not_registered_is_free_at_once, .init = start)
     cr_assert_eq(arena_held_bytes(), 0);
 }
 
+static bool is_mapped(uintptr_t at)
+{
+    unsigned char resident;
+    return mincore((void *)at, PAGE, &resident) == 0;
+}
+
+Test(arena, what_was_unmapped_is_not_mapped_any_more, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at, 8 * PAGE), 0);
+    cr_assert_not(is_mapped(at));
+    cr_assert_eq(look_up(at + 8 * PAGE), 0);
+    cr_assert_eq(arena_unmap(at + 8 * PAGE, 4 * PAGE), 0);
+    cr_assert(is_mapped(at + 8 * PAGE), "held back");
+    cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    cr_assert_not(is_mapped(at + 8 * PAGE), "let go");
+    cr_assert_not(is_mapped(at + 12 * PAGE));
+}
+
+Test(arena, an_unmap_wider_than_what_is_mapped_leaves_the_rest_free, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at, 12 * PAGE), 0);
+    cr_assert_eq(look_up(at + 12 * PAGE), 0);
+    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_not(is_mapped(at));
+    cr_assert(arena_is_free(at, 16 * PAGE));
+    cr_assert_eq(map(16), at, "and is handed out again");
+}
+
+Test(arena, what_somebody_else_has_mapped_is_never_handed_out, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_eq(
+        (uintptr_t)mmap((void *)(at + 8 * PAGE), PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+        at + 8 * PAGE);
+    *(unsigned char *)(at + 8 * PAGE) = 0x55;
+    uintptr_t place = arena_map_place(16 * PAGE);
+    cr_assert_neq(place, 0);
+    cr_assert(place + 16 * PAGE <= at || place >= at + 16 * PAGE);
+    cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x55);
+    cr_assert_not(arena_is_free(at, 16 * PAGE));
+    arena_map_give(place, 16 * PAGE);
+    cr_assert_not(is_mapped(place));
+    cr_assert(arena_is_free(place, 16 * PAGE));
+}
+
 Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = start)
 {
     uintptr_t at = map(16);

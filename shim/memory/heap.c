@@ -9,10 +9,12 @@
 
 #include "base/os.h"
 
-/* retain:false: each extent's coming and going is seen. The rest keeps the program's surroundings as they are. */
+/* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
+ * request. By default an extent of more than 64 times the request is left alone: extents that lie side by side, as the arena
+ * hands them out, grow into one that is never used again. The rest keeps the program's surroundings as they are. */
 extern const char *jem_malloc_conf;
 const char *jem_malloc_conf = "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"
-                              "oversize_threshold:0,muzzy_decay_ms:0";
+                              "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63";
 
 void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 int heap_munmap(void *addr, size_t len);

@@ -330,6 +330,23 @@ static void malloc_info_is_xml(void)
     EXPECT(malloc_info(1, stdout) != 0);
 }
 
+/* Large blocks that lay side by side are one stretch when they are freed, to be used again for small ones. */
+static void freed_pages_are_used_again(void)
+{
+    enum { NR_LARGE = 64, NR_SMALL = 8192, SMALL = 1000 };
+    static void *large[NR_LARGE], *small[NR_SMALL];
+    for (int i = 0; i < NR_LARGE; i++)
+        large[i] = malloc(MIB / 2);
+    size_t mapped = mallinfo2().arena;
+    for (int i = 0; i < NR_LARGE; i++)
+        free(large[i]);
+    for (int i = 0; i < NR_SMALL; i++)
+        small[i] = malloc(SMALL);
+    EXPECT(mallinfo2().arena <= mapped);
+    for (int i = 0; i < NR_SMALL; i++)
+        free(small[i]);
+}
+
 static void mallinfo_counts(void)
 {
     struct mallinfo2 before = mallinfo2();
@@ -375,6 +392,7 @@ int main(void)
     behaviour("calloc_zeroes_memory_that_was_registered", calloc_after_registered_memory);
     behaviour("malloc_stats_goes_to_stderr", statistics_are_printed);
     behaviour("malloc_info_is_xml", malloc_info_is_xml);
+    behaviour("freed_pages_are_used_again", freed_pages_are_used_again);
     behaviour("mallinfo_counts_live_bytes", mallinfo_counts);
     behaviour("libc_itself_allocates_here", libc_allocates_here);
     return behaviours_failed != 0;

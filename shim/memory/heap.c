@@ -16,6 +16,7 @@ extern const char *jem_malloc_conf;
 const char *jem_malloc_conf = "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"
                               "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63";
 
+void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
 void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 int heap_munmap(void *addr, size_t len);
 int heap_madvise(void *addr, size_t len, int advice);
@@ -32,6 +33,23 @@ static bool is_heap(const void *addr)
 bool heap_owns_elsewhere(const void *ptr)
 {
     return arena_is_heap((uintptr_t)ptr);
+}
+
+/* jemalloc's own records, 2 MiB and more for each of its arenas and little of it touched: outside of the arena, so that
+ * no registration pins them and no device reaches them. */
+void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    intptr_t got = addr ? -ENOMEM : os_mmap(0, len + align, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (os_is_error(got))
+        return NULL;
+    uintptr_t start = ((uintptr_t)got + align - 1) & ~(align - 1), end = start + len;
+    if (start > (uintptr_t)got)
+        os_munmap((uintptr_t)got, start - (uintptr_t)got);
+    if ((uintptr_t)got + align > start)
+        os_munmap(end, (uintptr_t)got + align - start);
+    *is_zero = *is_committed = true;
+    return (void *)start;
 }
 
 void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)

@@ -40,8 +40,9 @@ bool arena_is_heap(uintptr_t addr);
  * where it ends. */
 uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside);
 
-/* `len` zeroed bytes (whole pages) for the heap at a multiple of `align`; 0 when there are none. */
-uintptr_t arena_heap_take(size_t len, size_t align);
+/* `len` bytes (whole pages) for the heap at a multiple of `align`; 0 when there are none. *is_zero: whether they have to be
+ * zeroed, and then whether they are. */
+uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero);
 void arena_heap_give(uintptr_t addr, size_t len);
 
 /* A place for a mapping of the program's, PROT_NONE and kept from everyone else until arena_map_done. 0: none. */

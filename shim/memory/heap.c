@@ -17,6 +17,7 @@ const char *jem_malloc_conf = "retain:false,dss:disabled,abort_conf:false,backgr
                               "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63";
 
 void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
+void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
 void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 int heap_munmap(void *addr, size_t len);
 int heap_madvise(void *addr, size_t len, int advice);
@@ -52,8 +53,21 @@ void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, boo
     return (void *)start;
 }
 
+/* An extent. *is_zero: whether it has to be zeroed, and then whether it is. */
+void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed)
+{
+    if (!arena_first_heap.len)
+        return heap_metadata_map(addr, len, align, is_zero, is_committed);
+    if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
+        return NULL;
+    uintptr_t start = arena_heap_take(len, align, is_zero);
+    *is_committed = true;
+    return (void *)start;
+}
+
 void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
+    bool is_zero = true;
     if (flags & MAP_FIXED) {
         /* Commit and decommit, where memory is not overcommitted: the arena has committed it already. */
         if (prot == PROT_NONE)
@@ -66,7 +80,7 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
         intptr_t got = os_mmap(0, len, prot, flags, fd, offset);
         return os_is_error(got) ? MAP_FAILED : (void *)got;
     }
-    uintptr_t start = arena_heap_take(len, len & ((1u << 21) - 1) ? OS_PAGE_SIZE : (size_t)1 << 21);
+    uintptr_t start = arena_heap_take(len, OS_PAGE_SIZE, &is_zero);
     if (!start) {
         errno = ENOMEM;
         return MAP_FAILED;

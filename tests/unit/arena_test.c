@@ -53,23 +53,50 @@ static uintptr_t map(size_t nr_pages)
     return at;
 }
 
-static bool is_zero(uintptr_t at, size_t len)
+static bool is_zero_at(uintptr_t at, size_t len)
 {
     const unsigned char *bytes = (const unsigned char *)at;
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
 }
 
+static uintptr_t take(size_t nr_pages)
+{
+    bool is_zero = true;
+    uintptr_t at = arena_heap_take(nr_pages * PAGE, PAGE, &is_zero);
+    cr_assert(is_zero);
+    return at;
+}
+
+Test(arena, the_heap_is_told_which_pages_are_not_zero, .init = start)
+{
+    uintptr_t neighbour = take(1), at = take(3), third = take(64);
+    bool is_zero = false;
+    cr_assert_eq(look_up(neighbour), 0);
+    memset((void *)at, 0xee, 3 * PAGE);
+    arena_heap_give(at, 3 * PAGE);
+    cr_assert_eq(arena_heap_take(2 * PAGE, PAGE, &is_zero), at);
+    cr_assert_not(is_zero);
+    cr_assert_eq(*(unsigned char *)at, 0xee, "nobody asked for zeroed pages");
+    cr_assert_eq(take(1), at + 2 * PAGE);
+    cr_assert(is_zero_at(at + 2 * PAGE, PAGE));
+    is_zero = false;
+    uintptr_t fresh = arena_heap_take(128 * PAGE, PAGE, &is_zero);
+    cr_assert(is_zero);
+    cr_assert(is_zero_at(fresh, 128 * PAGE));
+    arena_heap_give(third, 64 * PAGE);
+}
+
 Test(arena, the_heap_gets_zeroed_pages_also_of_what_stays_pinned, .init = start)
 {
-    uintptr_t at = arena_heap_take(8 * PAGE, PAGE), neighbour = arena_heap_take(PAGE, PAGE);
-    cr_assert(is_zero(at, 8 * PAGE));
+    uintptr_t at = take(8), neighbour = take(1);
+    cr_assert(is_zero_at(at, 8 * PAGE));
     memset((void *)at, 0xee, 8 * PAGE);
     cr_assert_eq(look_up(neighbour), 0);
     arena_heap_give(at, 8 * PAGE);
     cr_assert_gt(pinned(), 0, "the neighbour keeps the unit registered");
     cr_assert_eq(look_up(at), -EFAULT);
-    uintptr_t again = arena_heap_take(8 * PAGE, PAGE);
-    cr_assert(is_zero(again, 8 * PAGE));
+    uintptr_t again = take(8);
+    cr_assert(is_zero_at(again, 8 * PAGE));
     arena_heap_give(again, 8 * PAGE);
     arena_heap_give(neighbour, PAGE);
     cr_assert_eq(pinned(), 0);
@@ -152,7 +179,7 @@ Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = star
     cr_assert_eq(look_up(at), 0);
     uint64_t before = pinned();
     cr_assert_eq(arena_purge(at, 8 * PAGE, MADV_DONTNEED), 0);
-    cr_assert(is_zero(at, 8 * PAGE));
+    cr_assert(is_zero_at(at, 8 * PAGE));
     cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x77);
     cr_assert_eq(pinned(), before);
 }

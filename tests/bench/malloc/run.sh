@@ -12,7 +12,7 @@ list() {
         gcc -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -fno-builtin -Iinclude -o "$bin/$name" "$here/$name.c" -pthread
         echo "$name 1 $bin/$name"
     done
-    g++ -std=c++17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Iinclude -o "$bin/cxx_churn" "$here/cxx_churn.cc"
+    g++ -std=c++17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-mismatched-new-delete -Iinclude -o "$bin/cxx_churn" "$here/cxx_churn.cc"
     echo "cxx_churn 1 $bin/cxx_churn"
     echo "python 0 python3 $here/allocate.py"
     echo "gcc 0 gcc -std=c11 -D_GNU_SOURCE -O1 -Ishim -Iinclude -c -o /dev/null shim/dma/registry.c"

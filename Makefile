@@ -57,11 +57,17 @@ deps-%:
 
 # --- the shim -------------------------------------------------------------------------------------------------------
 # jemalloc's names become je_*, its page calls ours, and its reading of settings meant for other copies of it nobody's.
-$(BUILD)/libje.a: shim/memory/jemalloc.syms | deps-build
+# What it keeps its own records in (base.pic.o) is no device's affair and comes from elsewhere; its extents (ehooks.pic.o) need
+# no zeroed pages unless it asks for them.
+$(BUILD)/libje.a: shim/memory/jemalloc.syms Makefile | deps-build
 	$(call say,JE,$@)
 	@mkdir -p $(@D)
 	$(Q)objcopy --redefine-syms=$< $$($(CC) -print-file-name=libjemalloc_pic.a) $@
 	$(Q)ar d $@ jemalloc_cpp.pic.o
+	$(Q)cd $(@D) && ar x $(@F) base.pic.o ehooks.pic.o && \
+		objcopy --redefine-sym je_extent_alloc_mmap=heap_metadata_map base.pic.o && \
+		objcopy --redefine-sym je_extent_alloc_mmap=heap_extent_map ehooks.pic.o && \
+		ar r $(@F) base.pic.o ehooks.pic.o && rm base.pic.o ehooks.pic.o
 
 $(SHIM): $(SHIM_OBJ) $(BUILD)/libje.a shim/libanydma.map
 	$(call say,LD,$@)

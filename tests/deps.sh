@@ -14,7 +14,7 @@ packages_of() {
     # dpdk-dev has dpdk-testpmd and its drivers, qemu-utils has qemu-io with nvme://.
     demo) echo dpdk-dev qemu-utils tcpdump ;;
     programs) echo python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind ;;
-    bench) echo libdpdk-dev libucx-dev libjemalloc2 ;;
+    bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
     *) return 1 ;;
     esac

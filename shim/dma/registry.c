@@ -475,19 +475,19 @@ static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
     }
 }
 
-static bool is_anything_registered(void)
+bool registry_has_any(void)
 {
     return atomic_load_explicit(&registry.nr_registrations, memory_order_acquire) != 0;
 }
 
 bool registry_owes_any(void)
 {
-    return is_anything_registered() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
+    return registry_has_any() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
 }
 
 void registry_forget(uintptr_t start, size_t len)
 {
-    if (!is_anything_registered())
+    if (!registry_has_any())
         return;
     uintptr_t end = start + len;
     lock_take(&registry.lock);
@@ -507,7 +507,7 @@ void registry_forget(uintptr_t start, size_t len)
 
 void registry_settle(uintptr_t start, size_t len)
 {
-    if (!is_anything_registered())
+    if (!registry_has_any())
         return;
     lock_take(&registry.lock);
     struct registration *reg = registration_from(start), *next;
@@ -521,7 +521,7 @@ void registry_settle(uintptr_t start, size_t len)
 void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered))
 {
     uintptr_t end = start + len;
-    if (!is_anything_registered()) {
+    if (!registry_has_any()) {
         piece(start, len, false);
         return;
     }
@@ -540,7 +540,7 @@ void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start,
 
 bool registry_covers(uintptr_t start, size_t len)
 {
-    if (!is_anything_registered())
+    if (!registry_has_any())
         return false;
     lock_take(&registry.lock);
     struct registration *reg = registration_from(start);

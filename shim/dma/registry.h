@@ -59,6 +59,8 @@ int registry_unpin(uintptr_t va, size_t len);
 /* Pages of the range leave their addresses: no lookup answers for them from here on. What has nothing alive left is
  * unregistered. Before the system call. */
 void registry_forget(uintptr_t start, size_t len);
+/* Whether anything is registered, or about to be. No lock. */
+bool registry_has_any(void);
 /* Whether anything is registered in no IOMMU yet, which the pagemap does not show. No lock. */
 bool registry_owes_any(void);
 /* Something in the range was given back: unregisters what has nothing alive left. */

@@ -84,7 +84,7 @@ int lifecycle_init_sim(struct iommu *iommu, int fd)
         start.config.mapped = device->mapped;
         start.config.unmapped = device->unmapped;
         start.config.arg = device->arg;
-        start.config.populate = !dlsym(RTLD_DEFAULT, \"anydma_sim_device_pins\");
+        start.config.populate = !dlsym(RTLD_DEFAULT, "anydma_sim_device_pins");
     }
     registry_locked(init_sim, &start);
     iommu->fd = fd;

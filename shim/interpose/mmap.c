@@ -51,15 +51,21 @@ static bool is_for_arena(size_t len, int prot, int flags)
 static intptr_t map_in_arena(size_t len, int prot, int flags, bool *is_full)
 {
     size_t whole = os_page_up(len);
-    uintptr_t start = arena_map_place_for(whole, prot, run_flags(flags));
+    intptr_t result;
+    uintptr_t start;
+    while ((start = arena_map_place_for(whole, prot, run_flags(flags))) != 0) {
+        result = os_mmap(start, len, prot, flags | MAP_FIXED_NOREPLACE, -1, 0);
+        if (result != -EEXIST)
+            break;
+        arena_map_taken(start, whole);
+    }
     *is_full = !start;
     if (!start)
         return 0;
-    intptr_t result = os_mmap(start, len, prot, (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED, -1, 0);
-    if (os_is_error(result))
-        arena_map_undo(start, whole);
-    else
+    if (result == (intptr_t)start)
         arena_map_made(start, whole, prot, run_flags(flags));
+    else
+        arena_map_undo(start, whole);
     return result;
 }
 
@@ -115,7 +121,8 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
     if (flags & MAP_FIXED_NOREPLACE) { /* what is reserved but nobody's is free to the program */
         if (!all_free_inside(addr, whole))
             return -EEXIST;
-        flags = (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED;
+        if (arena_is_heap(addr) || registry_covers(addr, whole))
+            flags = (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED;
     }
     hazards_look(addr, whole, false);
     if (renew_in_place(addr, whole, prot, flags))
@@ -141,7 +148,9 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
         if (!is_full)
             return result;
     }
-    return os_mmap((uintptr_t)addr, len, prot, flags, fd, offset);
+    bool is_hint_ours = addr && !is_beyond_end((uintptr_t)addr & ~(OS_PAGE_SIZE - 1), len) &&
+                        overlaps_arena((uintptr_t)addr & ~(OS_PAGE_SIZE - 1), os_page_up(len));
+    return os_mmap(is_hint_ours ? 0 : (uintptr_t)addr, len, prot, flags, fd, offset);
 }
 
 void *door_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset, const void *caller)

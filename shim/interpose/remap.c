@@ -119,7 +119,7 @@ static int move_mapping(const struct move *move, bool from_inside)
     if (os_is_error(result))
         return (int)result;
     if (from_inside && !(move->flags & MREMAP_DONTUNMAP))
-        return arena_unmap(move->from, move->from_len); /* reserves the address again */
+        return arena_unmap(move->from, move->from_len);
     return 0;
 }
 
@@ -129,18 +129,13 @@ static int grow_in_place(uintptr_t addr, size_t old_len, size_t new_len, int pro
     size_t tail_len = new_len - old_len;
     if (!arena_map_grow(tail, tail_len))
         return -ENOMEM;
-    /* The kernel grows a mapping only over nothing: lift the reservation for the moment. */
-    os_munmap(tail, tail_len);
     intptr_t result = os_mremap(addr, old_len, new_len, 0, 0);
-    if (!os_is_error(result)) {
-        arena_map_done(tail, tail_len, prot, flags);
-        return 0;
-    }
-    intptr_t again =
-        os_mmap(tail, tail_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    if (again == (intptr_t)tail) /* else someone else took it in between, and it is theirs for good */
+    if (os_is_error(result)) {
         arena_map_undo(tail, tail_len);
-    return (int)result;
+        return (int)result;
+    }
+    arena_map_done(tail, tail_len, prot, flags);
+    return 0;
 }
 
 static intptr_t remap_to_new_place(struct move *move, int prot, unsigned flags)
@@ -150,20 +145,26 @@ static intptr_t remap_to_new_place(struct move *move, int prot, unsigned flags)
         return -ENOMEM;
     int error = move_mapping(move, true);
     if (error) {
-        arena_unmap(move->to, move->to_len);
-        arena_map_undo(move->to, move->to_len);
+        arena_map_give(move->to, move->to_len);
         return error;
     }
     arena_map_done(move->to, move->to_len, prot, flags);
     return (intptr_t)move->to;
 }
 
-static int unmap_inside(uintptr_t addr, size_t len, int unused)
+/* The kernel may unmap the destination before it finds that it can't move: what is gone is the program's no more. */
+static int drop_unmapped(uintptr_t addr, size_t len, int unused)
 {
-    return arena_unmap(addr, len); /* reserves the address again */
+    for (size_t done = 0, run_len; done < len; done += run_len) {
+        int prot = arena_protection(addr + done, &run_len);
+        run_len = run_len < len - done ? run_len : len - done;
+        if (prot >= 0 && os_call(SYS_msync, (long)(addr + done), (long)run_len, MS_ASYNC, 0, 0, 0) == -ENOMEM)
+            arena_unmap(addr + done, run_len);
+    }
+    return 0;
 }
 
-static int unmap_outside(uintptr_t addr, size_t len, int unused)
+static int leave_alone(uintptr_t addr, size_t len, int unused)
 {
     return 0;
 }
@@ -181,10 +182,9 @@ static intptr_t remap_fixed(struct move *move, bool from_inside, int prot, unsig
     }
     begin_replace(move->to, move->to_len);
     int error = move_mapping(move, from_inside);
-    bool is_gone = error && os_call(SYS_msync, (long)move->to, (long)move->to_len, MS_ASYNC, 0, 0, 0) == -ENOMEM;
     end_replace(move->to, move->to_len, (struct replacement){prot, flags, error != 0});
-    if (is_gone) /* the kernel unmaps the destination before it finds that it can't move */
-        for_each_part(move->to, move->to_len, unmap_inside, unmap_outside, 0);
+    if (error)
+        for_each_part(move->to, move->to_len, drop_unmapped, leave_alone, 0);
     return error ? error : (intptr_t)move->to;
 }
 

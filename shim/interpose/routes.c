@@ -72,7 +72,7 @@ int door_shmdt(const void *addr)
         foreign_leaves(start, entry.end - start);
     intptr_t result = os_call(SYS_shmdt, (long)addr, 0, 0, 0, 0, 0);
     if (in_arena && result == 0)
-        arena_unmap(start, entry.end - start); /* reserves the address again */
+        arena_unmap(start, entry.end - start); /* free from now on */
     return (int)to_libc(result);
 }
 

@@ -90,6 +90,22 @@ static void set_dirty(struct zone *zone, uintptr_t start, size_t len, bool dirty
     }
 }
 
+/* Takes the pages of the range out of the map. Returns how many were in it. */
+static size_t take_dirty(struct zone *zone, uintptr_t start, size_t len)
+{
+    size_t page = (start - zone->start) >> OS_PAGE_SHIFT, end = page + (len >> OS_PAGE_SHIFT), nr = 0;
+    for (size_t next; page < end; page = next) {
+        next = (page | 63) + 1;
+        uint64_t mask = UINT64_MAX << (page % 64);
+        if (next > end)
+            mask &= UINT64_MAX >> (next - end);
+        if (atomic_load_explicit(&zone->dirty[page / 64], memory_order_relaxed) & mask)
+            nr += (size_t)__builtin_popcountll(
+                atomic_fetch_and_explicit(&zone->dirty[page / 64], ~mask, memory_order_relaxed) & mask);
+    }
+    return nr;
+}
+
 static void zero_dirty(struct zone *zone, uintptr_t start, size_t len)
 {
     size_t page = (start - zone->start) >> OS_PAGE_SHIFT, end = page + (len >> OS_PAGE_SHIFT);
@@ -168,7 +184,7 @@ static uintptr_t take_locked(size_t len, size_t align, struct zone **from, uintp
     return 0;
 }
 
-uintptr_t arena_heap_take(size_t len, size_t align)
+uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero)
 {
     struct zone *zone = NULL;
     uintptr_t committed_end = 0;
@@ -177,7 +193,10 @@ uintptr_t arena_heap_take(size_t len, size_t align)
     lock_release(&zones_lock);
     if (!start)
         return 0;
-    zero_dirty(zone, start, len);
+    if (*is_zero)
+        zero_dirty(zone, start, len);
+    else
+        *is_zero = take_dirty(zone, start, len) == 0;
     if (committed_end)
         registry_offer(start, committed_end - start);
     return start;
@@ -361,8 +380,7 @@ static void release_run(struct zone *zone, uintptr_t start, size_t len, struct r
     if (kind.state == RUN_DETACHED) {
         zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
     } else if (kind.state == RUN_HELD) {
-        zones_held_bytes -= len;
-        zone_set_or_leak(zone, start, len, none);
+        zone_let_go(zone, start, len);
     } else if (kind.state == RUN_PENDING && zone->kind == ZONE_HEAP) {
         drop_pages(zone, start, len, ready);
     }

@@ -8,6 +8,7 @@
  *   256 GiB                           416 GiB                512 GiB
  *   | heap zone, granules of 2 to 64 MiB | map zone              |     further zones wherever there is room
  *
+ * In the map zone nothing is mapped but what the program has and what is held back (memory/zones.h).
  * While a page may be pinned (dma/pagemap.c says so) it stays where it is: a heap page given back is zeroed when it is
  * handed out again, a page that the program unmaps becomes PROT_NONE and its address is held back, until nothing alive
  * is left in the registration and the registry releases it.
@@ -39,13 +40,17 @@ bool arena_is_heap(uintptr_t addr);
  * where it ends. */
 uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside);
 
-/* `len` zeroed bytes (whole pages) for the heap at a multiple of `align`; 0 when there are none. */
-uintptr_t arena_heap_take(size_t len, size_t align);
+/* `len` bytes (whole pages) for the heap at a multiple of `align`; 0 when there are none. *is_zero: whether they have to be
+ * zeroed, and then whether they are. */
+uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero);
 void arena_heap_give(uintptr_t addr, size_t len);
 
-/* A place for a mapping of the program's, kept from everyone else until arena_map_done. 0: none. */
+/* A place for a mapping of the program's, PROT_NONE and kept from everyone else until arena_map_done. 0: none. */
 uintptr_t arena_map_place(size_t len);
-/* A place for a new mapping, already counted as the program's: until it is made, registering it fails in the kernel. */
+/* The place is not needed: it is unmapped and free again. */
+void arena_map_give(uintptr_t addr, size_t len);
+/* A place for a new mapping, where nothing is mapped, already counted as the program's: until it is made, registering it
+ * fails in the kernel. */
 uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags);
 /* It was made. */
 void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags);
@@ -53,6 +58,8 @@ void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags);
 void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags);
 /* It could not be made. */
 void arena_map_undo(uintptr_t addr, size_t len);
+/* Somebody else has mapped something there, not through the doors: the place is never handed out again. */
+void arena_map_taken(uintptr_t addr, size_t len);
 /* Takes [addr, addr + len), free now and next to a mapping, for growing in place. False: not free. */
 bool arena_map_grow(uintptr_t addr, size_t len);
 /* The program unmaps part of a map zone: its pages go, the reservation stays. Returns 0 or -errno. */

@@ -62,7 +62,7 @@ void *checked_take(size_t size, size_t align)
     if (!place)
         return NULL;
     if (os_is_error(os_mmap(addr, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0))) {
-        arena_map_undo(place, place_len);
+        arena_map_give(place, place_len);
         return NULL;
     }
     arena_map_done(addr, len, PROT_READ | PROT_WRITE, RUN_ORDINARY);
@@ -95,8 +95,8 @@ void checked_give(void *ptr)
     uintptr_t end = copy.addr + os_page_up(copy.size ? copy.size : 1);
     arena_unmap(copy.addr, end - copy.addr);
     if (copy.addr > copy.place)
-        arena_map_undo(copy.place, copy.addr - copy.place);
-    arena_map_undo(end, copy.place + copy.place_len - end);
+        arena_map_give(copy.place, copy.addr - copy.place);
+    arena_map_give(end, copy.place + copy.place_len - end);
 }
 
 void checked_lock_for_fork(void)

@@ -9,11 +9,15 @@
 
 #include "base/os.h"
 
-/* retain:false: each extent's coming and going is seen. The rest keeps the program's surroundings as they are. */
+/* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
+ * request. By default an extent of more than 64 times the request is left alone: extents that lie side by side, as the arena
+ * hands them out, grow into one that is never used again. The rest keeps the program's surroundings as they are. */
 extern const char *jem_malloc_conf;
 const char *jem_malloc_conf = "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"
-                              "oversize_threshold:0,muzzy_decay_ms:0";
+                              "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63";
 
+void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
+void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
 void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset);
 int heap_munmap(void *addr, size_t len);
 int heap_madvise(void *addr, size_t len, int advice);
@@ -32,8 +36,38 @@ bool heap_owns_elsewhere(const void *ptr)
     return arena_is_heap((uintptr_t)ptr);
 }
 
+/* jemalloc's own records, 2 MiB and more for each of its arenas and little of it touched: outside of the arena, so that
+ * no registration pins them and no device reaches them. */
+void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    intptr_t got = addr ? -ENOMEM : os_mmap(0, len + align, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (os_is_error(got))
+        return NULL;
+    uintptr_t start = ((uintptr_t)got + align - 1) & ~(align - 1), end = start + len;
+    if (start > (uintptr_t)got)
+        os_munmap((uintptr_t)got, start - (uintptr_t)got);
+    if ((uintptr_t)got + align > start)
+        os_munmap(end, (uintptr_t)got + align - start);
+    *is_zero = *is_committed = true;
+    return (void *)start;
+}
+
+/* An extent. *is_zero: whether it has to be zeroed, and then whether it is. */
+void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed)
+{
+    if (!arena_first_heap.len)
+        return heap_metadata_map(addr, len, align, is_zero, is_committed);
+    if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
+        return NULL;
+    uintptr_t start = arena_heap_take(len, align, is_zero);
+    *is_committed = true;
+    return (void *)start;
+}
+
 void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
+    bool is_zero = true;
     if (flags & MAP_FIXED) {
         /* Commit and decommit, where memory is not overcommitted: the arena has committed it already. */
         if (prot == PROT_NONE)
@@ -46,7 +80,7 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
         intptr_t got = os_mmap(0, len, prot, flags, fd, offset);
         return os_is_error(got) ? MAP_FAILED : (void *)got;
     }
-    uintptr_t start = arena_heap_take(len, len & ((1u << 21) - 1) ? OS_PAGE_SIZE : (size_t)1 << 21);
+    uintptr_t start = arena_heap_take(len, OS_PAGE_SIZE, &is_zero);
     if (!start) {
         errno = ENOMEM;
         return MAP_FAILED;

@@ -12,8 +12,11 @@
 #include "memory/zones.h"
 
 #define RW (PROT_READ | PROT_WRITE)
+#define GIB ((size_t)1 << 30)
 
 static const struct run_kind none = {.state = RUN_NONE};
+static const struct run_kind pending = {.state = RUN_PENDING};
+static const struct run_kind closed = {.state = RUN_CLOSED};
 static bool has_held; /* some run was ever RUN_HELD or RUN_DETACHED */
 
 /* log2 of the unit in which a mapping is registered: at most 128 of them for each mapping. */
@@ -33,13 +36,43 @@ static struct run_kind used_kind(size_t len, int prot, unsigned flags)
                              .flags = (uint8_t)flags};
 }
 
+/*
+ * A page of ours, the last of the zone's first block, from the first mapping on: it keeps the page tables that small mappings
+ * need from coming and going with each of them. Read-only, so that no mapping is merged with it, which costs more than one
+ * of its own; read once, so that it has its tables, and no memory.
+ */
+static void make_anchor(struct zone *zone)
+{
+    uintptr_t page = zone->start + BLOCK_SIZE - OS_PAGE_SIZE;
+    struct run *run = runs_at(&zone->runs, page);
+    zone->has_anchor = true;
+    if (run && run->kind.state == RUN_NONE && runs_set(&zone->runs, page, OS_PAGE_SIZE, closed) == 0 &&
+        !os_is_error(os_mmap(page, OS_PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0)))
+        (void)*(volatile char *)page;
+}
+
+/* Small mappings end where something else begins, large ones begin with a block, and the largest where no page tables are
+ * in their way: unmapping would search them. */
+static bool find_place(struct zone *zone, size_t len, uintptr_t *start)
+{
+    struct run *run = NULL;
+    if (!zone->has_anchor)
+        make_anchor(zone);
+    if (len >= GIB)
+        run = runs_fit(&zone->runs, RUN_NONE, len, GIB, start);
+    if (!run && len >= BLOCK_SIZE)
+        run = runs_fit(&zone->runs, RUN_NONE, len, BLOCK_SIZE, start);
+    if (!run && len < BLOCK_SIZE && (run = runs_fit(&zone->runs, RUN_NONE, len, OS_PAGE_SIZE, start)))
+        *start = run->start + run->len - len;
+    return run;
+}
+
 static uintptr_t place_locked(size_t len, struct run_kind kind)
 {
-    size_t align = len >= BLOCK_SIZE ? BLOCK_SIZE : OS_PAGE_SIZE;
     for (int tries = 0; tries < 2; tries++) {
         for (unsigned i = 0; i < nr_zones; i++) {
             uintptr_t start;
-            if (zones[i].kind == ZONE_MAP && runs_fit(&zones[i].runs, RUN_NONE, len, align, &start))
+            if (zones[i].kind == ZONE_MAP && find_place(&zones[i], len, &start))
                 return runs_set(&zones[i].runs, start, len, kind) == 0 ? start : 0;
         }
         if (!zones_grow(ZONE_MAP, len))
@@ -50,11 +83,28 @@ static uintptr_t place_locked(size_t len, struct run_kind kind)
 
 uintptr_t arena_map_place(size_t len)
 {
-    struct run_kind pending = {.state = RUN_PENDING};
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    for (;;) {
+        lock_take(&zones_lock);
+        uintptr_t start = place_locked(len, pending);
+        lock_release(&zones_lock);
+        intptr_t got = start ? os_mmap(start, len, PROT_NONE, flags, -1, 0) : -ENOMEM;
+        if (got == (intptr_t)start)
+            return start;
+        if (start && got == -EEXIST)
+            arena_map_taken(start, len);
+        else if (start)
+            arena_map_undo(start, len);
+        if (got != -EEXIST)
+            return 0;
+    }
+}
+
+void arena_map_taken(uintptr_t addr, size_t len)
+{
     lock_take(&zones_lock);
-    uintptr_t start = place_locked(len, pending);
+    zone_set_or_leak(zone_of(addr), addr, len, closed);
     lock_release(&zones_lock);
-    return start;
 }
 
 uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags)
@@ -86,9 +136,14 @@ void arena_map_undo(uintptr_t addr, size_t len)
     lock_release(&zones_lock);
 }
 
+void arena_map_give(uintptr_t addr, size_t len)
+{
+    if (zone_vacate(zone_of(addr), addr, len) == 0)
+        arena_map_undo(addr, len);
+}
+
 bool arena_map_grow(uintptr_t addr, size_t len)
 {
-    struct run_kind pending = {.state = RUN_PENDING};
     struct zone *zone = zone_of(addr);
     bool grown = false;
     lock_take(&zones_lock);
@@ -184,10 +239,8 @@ static void let_go(struct zone *zone, uintptr_t start, size_t len, struct run_ki
 {
     if (kind.state == RUN_DETACHED)
         zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
-    if (kind.state != RUN_HELD)
-        return;
-    zones_held_bytes -= len;
-    zone_set_or_leak(zone, start, len, none);
+    if (kind.state == RUN_HELD)
+        zone_let_go(zone, start, len);
 }
 
 static void let_go_if_uncovered(uintptr_t start, size_t len, bool is_covered)
@@ -214,7 +267,7 @@ static void hold(struct zone *zone, uintptr_t start, size_t len, struct run_kind
 
 static void make_free(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
-    if (kind.state == RUN_PENDING)
+    if (kind.state == RUN_PENDING && zone_vacate(zone, start, len) == 0)
         zone_set_or_leak(zone, start, len, none);
 }
 
@@ -238,19 +291,38 @@ static void free_used(struct zone *zone, uintptr_t start, size_t len, struct run
         zone_set_or_leak(zone, start, len, none);
 }
 
-/* In one step, when nothing there is registered: a registration that is just beginning marks its blocks pinned and then
- * takes this lock once before it pins, so it either is seen here or finds nothing mapped. */
+/* In one step, when nothing there is registered: a registration that is just beginning counts itself, marks its blocks
+ * pinned and then takes this lock once before it pins, so it either is seen here or finds nothing mapped. */
 static bool unmap_unregistered(uintptr_t addr, size_t len, int *error)
 {
+    struct zone *zone = zone_of(addr);
     lock_take(&zones_lock);
-    bool is_simple = !registry_owes_any() && !is_any_pinned(addr, len);
+    bool is_simple = !registry_has_any() || (!registry_owes_any() && !is_any_pinned(addr, len));
     if (is_simple) {
-        *error = zone_decommit(addr, len);
+        *error = zone_vacate(zone, addr, len);
         if (!*error)
-            zone_for_each_run(zone_of(addr), addr, addr + len, free_used);
+            zone_for_each_run(zone, addr, addr + len, free_used);
     }
     lock_release(&zones_lock);
     return is_simple;
+}
+
+static void vacate_nobodys(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    if (kind.state == RUN_NONE && zone_vacate(zone, start, len) != 0)
+        zone_set_or_leak(zone, start, len, closed);
+}
+
+/* What is held back stays reserved, and so does, for the moment, what is not. */
+static int decommit_pending(uintptr_t addr, size_t len)
+{
+    struct zone *zone = zone_of(addr);
+    lock_take(&zones_lock);
+    int error = zone_decommit(addr, len);
+    if (!error && zone->kind == ZONE_MAP)
+        zone_for_each_run(zone, addr, addr + len, vacate_nobodys);
+    lock_release(&zones_lock);
+    return error;
 }
 
 int arena_unmap(uintptr_t addr, size_t len)
@@ -260,7 +332,7 @@ int arena_unmap(uintptr_t addr, size_t len)
         return result;
     change_runs(addr, len, make_pending_if_used);
     registry_forget(addr, len);
-    int error = zone_decommit(addr, len);
+    int error = decommit_pending(addr, len);
     if (error)
         undo_pending(addr, len);
     else
@@ -428,7 +500,7 @@ static void unpin_run(struct zone *zone, uintptr_t start, size_t len, struct run
     if (kind.state == RUN_DETACHED)
         zone_set_or_leak(zone, start, len, with_state(kind, RUN_USED));
     else if (kind.state == RUN_HELD)
-        zone_set_or_leak(zone, start, len, none);
+        zone_let_go(zone, start, len);
 }
 
 void arena_reset(bool locks_are_lost)
@@ -436,7 +508,7 @@ void arena_reset(bool locks_are_lost)
     if (locks_are_lost)
         lock_reset(&zones_lock);
     huge_forget();
-    zones_held_bytes = 0;
     for (unsigned i = 0; has_held && i < nr_zones; i++)
         zone_for_each_run(&zones[i], zones[i].start, zones[i].end, unpin_run);
+    zones_held_bytes = 0;
 }

@@ -173,14 +173,16 @@ int runs_set(struct runs *runs, uintptr_t start, size_t len, struct run_kind kin
     cut(runs, start, end);
     struct run *before = runs_at(runs, start - 1);
     struct run *after = runs_at(runs, end);
-    if (before && is_alike(before->kind, kind)) {
-        start = before->start;
-        remove_run(runs, before);
-    }
-    if (after && is_alike(after->kind, kind)) {
+    bool joins_before = before && is_alike(before->kind, kind), joins_after = after && is_alike(after->kind, kind);
+    if (joins_before && joins_after) {
         end = after->start + after->len;
         remove_run(runs, after);
     }
-    insert_run(runs, start, end - start, kind);
+    if (joins_before)
+        resize_run(runs, before, before->start, end - before->start);
+    else if (joins_after)
+        resize_run(runs, after, start, after->start + after->len - start);
+    else
+        insert_run(runs, start, end - start, kind);
     return 0;
 }

@@ -19,6 +19,7 @@ enum run_state {
     RUN_PENDING, /* between two steps of a door: neither to be handed out nor to be registered */
     RUN_HELD,    /* unmapped by the program; its address is held back for a live registration */
     RUN_DETACHED, /* handed out, but over a live registration of what was there before */
+    RUN_CLOSED,   /* never to be handed out: a page of ours, or what somebody else has mapped there */
 };
 
 enum run_flag {

@@ -40,6 +40,12 @@ static bool reserve_at(uintptr_t addr, size_t len)
     return true;
 }
 
+/* Finds out whether the range is free, and keeps it so where it has to be kept. */
+static bool claim(enum zone_kind kind, uintptr_t addr, size_t len)
+{
+    return reserve_at(addr, len) && (kind == ZONE_HEAP || os_munmap(addr, len) == 0);
+}
+
 static bool add_zone(enum zone_kind kind, uintptr_t start, size_t len, uintptr_t limit)
 {
     unsigned n = atomic_load_explicit(&nr_zones, memory_order_relaxed);
@@ -66,13 +72,13 @@ static bool reserve_within(enum zone_kind kind, uintptr_t *start, uintptr_t end)
 {
     for (uintptr_t at = *start; at < end; at += PROBE_STEP) {
         if (is_limited) {
-            if (!reserve_at(at, LIMITED_STEP))
+            if (!claim(kind, at, LIMITED_STEP))
                 continue;
             *start = end;
             return add_zone(kind, at, LIMITED_STEP, end);
         }
         for (size_t len = end - at; len >= LEAST; len = len / 2 & ~(BLOCK_SIZE - 1)) {
-            if (!reserve_at(at, len))
+            if (!claim(kind, at, len))
                 continue;
             *start = at + len;
             return add_zone(kind, at, len, at + len);
@@ -97,7 +103,7 @@ static bool grow_in_place(struct zone *zone, size_t len)
 {
     uintptr_t end = atomic_load_explicit(&zone->end, memory_order_relaxed);
     size_t step = len > LIMITED_STEP ? (len + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1) : LIMITED_STEP;
-    if (zone->limit - end < step || !reserve_at(end, step))
+    if (zone->limit - end < step || !claim(zone->kind, end, step))
         return false;
     if (runs_extend(&zone->runs, end, step) != 0)
         return false;
@@ -111,7 +117,7 @@ static bool add_further(enum zone_kind kind, size_t len)
     size_t want = is_limited ? len + LIMITED_STEP : len > FURTHER / 2 ? 2 * len : FURTHER;
     want = (want + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1);
     for (uintptr_t at = 1024 * GIB; at + want < 64 * 1024 * GIB; at += FURTHER)
-        if (!zone_of(at) && reserve_at(at, want))
+        if (!zone_of(at) && claim(kind, at, want))
             return add_zone(kind, at, want, is_limited ? at + FURTHER : at + want);
     return false;
 }
@@ -147,6 +153,11 @@ int zone_decommit(uintptr_t addr, size_t len)
     return 0;
 }
 
+int zone_vacate(const struct zone *zone, uintptr_t addr, size_t len)
+{
+    return zone->kind == ZONE_MAP ? os_munmap(addr, len) : zone_decommit(addr, len);
+}
+
 void zones_lock_in_future(bool locked)
 {
     is_locked_future = locked;
@@ -167,4 +178,12 @@ void zone_for_each_run(struct zone *zone, uintptr_t start, uintptr_t end,
         change(zone, start, next - start, run->kind);
         start = next;
     }
+}
+
+void zone_let_go(struct zone *zone, uintptr_t start, size_t len)
+{
+    static const struct run_kind none = {.state = RUN_NONE};
+    zones_held_bytes -= len;
+    if (zone->kind == ZONE_HEAP || os_munmap(start, len) == 0)
+        zone_set_or_leak(zone, start, len, none);
 }

@@ -12,6 +12,9 @@
 #include "base/lock.h"
 #include "memory/runs.h"
 
+/* Address space that is nobody's (RUN_NONE) is a PROT_NONE reservation in heap zones. In map zones nothing is mapped there,
+ * so that the program's mappings cost what they would cost elsewhere: the kernel itself places nothing so low, and whoever
+ * asks for such an address gets it, which is noticed when a place for a mapping turns out to be taken. */
 enum zone_kind { ZONE_HEAP, ZONE_MAP };
 enum { MAX_ZONES = 64 };
 
@@ -23,6 +26,7 @@ struct zone {
     uintptr_t start;
     _Atomic(uintptr_t) end; /* reserved so far */
     uintptr_t limit;        /* may grow to here */
+    bool has_anchor;        /* map zones: memory/mappings.c has put its page there */
     struct runs runs;
     _Atomic uint64_t *dirty; /* heap zones: a bit for each page that is nobody's and not zero; NULL until needed */
     _Atomic uint64_t *whole; /* heap zones: a bit for each block, memory/huge.h's */
@@ -52,6 +56,10 @@ bool zones_grow(enum zone_kind kind, size_t len);
 struct zone *zone_of(uintptr_t addr);
 /* Makes [addr, addr + len) PROT_NONE again, its pages gone. Returns 0 or -errno. */
 int zone_decommit(uintptr_t addr, size_t len);
+/* Makes it what nobody's address space is in that zone. Returns 0 or -errno. */
+int zone_vacate(const struct zone *zone, uintptr_t addr, size_t len);
+/* What was RUN_HELD there is nobody's from now on. */
+void zone_let_go(struct zone *zone, uintptr_t start, size_t len);
 void zones_lock_in_future(bool locked);
 
 #endif

@@ -81,9 +81,8 @@ void live_open(void)
 
 void live_close(void)
 {
-    if (!live_page)
-        return;
-    os_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0, 0); /* the page stays: other threads may be writing it */
+    if (live_page) /* stays mapped: other threads may still be at work */
+        os_call(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0, 0);
 }
 
 void live_forget(void)

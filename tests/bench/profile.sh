@@ -34,7 +34,15 @@ else
     rm -f "$work/ns.heaptrack"
 fi
 median() { sort -n "$work/ns.$1" | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+# The middle half's width over the median.
+spread() { sort -n "$work/ns.$1" | awk '{v[NR] = $1} END {printf "%.3f", (v[int(NR * .75 + .5)] - v[int(NR * .25 + 1)]) / v[int((NR + 1) / 2)]}'; }
 ratio() { awk "BEGIN {printf \"%.3f\", $(median "$1") / $(median "$2")}"; }
+# emit NAME VALUE-KIND REF-KIND [GOAL]: a line of bench.jsonl
+emit() {
+    [ -n "${BENCH_JSONL:-}" ] || return 0
+    printf '{"bench":"profile_%s","value":%s,"unit":"ns a pair","ref":"%s","ref_value":%s,"ratio":%s,"goal":%s,"spread":%s}\n' \
+        "$1" "$(median "$2")" "$3" "$(median "$3")" "$(ratio "$2" "$3")" "${4:-null}" "$(spread "$2")" >>"$BENCH_JSONL"
+}
 for kind in $kinds; do
     printf '%-14s %8s ns a pair\n' "$kind" "$(median "$kind")"
 done
@@ -47,3 +55,7 @@ echo "the same, every 512K      $(ratio sampling-512K shim)"
 per_minute() { awk "BEGIN {printf \"%.1f MiB\", $(stat -c %s "$1") / ($(median "$2") * 6.75e6 / 6e10) / 1048576}"; }
 echo "capture of a minute       $(per_minute "$work/c.cap" capture), with sampling $(per_minute "$work/s.cap" sampling), \
 every 512K $(per_minute "$work/s512.cap" sampling-512K)"
+emit capture capture shim 1.02
+emit sampling sampling shim 1.1
+[ -z "$jemalloc" ] || emit jemalloc jemalloc-prof jemalloc
+[ ! -e "$work/ns.heaptrack" ] || emit heaptrack heaptrack glibc

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Called by `make bench [ONLY=name]`: each figure beside its reference, interleaved in one run. A table on the terminal and
-# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, scale, profile.
+# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, scale, malloc, start, profile.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
@@ -43,7 +43,7 @@ if wanted doors; then
     program doors tests/bench/doors.c
     "${shim[@]}" "$bin/doors" anydma 1.1 || status=1
     if pkg-config --exists ucx; then
-        packages=ucx program doors_ucx tests/bench/doors.c tests/bench/doors_ucx.c
+        packages=ucx program doors_ucx -Wl,--no-as-needed tests/bench/doors.c tests/bench/doors_ucx.c
         "$bin/doors_ucx" ucx || status=1
     fi
 fi
@@ -52,6 +52,17 @@ if wanted scale; then
     program scale tests/bench/scale/{scale,crowd}.c -Ishim -rdynamic
     "${shim[@]}" ANYDMA_THP=never "$bin/scale" || status=1
     python3 tests/bench/scale/plot.py "$BENCH_JSONL" "$BUILD/scale.svg" && echo "curves: $BUILD/scale.svg" >&2
+fi
+# Whole programs: the packages' own ones, not what wraps them.
+if wanted malloc; then
+    PATH=/usr/bin:/bin:$PATH bash tests/bench/malloc/run.sh || status=1
+fi
+if wanted start; then
+    program start tests/bench/start.c
+    PATH=/usr/bin:/bin:$PATH BENCH_SHIM=$SHIM "$bin/start" || status=1
+fi
+if wanted profile; then
+    ROUNDS=${ROUNDS:-3} bash tests/bench/profile.sh || status=1
 fi
 
 python3 - "$BENCH_JSONL" <<'END'
@@ -63,5 +74,4 @@ for line in open(sys.argv[1]):
     print("%-34s %12.4g %-13s %-22s %12.4g %7.3g %6s %s" % (f["bench"], f["value"], f["unit"], f["ref"] or "",
           f["ref_value"] or 0, f["ratio"] or 0, "%.2f" % f["goal"] if f["goal"] else "", met))
 END
-wanted profile && { bash tests/bench/profile.sh || status=1; }
 exit $status

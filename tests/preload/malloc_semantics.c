@@ -330,6 +330,50 @@ static void malloc_info_is_xml(void)
     EXPECT(malloc_info(1, stdout) != 0);
 }
 
+static bool is_all_zero(const char *bytes, size_t len)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
+}
+
+/* Registered pages keep what was written to them when they are given back, and are handed out again. */
+static void calloc_is_zero_where_pages_stay(void)
+{
+    enum { NR = 64 };
+    char *blocks[NR], *neighbour = malloc(MIB);
+    for (int round = 0; round < 40; round++) {
+        size_t size = (size_t)(round % 8 + 1) * 20000;
+        for (int i = 0; i < NR; i++) {
+            blocks[i] = i % 2 ? calloc(1, size) : malloc(size);
+            EXPECT(anydma_iova(blocks[i]) != ANYDMA_BAD_IOVA);
+            if (i % 2)
+                EXPECT(is_all_zero(blocks[i], size));
+            memset(blocks[i], 0xee, size);
+        }
+        for (int i = 0; i < NR; i++)
+            free(blocks[i]);
+        if (round % 4 == 3)
+            malloc_trim(0);
+    }
+    free(neighbour);
+}
+
+/* Large blocks that lay side by side are one stretch when they are freed, to be used again for small ones. */
+static void freed_pages_are_used_again(void)
+{
+    enum { NR_LARGE = 64, NR_SMALL = 8192, SMALL = 1000 };
+    static void *large[NR_LARGE], *small[NR_SMALL];
+    for (int i = 0; i < NR_LARGE; i++)
+        large[i] = malloc(MIB / 2);
+    size_t mapped = mallinfo2().arena;
+    for (int i = 0; i < NR_LARGE; i++)
+        free(large[i]);
+    for (int i = 0; i < NR_SMALL; i++)
+        small[i] = malloc(SMALL);
+    EXPECT(mallinfo2().arena <= mapped);
+    for (int i = 0; i < NR_SMALL; i++)
+        free(small[i]);
+}
+
 static void mallinfo_counts(void)
 {
     struct mallinfo2 before = mallinfo2();
@@ -375,6 +419,8 @@ int main(void)
     behaviour("calloc_zeroes_memory_that_was_registered", calloc_after_registered_memory);
     behaviour("malloc_stats_goes_to_stderr", statistics_are_printed);
     behaviour("malloc_info_is_xml", malloc_info_is_xml);
+    behaviour("calloc_is_zero_where_pages_stay", calloc_is_zero_where_pages_stay);
+    behaviour("freed_pages_are_used_again", freed_pages_are_used_again);
     behaviour("mallinfo_counts_live_bytes", mallinfo_counts);
     behaviour("libc_itself_allocates_here", libc_allocates_here);
     return behaviours_failed != 0;

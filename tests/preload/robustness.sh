@@ -83,6 +83,8 @@ done
 expect system_heap_is_the_c_librarys 'active=1 heap=elsewhere large=elsewhere * works=1 *' "$(tell ANYDMA_HEAP=system)"
 expect no_iommu_means_promises_only 'active=1 heap=arena * works=1 iova=ok pinned=none *' "$(tell ANYDMA_IOMMU=none)"
 expect eager_mode_serves_all "$all_well" "$(tell ANYDMA_MODE=eager)"
+eager=(env ANYDMA_IOMMU=sim ANYDMA_MODE=eager ANYDMA_STATS=1 LD_PRELOAD="$SHIM")
+expect eager_mode_pins_none_of_the_heaps_own_records '*now, 2048 KiB at peak; the app*' "$("${eager[@]}" true 2>&1 | grep pinned)"
 expect small_granules_serve_all "$all_well" "$(tell ANYDMA_GRANULE=4K)"
 expect large_granules_serve_all "$all_well" "$(tell ANYDMA_GRANULE=64M)"
 expect no_huge_pages_serve_all "$all_well" "$(tell ANYDMA_THP=never)"

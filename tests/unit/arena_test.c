@@ -53,23 +53,50 @@ static uintptr_t map(size_t nr_pages)
     return at;
 }
 
-static bool is_zero(uintptr_t at, size_t len)
+static bool is_zero_at(uintptr_t at, size_t len)
 {
     const unsigned char *bytes = (const unsigned char *)at;
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
 }
 
+static uintptr_t take(size_t nr_pages)
+{
+    bool is_zero = true;
+    uintptr_t at = arena_heap_take(nr_pages * PAGE, PAGE, &is_zero);
+    cr_assert(is_zero);
+    return at;
+}
+
+Test(arena, the_heap_is_told_which_pages_are_not_zero, .init = start)
+{
+    uintptr_t neighbour = take(1), at = take(3), third = take(64);
+    bool is_zero = false;
+    cr_assert_eq(look_up(neighbour), 0);
+    memset((void *)at, 0xee, 3 * PAGE);
+    arena_heap_give(at, 3 * PAGE);
+    cr_assert_eq(arena_heap_take(2 * PAGE, PAGE, &is_zero), at);
+    cr_assert_not(is_zero);
+    cr_assert_eq(*(unsigned char *)at, 0xee, "nobody asked for zeroed pages");
+    cr_assert_eq(take(1), at + 2 * PAGE);
+    cr_assert(is_zero_at(at + 2 * PAGE, PAGE));
+    is_zero = false;
+    uintptr_t fresh = arena_heap_take(128 * PAGE, PAGE, &is_zero);
+    cr_assert(is_zero);
+    cr_assert(is_zero_at(fresh, 128 * PAGE));
+    arena_heap_give(third, 64 * PAGE);
+}
+
 Test(arena, the_heap_gets_zeroed_pages_also_of_what_stays_pinned, .init = start)
 {
-    uintptr_t at = arena_heap_take(8 * PAGE, PAGE), neighbour = arena_heap_take(PAGE, PAGE);
-    cr_assert(is_zero(at, 8 * PAGE));
+    uintptr_t at = take(8), neighbour = take(1);
+    cr_assert(is_zero_at(at, 8 * PAGE));
     memset((void *)at, 0xee, 8 * PAGE);
     cr_assert_eq(look_up(neighbour), 0);
     arena_heap_give(at, 8 * PAGE);
     cr_assert_gt(pinned(), 0, "the neighbour keeps the unit registered");
     cr_assert_eq(look_up(at), -EFAULT);
-    uintptr_t again = arena_heap_take(8 * PAGE, PAGE);
-    cr_assert(is_zero(again, 8 * PAGE));
+    uintptr_t again = take(8);
+    cr_assert(is_zero_at(again, 8 * PAGE));
     arena_heap_give(again, 8 * PAGE);
     arena_heap_give(neighbour, PAGE);
     cr_assert_eq(pinned(), 0);
@@ -97,6 +124,54 @@ Test(arena, what_is_not_registered_is_free_at_once, .init = start)
     cr_assert_eq(arena_held_bytes(), 0);
 }
 
+static bool is_mapped(uintptr_t at)
+{
+    unsigned char resident;
+    return mincore((void *)at, PAGE, &resident) == 0;
+}
+
+Test(arena, what_was_unmapped_is_not_mapped_any_more, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at, 8 * PAGE), 0);
+    cr_assert_not(is_mapped(at));
+    cr_assert_eq(look_up(at + 8 * PAGE), 0);
+    cr_assert_eq(arena_unmap(at + 8 * PAGE, 4 * PAGE), 0);
+    cr_assert(is_mapped(at + 8 * PAGE), "held back");
+    cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    cr_assert_not(is_mapped(at + 8 * PAGE), "let go");
+    cr_assert_not(is_mapped(at + 12 * PAGE));
+}
+
+Test(arena, an_unmap_wider_than_what_is_mapped_leaves_the_rest_free, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at, 12 * PAGE), 0);
+    cr_assert_eq(look_up(at + 12 * PAGE), 0);
+    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_not(is_mapped(at));
+    cr_assert(arena_is_free(at, 16 * PAGE));
+    cr_assert_eq(map(16), at, "and is handed out again");
+}
+
+Test(arena, what_somebody_else_has_mapped_is_never_handed_out, .init = start)
+{
+    uintptr_t at = map(16);
+    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_eq(
+        (uintptr_t)mmap((void *)(at + 8 * PAGE), PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+        at + 8 * PAGE);
+    *(unsigned char *)(at + 8 * PAGE) = 0x55;
+    uintptr_t place = arena_map_place(16 * PAGE);
+    cr_assert_neq(place, 0);
+    cr_assert(place + 16 * PAGE <= at || place >= at + 16 * PAGE);
+    cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x55);
+    cr_assert_not(arena_is_free(at, 16 * PAGE));
+    arena_map_give(place, 16 * PAGE);
+    cr_assert_not(is_mapped(place));
+    cr_assert(arena_is_free(place, 16 * PAGE));
+}
+
 Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = start)
 {
     uintptr_t at = map(16);
@@ -104,7 +179,7 @@ Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = star
     cr_assert_eq(look_up(at), 0);
     uint64_t before = pinned();
     cr_assert_eq(arena_purge(at, 8 * PAGE, MADV_DONTNEED), 0);
-    cr_assert(is_zero(at, 8 * PAGE));
+    cr_assert(is_zero_at(at, 8 * PAGE));
     cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x77);
     cr_assert_eq(pinned(), before);
 }

@@ -1,12 +1,36 @@
 // SPDX-License-Identifier: MIT
-// Nodes, strings and maps of C++ programs: built, searched, erased in another order, built again.
+// Nodes, strings and maps of C++ programs: built, searched, erased in another order, built again. With BENCH_LOOKUP=1 each
+// block is looked up as it is allocated.
 #include <cstdint>
+#include <cstdlib>
 #include <list>
 #include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include "anydma.h"
+
+static bool looks_up;
+
+void *operator new(size_t size)
+{
+    void *block = malloc(size);
+    if (!block || (looks_up && anydma_iova(block) == ANYDMA_BAD_IOVA))
+        abort();
+    return block;
+}
+
+void operator delete(void *block) noexcept
+{
+    free(block);
+}
+
+void operator delete(void *block, size_t) noexcept
+{
+    free(block);
+}
 
 struct node {
     std::unique_ptr<node> left, right;
@@ -29,6 +53,8 @@ int main()
 {
     uint32_t seed = 1;
     size_t total = 0;
+    const char *value = getenv("BENCH_LOOKUP");
+    looks_up = value && *value == '1';
     for (int round = 0; round < 7; round++) {
         auto tree = grow(15, seed);
         std::map<uint32_t, std::string> ordered;

@@ -3,7 +3,7 @@
  * to a new thread, which frees what another allocated. */
 #include "workload.h"
 
-enum { THREADS = 2, GENERATIONS = 12, SLOTS = 4000, REPLACEMENTS = 160000 };
+enum { THREADS = 2, GENERATIONS = 40, SLOTS = 4000, REPLACEMENTS = 160000 };
 
 struct set {
     uint64_t seed;

@@ -5,7 +5,7 @@
 
 #include "workload.h"
 
-enum { THREADS = 4, GENERATIONS = 10, SHARED = 1000, KEPT = 2000, STEPS = 50000 };
+enum { THREADS = 4, GENERATIONS = 25, SHARED = 1000, KEPT = 2000, STEPS = 50000 };
 
 static _Atomic(void *) shared[SHARED];
 

@@ -11,7 +11,17 @@
 #include "dma/registration.h"
 #include "profile/profile.h"
 
-/* MemAvailable of /proc/meminfo, in bytes; 0 when it can't be read. */
+uint64_t eager_read_meminfo(const char *text)
+{
+    const char *p = strstr(text, "MemAvailable:");
+    uint64_t kib = 0;
+    for (p = p ? p + 13 : ""; *p == ' '; p++)
+        ;
+    for (; *p >= '0' && *p <= '9' && kib < UINT64_MAX >> 20; p++)
+        kib = kib * 10 + (uint64_t)(*p - '0');
+    return kib * 1024;
+}
+
 static uint64_t available_memory(void)
 {
     char text[1024];
@@ -21,13 +31,7 @@ static uint64_t available_memory(void)
     ssize_t n = os_read(fd, text, sizeof(text) - 1);
     os_close(fd);
     text[n > 0 ? n : 0] = '\0';
-    const char *p = strstr(text, "MemAvailable:");
-    uint64_t kib = 0;
-    for (p = p ? p + 13 : ""; *p == ' '; p++)
-        ;
-    for (; *p >= '0' && *p <= '9'; p++)
-        kib = kib * 10 + (uint64_t)(*p - '0');
-    return kib * 1024;
+    return eager_read_meminfo(text);
 }
 
 /* Read once, when eager mode starts: what it pins itself must not shrink the limit. */

@@ -154,6 +154,8 @@ bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
 bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below);
 /* dma/eager.c: registers everything that is alive now; from here on what is handed out. */
 void eager_start(void);
+/* MemAvailable of a text such as /proc/meminfo, in bytes; 0: it is not there. */
+uint64_t eager_read_meminfo(const char *text);
 
 /* dma/iova.c: the IOVA for [va, va + len): identity where possible, else a window. Returns 0 or -EADDRNOTAVAIL. */
 int iova_choose(uintptr_t va, size_t len, uint64_t *iova);

@@ -51,6 +51,8 @@ struct iommu {
 
 /* A VFIO container with a type1 (v1 or v2) IOMMU set. `fd` stays the caller's. */
 void type1_init(struct iommu *iommu, int fd);
+/* What VFIO_IOMMU_GET_INFO answered, `len` bytes of it: at least sizeof(struct vfio_iommu_type1_info). */
+void type1_read_info(const char *answer, size_t len, struct iommu_info *info);
 
 /* Which kernel's rules the simulated IOMMU follows. */
 enum sim_rules { SIM_TYPE1_V1, SIM_TYPE1_V2, SIM_IOMMUFD };

@@ -64,7 +64,7 @@ static void read_capabilities(struct iommu_info *info, const char *answer, size_
     }
 }
 
-static void read_answer(struct iommu_info *info, const char *answer, size_t len)
+void type1_read_info(const char *answer, size_t len, struct iommu_info *info)
 {
     struct vfio_iommu_type1_info head;
     memcpy(&head, answer, sizeof(head));
@@ -99,7 +99,7 @@ static int query_mapped(int fd, size_t len, struct iommu_info *info)
     size_t needed;
     int error = ask_info(fd, (void *)buffer, len, &needed);
     if (!error)
-        read_answer(info, (const char *)buffer, len);
+        type1_read_info((const char *)buffer, len, info);
     os_munmap((uintptr_t)buffer, len);
     return error;
 }
@@ -113,7 +113,7 @@ static int type1_query(struct iommu *iommu, struct iommu_info *info)
         return error;
     if (needed > sizeof(buffer))
         return query_mapped(iommu->fd, needed, info);
-    read_answer(info, buffer, sizeof(buffer));
+    type1_read_info(buffer, sizeof(buffer), info);
     return 0;
 }
 

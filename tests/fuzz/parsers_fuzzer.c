@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer on the parsers of what comes from outside: sizes, the environment, /proc/self/maps. The first
- * byte says which. */
+/* libFuzzer on the parsers of what comes from outside: sizes, the environment, /proc/self/maps, /proc/meminfo, what
+ * VFIO says of an IOMMU. The first byte says which. */
 #include <fcntl.h>
+#include <linux/vfio.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/procmaps.h"
+#include "dma/registration.h"
+#include "iommu/iommu.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -52,6 +55,19 @@ static void read_maps(const char *text, size_t len)
     procmaps_close(&maps);
 }
 
+static void read_info(const char *answer, size_t len)
+{
+    char *exact = malloc(len); /* with nothing behind it */
+    struct iommu_info info;
+    memcpy(exact, answer, len);
+    if (len >= sizeof(struct vfio_iommu_type1_info)) {
+        type1_read_info(exact, len, &info);
+        if (info.nr_ranges > IOMMU_MAX_RANGES)
+            abort();
+    }
+    free(exact);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (!len)
@@ -59,12 +75,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     char *text = malloc(len);
     memcpy(text, data + 1, len - 1);
     text[len - 1] = '\0';
-    if (data[0] % 3 == 0)
+    switch (data[0] % 5) {
+    case 0:
         parse_size(text);
-    else if (data[0] % 3 == 1)
+        break;
+    case 1:
         read_environment(text);
-    else
+        break;
+    case 2:
         read_maps(text, len - 1);
+        break;
+    case 3:
+        eager_read_meminfo(text);
+        break;
+    default:
+        read_info(text, len - 1);
+    }
     free(text);
     return 0;
 }

@@ -76,10 +76,13 @@ struct anydma_stats {
 #ifndef ANYDMA_BUILDING_SHIM
 
 /* The table that libanydma.so.0 exports as `anydma_table_v1`: one entry for each 2 MiB of the first 512 GiB,
- * a page of others, bitmaps of 8 words, and `nr_far` more entries, for what lies above. An entry's bits: 0      the whole block is registered: IOVA =
- * address + (entry - 1) 1      its pages are that have their bit set in the bitmap whose first word is (entry
- * & 0x1ffff8) behind the page 2      some page may be pinned 21 up  IOVA - address Any other value: ask the
- * library. */
+ * a page of others, bitmaps of 8 words, and `nr_far` more entries, for what lies above. An entry's bits:
+ *   - 0: the whole block is registered, and IOVA = address + (entry - 1).
+ *   - 1: those of its pages are that have their bit set in the bitmap whose first word is (entry & 0x1ffff8)
+ *     behind the page.
+ *   - 2: some page may be pinned.
+ *   - 21 and up: IOVA - address.
+ * Any other value: ask the library. */
 struct anydma_table {
     const uint64_t *entries;
     uint64_t nr_entries;
@@ -166,7 +169,7 @@ static inline uint64_t anydma_iova(const void *addr)
     }
     const uint64_t *entries = anydma_entries_;
     uint64_t entry = anydma_load_(entries, index);
-    /* IOVA == address is tested for, not computed: the processor predicts it, and nothing waits for the load. */
+    /* IOVA == address is tested for, not computed: it is predicted, and nothing waits for the load. */
     if (__builtin_expect(entry == 1, 1))
         return va;
     if (__builtin_expect((entry & ~UINT64_C(0x1ffff8)) == ANYDMA_SOME_PAGES_, 1)) {
@@ -185,7 +188,8 @@ static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova
     uint64_t va = (uint64_t)(uintptr_t)addr;
     /* At most one entry further, which the table always has. */
     if (va >> 21 < __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE) && len - 1 < (size_t)1 << 21 &&
-        anydma_load_(anydma_entries_, va >> 21) == 1 && anydma_load_(anydma_entries_, (va + (len - 1)) >> 21) == 1) {
+        anydma_load_(anydma_entries_, va >> 21) == 1 &&
+        anydma_load_(anydma_entries_, (va + (len - 1)) >> 21) == 1) {
         *iova = va;
         return 0;
     }

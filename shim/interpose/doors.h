@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The doors that syscall() leads to by number (interpose/routes.c), without their exported names. UCX and others write a
- * jump over the first bytes of mmap and its like, to functions of their own that end in syscall(): a way back through the
- * exported name would never end. Not inlined: the exported function is only a jump here, so that nothing else is written
- * over.
+ * The doors that syscall() leads to by number (interpose/routes.c), without their exported names. UCX and
+ * others write a jump over the first bytes of mmap and its like, to functions of their own that end in
+ * syscall(): a way back through the exported name would never end. Not inlined: the exported function is only
+ * a jump here, so that nothing else is written over.
  */
 #ifndef INTERPOSE_DOORS_H
 #define INTERPOSE_DOORS_H

@@ -6,7 +6,7 @@
  * dma/registry.c with no lock held.
  *
  *   256 GiB                           416 GiB                512 GiB
- *   | heap zone, granules of 2 to 64 MiB | map zone              |     further zones wherever there is room
+ *   | heap zone, granules of 2 to 64 MiB | map zone              |  further zones from 1 TiB, granules of 256 MiB and 1 GiB
  *
  * In the map zone nothing is mapped but what the program has and what is held back (memory/zones.h).
  * While a page may be pinned (dma/pagemap.c says so) it stays where it is: a heap page given back is zeroed when it is

@@ -30,7 +30,8 @@ static void set_whole(struct zone *zone, uintptr_t start, uintptr_t end, bool wh
 static bool is_whole(const struct zone *zone, uintptr_t block)
 {
     size_t bit = (block - zone->start) >> BLOCK_SHIFT;
-    return zone->whole && atomic_load_explicit(&zone->whole[bit / 64], memory_order_relaxed) >> (bit % 64) & 1;
+    return zone->whole &&
+           atomic_load_explicit(&zone->whole[bit / 64], memory_order_relaxed) >> (bit % 64) & 1;
 }
 
 static uintptr_t block_up(uintptr_t addr)
@@ -84,8 +85,8 @@ static void want(void)
     lock_release(&zones_lock);
 }
 
-/* One huge page instead of 512: touch a page (an untouched block can't be collapsed), collapse, and pin afterwards (a
- * pinned page can't be). Since Linux 6.1; failure means base pages. */
+/* One huge page instead of 512: touch a page (an untouched block can't be collapsed), collapse, and pin
+ * afterwards (a pinned page can't be). Since Linux 6.1; failure means base pages. */
 static int collapse(uintptr_t block)
 {
     enum { ADVICE_COLLAPSE = 25 };

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Huge pages for what is pinned. A pin of one huge page costs a fraction of 512 small ones, and so does the IOMMU's table;
- * but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the first pin on the heap asks for huge
- * pages as it is committed, all of it alike, that its mapping is not split; and what was there before, or is no longer
- * whole, is collapsed before it is pinned, which copies it. Not before the first pin: a small program has no use for them.
+ * Huge pages for what is pinned. A pin of one huge page costs a fraction of 512 small ones, and so does the
+ * IOMMU's table; but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the first pin
+ * on the heap asks for huge pages as it is committed, all of it alike, that its mapping is not split; and
+ * what was there before, or is no longer whole, is collapsed before it is pinned, which copies it. Not before
+ * the first pin: a small program has no use for them.
  *
- * A zone's bit for a block says that it is whole: since it was committed for huge pages, or collapsed, no part of it has
- * been taken away. Only the price of the next pin hangs on it.
+ * A zone's bit for a block says that it is whole: since it was committed for huge pages, or collapsed, no
+ * part of it has been taken away. Only the price of the next pin hangs on it.
  */
 #ifndef MEMORY_HUGE_H
 #define MEMORY_HUGE_H
@@ -19,7 +20,8 @@ void huge_committed(struct zone *zone, uintptr_t start, size_t len);
 void huge_dropped(struct zone *zone, uintptr_t start, size_t len);
 /* Before a range of a zone is pinned. Takes LOCK_ARENA. */
 void huge_prepare(struct zone *zone, uintptr_t start, size_t len);
-/* After a fork: what is written to next becomes small pages, for they are copied one by one. Under LOCK_ARENA. */
+/* After a fork: what is written to next becomes small pages, for they are copied one by one. Under
+ * LOCK_ARENA. */
 void huge_forget(void);
 
 #endif

@@ -7,8 +7,9 @@
 #include "bench.h"
 #include "peers.h"
 
-const char *const op_names[NR_OPS] = {"loop",          "l1_load",          "anydma",     "two_level_call", "skiplist_lock",
-                                      "mutex_bsearch", "dpdk_virt2memseg", "ucx_rcache", "anydma_range",   "two_level_call_range"};
+const char *const op_names[NR_OPS] = {
+    "loop",          "l1_load",          "anydma",     "two_level_call", "skiplist_lock",
+    "mutex_bsearch", "dpdk_virt2memseg", "ucx_rcache", "anydma_range",   "two_level_call_range"};
 
 static volatile uint64_t opaque_zero;
 static uint64_t l1_cell;

@@ -16,7 +16,7 @@ enum op {
     OP_SKIPLIST,
     OP_BSEARCH,
     OP_DPDK,
-    OP_UCX, /* its registration cache */
+    OP_UCX,          /* its registration cache */
     OP_ANYDMA_RANGE, /* 128 KiB */
     OP_TWO_LEVEL_RANGE,
     NR_OPS

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* UCX's own registration cache as a way to translate: get, read what was stored with the region, put. Nothing is
- * registered behind it, and it watches no memory: only its lookup is measured. */
+/* UCX's own registration cache as a way to translate: get, read what was stored with the region, put. Nothing
+ * is registered behind it, and it watches no memory: only its lookup is measured. */
 #include <limits.h>
 #include <sys/mman.h>
 #include <ucs/memory/rcache.h>
@@ -28,7 +28,8 @@ static void mem_dereg(void *context, ucs_rcache_t *rcache, ucs_rcache_region_t *
     (void)context, (void)rcache, (void)region;
 }
 
-static void dump_region(void *context, ucs_rcache_t *rcache, ucs_rcache_region_t *region, char *buf, size_t max)
+static void dump_region(void *context, ucs_rcache_t *rcache, ucs_rcache_region_t *region, char *buf,
+                        size_t max)
 {
     (void)context, (void)rcache, (void)region;
     if (max)

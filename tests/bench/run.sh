@@ -18,7 +18,7 @@ mkdir -p "$bin"
 program() {
     local name=$1
     shift
-    # shellcheck disable=SC2046 # a list of flags
+    # shellcheck disable=SC2046,SC2086 # lists of flags and packages
     gcc -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Iinclude -Itests/bench -o "$bin/$name" "$@" tests/bench/bench.c \
         ${packages:+$(pkg-config --cflags --libs $packages)} -lm -pthread || exit 1
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The heap is huge pages where it is pinned: from the first pin on as soon as it is touched, before that by a copy at the
- * lookup. */
+/* The heap is huge pages where it is pinned: from the first pin on as soon as it is touched, before that by a
+ * copy at the lookup. */
 #include "expect.h"
 
 #include <malloc.h>
@@ -107,14 +107,16 @@ int main(void)
     char mode[64] = "";
     FILE *enabled = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
     if (!enabled || !fgets(mode, sizeof(mode), enabled) || !strstr(mode, "[madvise]")) {
-        printf("only where huge pages come when they are asked for (transparent_hugepage/enabled is madvise)\n");
+        printf(
+            "only where huge pages come when they are asked for (transparent_hugepage/enabled is madvise)\n");
         return 77;
     }
     fclose(enabled);
     early = aligned_alloc(BLOCK, LEN);
     touch(early);
     expect_that(huge_now() == 0, "no huge pages before the first pin", __FILE__, __LINE__);
-    behaviour("memory_touched_before_the_first_pin_is_collapsed_by_its_lookup", touched_before_is_collapsed_by_its_lookup);
+    behaviour("memory_touched_before_the_first_pin_is_collapsed_by_its_lookup",
+              touched_before_is_collapsed_by_its_lookup);
     shim_must_be_there();
     behaviour("memory_touched_after_the_first_pin_is_huge_at_once", touched_afterwards_is_huge_at_once);
     behaviour("holes_that_a_purge_left_are_mended_by_the_next_lookup", holes_are_mended_by_the_next_lookup);

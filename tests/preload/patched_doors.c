@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A program that writes jumps over libc's memory calls, as UCX and other registration caches do: its own functions end in
- * syscall(), and everything works as before. */
+/* A program that writes jumps over libc's memory calls, as UCX and other registration caches do: its own
+ * functions end in syscall(), and everything works as before. */
 #include "expect.h"
 
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A heap of 4 TiB, far above what a 39-bit IOMMU reaches: how many mappings it takes, its lookups, its end. Nothing of it
- * is touched: the device takes every mapping and pins nothing.
+ * A heap of 4 TiB, far above what a 39-bit IOMMU reaches: how many mappings it takes, its lookups, its end.
+ * Nothing of it is touched: the device takes every mapping and pins nothing.
  * @env ANYDMA_IOMMU=sim ANYDMA_THP=never
  */
 #include "expect.h"

@@ -99,7 +99,8 @@ Test(pagemap, above_the_flat_part_tables_come_as_needed, .init = start)
     cr_assert_eq(answer(ABOVE + 100), UINT64_MAX);
 }
 
-/* The entry as a program finds it by <anydma.h>: behind the first ones come a page, the bitmaps, and these. */
+/* The entry as a program finds it by <anydma.h>: behind the first ones come a page, the bitmaps, and these.
+ */
 static uint64_t far_entry(uintptr_t va)
 {
     uint64_t index = va >> 21;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What pins memory, with the shim in front of it and without: an io_uring behind the simulated IOMMU, or VFIO itself.
- * Both ways end in the same system call. */
+/* What pins memory, with the shim in front of it and without: an io_uring behind the simulated IOMMU, or VFIO
+ * itself. Both ways end in the same system call. */
 #ifndef BENCH_REGISTRATION_PINNER_H
 #define BENCH_REGISTRATION_PINNER_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fixed buffers of io_uring take the long-term pins that VFIO takes. One ring for the bare calls, one behind the
- * simulated IOMMU, alike; linked with -rdynamic. */
+/* Fixed buffers of io_uring take the long-term pins that VFIO takes. One ring for the bare calls, one behind
+ * the simulated IOMMU, alike; linked with -rdynamic. */
 #include "registration/pinner.h"
 
 #include <errno.h>

@@ -31,6 +31,7 @@ int pinner_map(uint64_t va, uint64_t len)
 int pinner_unmap(uint64_t va, uint64_t len)
 {
     struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap), .iova = va, .size = len};
-    int error = (int)raw(SYS_ioctl, device_of_program.container_fd, VFIO_IOMMU_UNMAP_DMA, (long)&unmap, 0, 0, 0);
+    int error =
+        (int)raw(SYS_ioctl, device_of_program.container_fd, VFIO_IOMMU_UNMAP_DMA, (long)&unmap, 0, 0, 0);
     return error ? error : unmap.size == len ? 0 : -1;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What it costs to register: lazy first lookups over a stretch of heap beside the bare calls for ranges of the same
- * size, block by block in turns; in how many calls; undoing it; a fork. Run with the shim preloaded:
+ * What it costs to register: lazy first lookups over a stretch of heap beside the bare calls for ranges of
+ * the same size, block by block in turns; in how many calls; undoing it; a fork. Run with the shim preloaded:
  *   registration LABEL MIB ROUNDS [BDF]
- * LABEL goes into the figures' names; BDF is for VFIO. Each side has its own stretch of heap, in the same state beforehand,
- * touched in turns: untouched, touched, or touched and collapsed into huge pages. Where the shim makes huge pages before it
- * pins them (the default), the bare side does so too in the figures beside "collapse_and_call".
+ * LABEL goes into the figures' names; BDF is for VFIO. Each side has its own stretch of heap, in the same
+ * state beforehand, touched in turns: untouched, touched, or touched and collapsed into huge pages. Where the
+ * shim makes huge pages before it pins them (the default), the bare side does so too in the figures beside
+ * "collapse_and_call".
  */
 #include <malloc.h>
 #include <stdbool.h>
@@ -39,16 +40,16 @@ static struct anydma_stats stats_now(void)
     return stats;
 }
 
-static void emit(const char *what, double value, double spread, const char *unit, const char *ref, double ref_value,
-                 double goal)
+static void emit(const char *what, double value, double spread, const char *unit, const char *ref,
+                 double ref_value, double goal)
 {
     char name[96];
     snprintf(name, sizeof(name), "registration_%s_%s", label, what);
     bench_emit(&(struct figure){name, value, unit, ref, ref_value, goal, spread});
 }
 
-static void emit_times(const char *what, const struct samples *own, const char *ref, const struct samples *other,
-                       double goal)
+static void emit_times(const char *what, const struct samples *own, const char *ref,
+                       const struct samples *other, double goal)
 {
     emit(what, bench_median(own), bench_spread(own), "ms/GiB", ref, bench_median(other), goal);
 }
@@ -58,7 +59,8 @@ static double ms_per_gib(uint64_t ns)
     return (double)ns / 1e6 * (double)(1 << 30) / (double)len;
 }
 
-/* --- first lookups ------------------------------------------------------------------------------------------------- */
+/* --- first lookups
+ * ------------------------------------------------------------------------------------------------- */
 
 /* Registers one block in the way of that side. Returns how long that took. */
 static uint64_t register_block(enum side side, uint64_t va)
@@ -135,7 +137,8 @@ static void emit_counts(const char *kind, const struct anydma_stats *before, con
     snprintf(what, sizeof(what), "%s_calls", kind);
     emit(what, (double)(after->maps - before->maps) / gib, 0, "calls/GiB", "2_mib_blocks", 512, 0);
     snprintf(what, sizeof(what), "%s_entries", kind);
-    emit(what, (double)(after->entries_used - before->entries_used) / gib, 0, "entries/GiB", "2_mib_blocks", 512, 0);
+    emit(what, (double)(after->entries_used - before->entries_used) / gib, 0, "entries/GiB", "2_mib_blocks",
+         512, 0);
 }
 
 static void emit_superpages(const char *kind, uint64_t huge)
@@ -145,7 +148,8 @@ static void emit_superpages(const char *kind, uint64_t huge)
     if (huge == UINT64_MAX)
         fprintf(stderr, "registration: this kernel does not say which pages are huge\n");
     else
-        emit(what, (double)len / (1 << 20), 0, "MiB", "of_it_huge_pages", (double)huge / (1 << 20), GOAL_SUPERPAGES);
+        emit(what, (double)len / (1 << 20), 0, "MiB", "of_it_huge_pages", (double)huge / (1 << 20),
+             GOAL_SUPERPAGES);
 }
 
 static void run_first(const char *name, enum pages kind, unsigned nr_rounds, bool collapses)
@@ -175,7 +179,8 @@ static void run_first(const char *name, enum pages kind, unsigned nr_rounds, boo
     emit_times(what, &undone[OURS], side_names[BARE], &undone[BARE], 0);
 }
 
-/* --- one call for all ------------------------------------------------------------------------------------------------ */
+/* --- one call for all
+ * ------------------------------------------------------------------------------------------------ */
 
 static void run_one_call(void)
 {
@@ -193,7 +198,9 @@ static void run_one_call(void)
     emit_times("fresh_lookups", &lookups[0], "one_call_for_all", &one, 0);
 }
 
-/* --- again ------------------------------------------------------------------------------------------------------------- */
+/* --- again
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* Calls that lookups over a stretch that was registered before, and freed, need. */
 static double calls_again(bool decayed)
@@ -219,7 +226,8 @@ static void run_again(void)
     emit("again_after_decay_calls", calls_again(true), 0, "calls", "blocks", blocks, 0);
 }
 
-/* --- small allocations ------------------------------------------------------------------------------------------------- */
+/* --- small allocations
+ * ------------------------------------------------------------------------------------------------- */
 
 static void run_pieces(bool collapses)
 {
@@ -246,7 +254,9 @@ static void run_pieces(bool collapses)
     malloc_trim(0);
 }
 
-/* --- fork -------------------------------------------------------------------------------------------------------------- */
+/* --- fork
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static double time_fork(void)
 {
@@ -271,7 +281,8 @@ static void run_fork(void)
         bench_add(&pinned, time_fork());
         release(base);
     }
-    emit("fork", bench_median(&pinned), bench_spread(&pinned), "ms", "nothing_pinned", bench_median(&plain), 0);
+    emit("fork", bench_median(&pinned), bench_spread(&pinned), "ms", "nothing_pinned", bench_median(&plain),
+         0);
 }
 
 int main(int argc, char **argv)

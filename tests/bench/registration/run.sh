@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # bin and shim are run.sh's
+# shellcheck shell=bash disable=SC2154,SC2034 # bin, shim and status are run.sh's
 # SPDX-License-Identifier: MIT
 # The part `registration` of tests/bench/run.sh, which sources it: with io_uring as what pins, and with VFIO in the VM,
 # where only the ratios count. With huge pages and, on the host, without.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See crowd.h. A figure is processor time that an operation takes: it stays what it is while threads do not hinder each
- * other, however many processors there are. */
+/* See crowd.h. A figure is processor time that an operation takes: it stays what it is while threads do not
+ * hinder each other, however many processors there are. */
 #include "scale/crowd.h"
 
 #include <pthread.h>
@@ -70,8 +70,8 @@ static void run(const char *what, void *(*work)(void *), unsigned all)
             bench_add(&times, time_crowd(work, nr, all));
         alone = nr == 1 ? bench_median(&times) : alone;
         snprintf(name, sizeof(name), "scale_%s_%u_threads", what, nr);
-        bench_emit(&(struct figure){
-            name, bench_median(&times), "ns cpu", "1_thread", alone, 0, bench_spread(&times)});
+        bench_emit(&(struct figure){name, bench_median(&times), "ns cpu", "1_thread", alone, 0,
+                                    bench_spread(&times)});
     }
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What grows with the heap, from 1 GiB to 4 TiB of addresses, all looked up: mappings used, the shim's own memory, the
- * cost of a lookup, of a registration and of its end; and with threads, from 1 to 64. Run with the shim preloaded, the
- * simulated IOMMU, and ANYDMA_THP=never. The memory is never touched: the device takes every mapping and pins nothing.
- * A size's name is its GiB.
+ * What grows with the heap, from 1 GiB to 4 TiB of addresses, all looked up: mappings used, the shim's own
+ * memory, the cost of a lookup, of a registration and of its end; and with threads, from 1 to 64. Run with
+ * the shim preloaded, the simulated IOMMU, and ANYDMA_THP=never. The memory is never touched: the device
+ * takes every mapping and pins nothing. A size's name is its GiB.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,8 +94,8 @@ static void time_operations(struct samples *registers, struct samples *unregiste
     }
 }
 
-static void emit(const char *what, unsigned gib, double value, double spread, const char *unit, const char *ref,
-                 double ref_value, double goal)
+static void emit(const char *what, unsigned gib, double value, double spread, const char *unit,
+                 const char *ref, double ref_value, double goal)
 {
     char name[64];
     snprintf(name, sizeof(name), "scale_%s_%u", what, gib);

@@ -7,6 +7,7 @@
 #define IOMMU_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { IOMMU_MAX_RANGES = 16 };

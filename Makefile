@@ -226,6 +226,12 @@ $(BUILD)/tests/fuzz/program_fuzzer: $(FUZZER_DOORS) $(BUILD)/libfuzzer/core.a $(
 	$(link_with_doors)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -rdynamic -o $@ $@.o -Wl,--start-group $(BUILD)/libfuzzer/core.a $(BUILD)/libje.a \
 		-Wl,--end-group -luring -lunwind -lm -pthread
+# The command's reader, without the rest of it.
+$(BUILD)/tests/fuzz/capture_fuzzer: $(patsubst %,$(BUILD)/libfuzzer/%.o,tests/fuzz/capture_fuzzer \
+		$(addprefix shim/cli/,reader progress model replay symbols view))
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ -ldw -lelf -lz -lm -lstdc++
 $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/libfuzzer/tests/fuzz/%_fuzzer.o $(BUILD)/libfuzzer/core.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)

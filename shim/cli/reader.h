@@ -31,8 +31,8 @@ struct reader_health {
     uint64_t unsealed;    /* being written when the file was read, or when the process was killed */
     uint64_t lost_events; /* the disk was full, and the like */
     int lost_error;
-    bool is_cut;     /* the file ends within a block */
-    bool is_orderly; /* the process came to its exit */
+    bool is_cut;      /* the file ends within a block */
+    bool is_orderly;  /* the process came to its exit */
     bool is_snapshot; /* a copy, made while the process ran */
 };
 

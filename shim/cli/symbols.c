@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <uthash.h>
 
 #include "cli/memory.h"
@@ -67,13 +68,16 @@ static bool is_same_build(Dwfl_Module *module, const struct model_module *wanted
 static struct opened *open_module(struct symbols *symbols, const struct model_module *module)
 {
     struct opened *opened;
+    struct stat st;
     HASH_FIND(hh, symbols->opened, &module, sizeof(const struct model_module *), opened);
     if (opened)
         return opened;
     opened = memory_take(sizeof(*opened));
     opened->key = module;
     HASH_ADD(hh, symbols->opened, key, sizeof(const struct model_module *), opened);
-    opened->dwfl = module->path[0] == '/' ? dwfl_begin(&callbacks) : NULL;
+    /* The path is the capture's word only: opening a FIFO would wait for ever. */
+    bool is_file = module->path[0] == '/' && stat(module->path, &st) == 0 && S_ISREG(st.st_mode);
+    opened->dwfl = is_file ? dwfl_begin(&callbacks) : NULL;
     if (!opened->dwfl)
         return opened;
     dwfl_report_begin(opened->dwfl);

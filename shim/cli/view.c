@@ -276,7 +276,9 @@ const char *view_doubts(char *buf, size_t size, const struct model *model)
     if (health->is_snapshot && len < size)
         len += (size_t)snprintf(buf + len, size - len, "a snapshot: the process was running; ");
     else if (!health->is_orderly && len < size)
-        len += (size_t)snprintf(buf + len, size - len, "the process did not come to its exit handlers (killed, _exit, or still running); ");
+        len += (size_t)snprintf(
+            buf + len, size - len,
+            "the process did not come to its exit handlers (killed, _exit, or still running); ");
     if (len >= 2 && len < size)
         buf[len - 2] = '\0';
     return buf;

@@ -81,7 +81,7 @@ static void note_pinned(uint64_t change, uint64_t now)
 bool profile_is_usage_due(void)
 {
     return live_take_request() || (atomic_load_explicit(&usage.is_due, memory_order_relaxed) &&
-           atomic_exchange_explicit(&usage.is_due, false, memory_order_relaxed));
+                                   atomic_exchange_explicit(&usage.is_due, false, memory_order_relaxed));
 }
 
 uint32_t profile_record_site(void)

@@ -19,16 +19,16 @@ enum { SAMPLES_FILTER_BITS = 15, SAMPLES_NEAR_BITS = 10 };
 /* Constant after the start: how much of the heap samples_are_near may be asked of; 0: no sampling. */
 extern size_t samples_near_len;
 extern _Thread_local int64_t samples_bytes_left __attribute__((tls_model("initial-exec")));
-/* How many live samples begin in each KiB of the heap: free's first test. It looks at one byte for each KiB that the
- * program works on, so that it stays in the cache with them. */
+/* How many live samples begin in each KiB of the heap: free's first test. It looks at one byte for each KiB
+ * that the program works on, so that it stays in the cache with them. */
 extern _Atomic uint8_t *samples_near __attribute__((visibility("hidden")));
 /* How many live samples have an address of that hash: the second test, and the first elsewhere. */
 extern _Atomic uint8_t *samples_filter;
 
 /* The heap is at [start, start + len), or begins there. */
 void samples_start(uintptr_t start, size_t len);
-/* After an allocation that samples_pass_by did not pass. Returns `ptr`, so that callers can end with it: each frame
- * of theirs would be one more to unwind. */
+/* After an allocation that samples_pass_by did not pass. Returns `ptr`, so that callers can end with it: each
+ * frame of theirs would be one more to unwind. */
 void *samples_take(void *ptr, size_t size);
 void samples_forget(void *ptr);
 
@@ -37,8 +37,8 @@ static inline size_t samples_hash(const void *ptr)
     return (uintptr_t)ptr * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SAMPLES_FILTER_BITS);
 }
 
-/* Counts an allocation of `size` bytes, and says whether none of them is chosen. Never true without sampling. One
- * instruction, where compilers make four of samples_bytes_left -= size: every malloc comes by here. */
+/* Counts an allocation of `size` bytes, and says whether none of them is chosen. Never true without sampling.
+ * One instruction, where compilers make four of samples_bytes_left -= size: every malloc comes by here. */
 static inline bool samples_pass_by(size_t size)
 {
     bool passes;

@@ -99,8 +99,7 @@ void profile_take_stack(void)
     atomic_fetch_sub_explicit(&nr_unwinding, 1, memory_order_release);
     unsigned left = depth > 0 ? strip(frames, (unsigned)depth) : 0;
     current.depth = left < config.depth ? left : config.depth;
-    if (current.depth == current.kept &&
-        memcmp(current.frames, frames, current.depth * sizeof(*frames)) == 0)
+    if (current.depth == current.kept && memcmp(current.frames, frames, current.depth * sizeof(*frames)) == 0)
         return;
     current.kept = current.depth;
     current.noted = 0;

@@ -21,8 +21,8 @@ struct stack {
 void stack_prewarm(void);
 /* Copies the thread's current stack. Returns its depth; 0: none was taken. */
 unsigned stack_current(struct stack *stack);
-/* What was noted of the thread's current stack, when it was the same as now, labels and all; 0: nothing. Threads
- * come to the sampler from one place again and again. */
+/* What was noted of the thread's current stack, when it was the same as now, labels and all; 0: nothing.
+ * Threads come to the sampler from one place again and again. */
 uint64_t stack_noted(void);
 void stack_note(uint64_t number);
 /* Stacks are not taken while paused, which waits until nobody takes one. */

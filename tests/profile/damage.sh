@@ -67,4 +67,32 @@ expect "thousands of flipped and cut captures under ASan and UBSan" bash -c "
     gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -Ishim -Iinclude \
         -o '$work/fuzz' tests/profile/reader_fuzz.c shim/cli/reader.c shim/cli/progress.c shim/cli/model.c shim/cli/replay.c -lz &&
     '$work/fuzz' '$work/killed.cap' '$work/damaged.cap' ${FUZZ_ROUNDS:-600} 2>'$work/fuzz.err' || { grep -v 'not a capture' '$work/fuzz.err'; exit 1; }"
+expect "thousands of damaged programs for it to take names from" bash -c "
+    gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -Ishim -Iinclude \
+        -o '$work/names' tests/profile/symbols_fuzz.c shim/cli/symbols.c -ldw -lelf -lstdc++ &&
+    ASAN_OPTIONS=detect_leaks=0 '$work/names' '$work/churn' '$work/damaged' ${FUZZ_ROUNDS:-2000}" # libdw leaks
+
+cp "$work/churn" "$work/gone"
+capture "$work/gone.cap" -- "$work/gone" 10
+rm "$work/gone" && mkfifo "$work/gone"
+expect "a program whose place is taken by a FIFO is not waited for" timeout 20 "$ANYDMA" report "$work/gone.cap"
+
+# A disk that is really full. The mount is nobody else's, and gone at the end.
+full_disk() {
+    mount -t tmpfs -o size=1M none "$1" && capture "$1/full.cap" -- "$work/churn" 60000 2>"$work/enospc.err" &&
+        [ "$(stat -f -c %f "$1")" -lt 16 ] && "$ANYDMA" report --json "$1/full.cap" >"$work/enospc.json"
+}
+export -f full_disk capture
+export work ANYDMA
+mkdir "$work/disk"
+if unshare -m true 2>/dev/null; then
+    expect "a file system without room ends the capture, not the program" unshare -m bash -c "full_disk '$work/disk'"
+    expect "and the report says what is missing" python3 -c "
+import json; r = json.load(open('$work/enospc.json'))
+seen = r['calls']['map']['count'] + r['calls']['unmap']['count']
+assert 'No space left' in r['health']['lost_because'], r['health']
+assert seen > 1000 and seen + r['health']['lost_events'] >= 90000 and not r['health']['damaged'], (seen, r['health'])"
+else
+    echo "(a full file system was not tried: no right to mount one)"
+fi
 exit "$failures"

@@ -33,6 +33,45 @@ page=$(ls "$XDG_RUNTIME_DIR/anydma" | head -n 1)
 expect "a process with a device has a page of mode 0600" bash -c "[ \"\$(stat -c %a '$XDG_RUNTIME_DIR/anydma/$page')\" = 600 ]"
 expect "top shows it with what it has pinned" bash -c "'$ANYDMA' top --batch | grep -E '^ *$page +1 MiB'"
 expect "top of another process shows nothing" bash -c "! '$ANYDMA' top --batch 1 | grep -q waits"
+
+# On a terminal that changes its size, as a person sees it: what was drawn since the change.
+cat >"$work/resize.py" <<'PY'
+import fcntl, os, pty, select, struct, sys, termios, time
+anydma, process = sys.argv[1:]
+
+def resize(fd, lines, columns):
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+def drawn_until(fd, wanted, seconds=20):
+    data, end = b"", time.monotonic() + seconds
+    while not all(text in data for text in wanted):
+        ready = select.select([fd], [], [], max(0, end - time.monotonic()))[0]
+        assert ready, (wanted, data[-400:])
+        data += os.read(fd, 65536)
+    return data
+
+go, gone = os.pipe()
+pid, fd = pty.fork()
+if pid == 0:
+    os.read(go, 1) # the size is set first
+    os.environ["TERM"] = "xterm"
+    os.execv(anydma, [anydma, "top", "-d", "0.5"])
+resize(fd, 24, 120)
+os.write(gone, b"x")
+drawn_until(fd, [b"COMMAND", process.encode(), b"waits"])
+resize(fd, 12, 50)
+narrow = drawn_until(fd, [b"PINNED", process.encode()])
+while select.select([fd], [], [], 0.5)[0]:
+    narrow += os.read(fd, 65536)
+assert b"COMMAND" not in narrow and b"waits" not in narrow, narrow
+resize(fd, 30, 140)
+drawn_until(fd, [b"COMMAND", b"waits"])
+resize(fd, 1, 10) # no room for anything but the heading
+drawn_until(fd, [b"PID"])
+os.write(fd, b"q")
+assert os.waitpid(pid, 0)[1] == 0
+PY
+expect "top follows the size of its terminal, and ends at q" python3 "$work/resize.py" "$ANYDMA" "$page"
 kill -9 "$page"
 wait "$pid" 2>/dev/null
 expect "what a killed process left is swept" bash -c "'$ANYDMA' top --batch >/dev/null; [ -z \"\$(ls '$XDG_RUNTIME_DIR/anydma')\" ]"

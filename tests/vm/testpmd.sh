@@ -12,6 +12,17 @@ here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 build=$(realpath -m "${BUILD:-$repo/build}")
 
+# In the guest: a snapshot of testpmd's profile; what was in the way, if anything, is shown with the failure.
+weigh() {
+    local try pid
+    for try in 1 2 3; do
+        pid=$("$build/anydma" top --batch | tee /dev/stderr | awk '/dpdk-testpmd/ {print $1}')
+        "$build/anydma" snapshot -o "$VM_OUT/snapshot" "$pid" && return
+        echo "try $try of 3" >&2
+        sleep 0.5
+    done
+}
+
 # In the guest: sends for a few seconds, counted from when it says that it does (on a terminal, so that it says so at once),
 # and leaves its counts in $VM_OUT/counts: exit status, packets that it believes it sent, DMA faults that the kernel logged.
 in_guest() {
@@ -27,8 +38,7 @@ in_guest() {
         sleep 0.2
     done
     sleep "${SENDS:-2}"
-    [ "$1" = without ] || "$build/anydma" snapshot -o "$VM_OUT/snapshot" \
-        "$("$build/anydma" top --batch | awk '/dpdk-testpmd/ {print $1; exit}')"
+    [ "$1" = without ] || weigh 2>"$VM_OUT/snapshot.err"
     echo >&4
     wait $testpmd
     local status=$?
@@ -78,7 +88,7 @@ try() {
             python3 -c 'import json, sys; at = json.load(sys.stdin)["at"]; print(at["pinned"] + at["app_pinned"])')
         pinned=$(sed -nE 's/^ *pinned +([0-9]+) KiB now.*own: ([0-9]+) KiB.*/\1 \2/p' "$out/log" | awk '{print ($1 + $2) * 1024}')
         [ -n "$pinned" ] && [ "$weighed" = "$pinned" ] ||
-            fail "$case: the profile has $weighed bytes pinned, the summary $pinned"
+            fail "$case: the profile has $weighed bytes pinned, the summary $pinned: $(cat "$out/snapshot.err")"
         [ -z "${CAPTURE:-}" ] || cp "$out/capture" "$CAPTURE"
         grep -qi anydma "$out/log" || fail "$case: the shim's summary is missing: was it loaded?"
         summary=$(grep -i -A 30 anydma "$out/log")

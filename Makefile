@@ -242,7 +242,7 @@ tests: $(FUZZ_TESTS) $(UNIT_TESTS) $(PRELOAD_TESTS) $(PRELOAD_LIBS) $(VM_TESTS) 
 check: deps-build deps-unit deps-vm deps-demo deps-programs
 	@+tests/check.sh
 
-check-all: deps-build deps-unit deps-vm deps-demo deps-programs deps-lint
+check-all: deps-build deps-unit deps-vm deps-demo deps-programs deps-lint deps-browser
 	@+tests/check.sh --all
 
 fuzzers: $(FUZZERS)

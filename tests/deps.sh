@@ -16,6 +16,7 @@ packages_of() {
     programs) echo python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind ;;
     bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
+    browser) echo chromium ;; # the report's page, in check-all
     *) return 1 ;;
     esac
 }
@@ -37,7 +38,7 @@ as_root() {
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm demo programs lint" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm demo programs bench lint browser" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

@@ -106,6 +106,9 @@ struct registration *registration_from_iova(uint64_t iova);
 struct registration *registration_next_iova(struct registration *reg);
 struct registration *registration_next(struct registration *reg);
 
+/* A record of [start, start + len), registered nowhere yet; NULL: no memory. */
+struct registration *registration_insert(uintptr_t start, size_t len, uint64_t iova);
+void registration_remove(struct registration *reg);
 /* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
 int registration_map(struct registration *reg);
 /* The same for what was made before: where something in it was unmapped since, its address is held back. */

@@ -111,7 +111,7 @@ bool registration_is_in_flight(int error, uintptr_t va, size_t len, unsigned *tr
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
-static struct registration *insert_record(uintptr_t start, size_t len, uint64_t iova)
+struct registration *registration_insert(uintptr_t start, size_t len, uint64_t iova)
 {
     struct registration *reg = pool_take(&registry.registrations);
     if (!reg)
@@ -130,7 +130,7 @@ static struct registration *insert_record(uintptr_t start, size_t len, uint64_t 
     return reg;
 }
 
-static void remove_record(struct registration *reg)
+void registration_remove(struct registration *reg)
 {
     RB_REMOVE(regs_by_va, &registry.by_va, reg);
     RB_REMOVE(regs_by_iova, &registry.by_iova, reg);
@@ -251,7 +251,7 @@ static void discard(struct registration *reg)
 {
     uintptr_t start = reg->start;
     size_t len = reg->len;
-    remove_record(reg);
+    registration_remove(reg);
     unmark_blocks(start, len);
 }
 
@@ -285,7 +285,7 @@ static int make_range(uintptr_t start, size_t len, bool handed, struct registrat
     int error = registry.attached ? iova_choose(start, len, &iova) : 0;
     if (error)
         return error;
-    struct registration *reg = insert_record(start, len, iova);
+    struct registration *reg = registration_insert(start, len, iova);
     if (!reg)
         return -ENOMEM;
     reg->handed = handed;
@@ -441,114 +441,6 @@ void registry_count_lookup(bool refused)
     atomic_fetch_add_explicit(&registry.count.lookups_cold, 1, memory_order_relaxed);
     if (refused)
         atomic_fetch_add_explicit(&registry.count.lookups_refused, 1, memory_order_relaxed);
-}
-
-/* --- memory leaves ---------------------------------------------------------------------------------------------- */
-
-void registration_settle(struct registration *reg)
-{
-    uintptr_t start = reg->start;
-    size_t len = reg->len;
-    if (reg->pins || reg->is_stuck || !registry_is_owner() || !registry.memory->retire(start, len))
-        return;
-    if (registration_undo(reg))
-        registry.memory->release(start, len);
-}
-
-/* What is only owed can be cut: no IOMMU has it yet. */
-static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
-{
-    struct registration old = *reg;
-    uintptr_t old_end = old.start + old.len;
-    if (reg->pins)
-        return;
-    remove_record(reg);
-    if (old.start < start) {
-        struct registration *left = insert_record(old.start, start - old.start, old.iova);
-        if (left)
-            left->handed = old.handed;
-    }
-    if (end < old_end) {
-        struct registration *right = insert_record(end, old_end - end, old.iova + (end - old.start));
-        if (right)
-            right->handed = old.handed;
-    }
-}
-
-bool registry_has_any(void)
-{
-    return atomic_load_explicit(&registry.nr_registrations, memory_order_acquire) != 0;
-}
-
-bool registry_owes_any(void)
-{
-    return registry_has_any() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
-}
-
-void registry_forget(uintptr_t start, size_t len)
-{
-    if (!registry_has_any())
-        return;
-    uintptr_t end = start + len;
-    lock_take(&registry.lock);
-    struct registration *reg = registration_from(start), *next;
-    for (; reg && reg->start < end; reg = next) {
-        next = registration_next(reg);
-        uintptr_t from = reg->start > start ? reg->start : start;
-        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
-        pagemap_clear(from, to - from);
-        if (reg->mapped || reg->is_stuck)
-            registration_settle(reg);
-        else
-            cut_owed(reg, from, to);
-    }
-    lock_release(&registry.lock);
-}
-
-void registry_settle(uintptr_t start, size_t len)
-{
-    if (!registry_has_any())
-        return;
-    lock_take(&registry.lock);
-    struct registration *reg = registration_from(start), *next;
-    for (; reg && reg->start < start + len; reg = next) {
-        next = registration_next(reg);
-        registration_settle(reg);
-    }
-    lock_release(&registry.lock);
-}
-
-void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered))
-{
-    uintptr_t end = start + len;
-    if (!registry_has_any()) {
-        piece(start, len, false);
-        return;
-    }
-    lock_take(&registry.lock);
-    while (start < end) {
-        struct registration *reg = registration_from(start);
-        uintptr_t next = reg && reg->start < end ? reg->start : end;
-        bool is_covered = next == start || (reg && reg->start < start);
-        if (is_covered)
-            next = reg->start + reg->len < end ? reg->start + reg->len : end;
-        piece(start, next - start, is_covered);
-        start = next;
-    }
-    lock_release(&registry.lock);
-}
-
-bool registry_covers(uintptr_t start, size_t len)
-{
-    if (!registry_has_any())
-        return false;
-    lock_take(&registry.lock);
-    struct registration *reg = registration_from(start);
-    while (reg && !reg->mapped && !reg->pins && !reg->is_stuck)
-        reg = registration_next(reg);
-    bool covers = reg && reg->start < start + len;
-    lock_release(&registry.lock);
-    return covers;
 }
 
 void registry_locked(void (*change)(void *arg), void *arg)

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* What becomes of registrations when memory leaves: told by memory/ before the system call. Takes LOCK_REGISTRY. */
+#include "dma/pagemap.h"
+#include "dma/registration.h"
+
+void registration_settle(struct registration *reg)
+{
+    uintptr_t start = reg->start;
+    size_t len = reg->len;
+    if (reg->pins || reg->is_stuck || !registry_is_owner() || !registry.memory->retire(start, len))
+        return;
+    if (registration_undo(reg))
+        registry.memory->release(start, len);
+}
+
+/* What is only owed can be cut: no IOMMU has it yet. */
+static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
+{
+    struct registration old = *reg;
+    uintptr_t old_end = old.start + old.len;
+    if (reg->pins)
+        return;
+    registration_remove(reg);
+    if (old.start < start) {
+        struct registration *left = registration_insert(old.start, start - old.start, old.iova);
+        if (left)
+            left->handed = old.handed;
+    }
+    if (end < old_end) {
+        struct registration *right = registration_insert(end, old_end - end, old.iova + (end - old.start));
+        if (right)
+            right->handed = old.handed;
+    }
+}
+
+bool registry_has_any(void)
+{
+    return atomic_load_explicit(&registry.nr_registrations, memory_order_acquire) != 0;
+}
+
+bool registry_owes_any(void)
+{
+    return registry_has_any() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
+}
+
+void registry_forget(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return;
+    uintptr_t end = start + len;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < end; reg = next) {
+        next = registration_next(reg);
+        uintptr_t from = reg->start > start ? reg->start : start;
+        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
+        pagemap_clear(from, to - from);
+        if (reg->mapped || reg->is_stuck)
+            registration_settle(reg);
+        else
+            cut_owed(reg, from, to);
+    }
+    lock_release(&registry.lock);
+}
+
+void registry_settle(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < start + len; reg = next) {
+        next = registration_next(reg);
+        registration_settle(reg);
+    }
+    lock_release(&registry.lock);
+}
+
+void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered))
+{
+    uintptr_t end = start + len;
+    if (!registry_has_any()) {
+        piece(start, len, false);
+        return;
+    }
+    lock_take(&registry.lock);
+    while (start < end) {
+        struct registration *reg = registration_from(start);
+        uintptr_t next = reg && reg->start < end ? reg->start : end;
+        bool is_covered = next == start || (reg && reg->start < start);
+        if (is_covered)
+            next = reg->start + reg->len < end ? reg->start + reg->len : end;
+        piece(start, next - start, is_covered);
+        start = next;
+    }
+    lock_release(&registry.lock);
+}
+
+bool registry_covers(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return false;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start);
+    while (reg && !reg->mapped && !reg->pins && !reg->is_stuck)
+        reg = registration_next(reg);
+    bool covers = reg && reg->start < start + len;
+    lock_release(&registry.lock);
+    return covers;
+}

@@ -119,8 +119,8 @@ static void read_variable(const char *name, const char *value)
         if (strncmp(name, options[i].name, len) != 0 || name[len] != '=')
             continue;
         if (!set_option(&options[i], value))
-            log_write(LOG_WARNING, "ANYDMA_%s=%s is not understood and ignored; it takes %s", options[i].name, value,
-                      options[i].words);
+            log_write(LOG_WARNING, "ANYDMA_%s=%s is not understood and ignored; it takes %s", options[i].name,
+                      value, options[i].words);
         return;
     }
     log_write(LOG_WARNING, "ANYDMA_%s is not an option of anydma and ignored", name);
@@ -135,7 +135,8 @@ void config_read(char *const *environment)
         if (strncmp(*environment, prefix, sizeof(prefix) - 1) == 0 && (value = strchr(name, '=')))
             read_variable(name, value + 1);
     }
-    if (config.granule_bytes && (config.granule_bytes & (config.granule_bytes - 1) || config.granule_bytes < 4096)) {
+    if (config.granule_bytes &&
+        (config.granule_bytes & (config.granule_bytes - 1) || config.granule_bytes < 4096)) {
         log_write(LOG_WARNING, "ANYDMA_GRANULE=%lu is not a power of two of at least 4096 and ignored",
                   config.granule_bytes);
         config.granule_bytes = 0;

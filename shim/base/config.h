@@ -23,7 +23,7 @@ struct config {
     uint64_t sample_bytes;  /* 0: off */
     unsigned depth;
     const char *output; /* NULL: no capture */
-    unsigned check; /* 1: report hazards; 2: and exit with a status that says so */
+    unsigned check;     /* 1: report hazards; 2: and exit with a status that says so */
     bool stats;
     bool disabled;
 };

@@ -20,7 +20,8 @@ void lock_expect_handlers(void)
 static void acquire(struct lock *lock)
 {
     uint32_t seen = 0;
-    if (atomic_compare_exchange_strong_explicit(&lock->state, &seen, 1, memory_order_acquire, memory_order_relaxed))
+    if (atomic_compare_exchange_strong_explicit(&lock->state, &seen, 1, memory_order_acquire,
+                                                memory_order_relaxed))
         return;
     while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
         os_futex_wait(&lock->state, 2);
@@ -43,7 +44,8 @@ void lock_take(struct lock *lock)
     held_ranks |= 1u << lock->rank;
 #endif
     acquire(lock);
-    if (!blocks && atomic_load(&expects_handlers)) { /* the first handler came meanwhile: once more, with signals blocked */
+    /* The first handler came meanwhile: once more, with signals blocked. */
+    if (!blocks && atomic_load(&expects_handlers)) {
         give_up(lock);
         os_signals_block(&saved);
         blocks = true;

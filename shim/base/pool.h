@@ -13,9 +13,9 @@ struct pool {
     char *bump_end;
 };
 
-#define POOL_OF(type)                                                                                                  \
-    {                                                                                                                  \
-        .object_size = (sizeof(type) + 7) & ~(size_t)7                                                                 \
+#define POOL_OF(type)                                                                                        \
+    {                                                                                                        \
+        .object_size = (sizeof(type) + 7) & ~(size_t)7                                                       \
     }
 
 /* Returns a zeroed object, or NULL when the kernel has no memory. */

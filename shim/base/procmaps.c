@@ -99,7 +99,8 @@ static int query_one(int fd, uintptr_t addr, struct procmaps_entry *entry)
         return error;
     entry->start = query.vma_start;
     entry->end = query.vma_end;
-    entry->prot = (query.vma_flags & QUERY_READABLE ? PROT_READ : 0) | (query.vma_flags & QUERY_WRITABLE ? PROT_WRITE : 0) |
+    entry->prot = (query.vma_flags & QUERY_READABLE ? PROT_READ : 0) |
+                  (query.vma_flags & QUERY_WRITABLE ? PROT_WRITE : 0) |
                   (query.vma_flags & QUERY_EXECUTABLE ? PROT_EXEC : 0);
     entry->is_shared = query.vma_flags & QUERY_SHARED;
     entry->is_file = query.inode != 0;

@@ -13,9 +13,9 @@ struct procmaps_entry {
     uintptr_t end;
     int prot; /* PROT_* */
     bool is_shared;
-    bool is_file;  /* has an inode: a file, shared memory, hugetlb */
+    bool is_file;                   /* has an inode: a file, shared memory, hugetlb */
     uint64_t device, inode, offset; /* of the file: which one it is, and what of it begins at `start` */
-    char name[64]; /* a file's name, "[heap]", ...; cut; "" for anonymous */
+    char name[64];                  /* a file's name, "[heap]", ...; cut; "" for anonymous */
 };
 
 struct procmaps {

@@ -43,7 +43,8 @@ bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
         struct app_map *map;
         if (!registry.containers[i].attached)
             continue;
-        RB_FOREACH (map, app_maps, &registry.containers[i].app_maps) {
+        RB_FOREACH(map, app_maps, &registry.containers[i].app_maps)
+        {
             if (map->va >= start + len || start >= map->va + map->len)
                 continue;
             *held = (struct held_range){map->va, map->len, true, map->holder};
@@ -152,7 +153,8 @@ static bool is_same_place(const struct vfio_iommu_type1_dma_map *arg)
     for (; reg && reg->iova < arg->iova + arg->size; reg = registration_next_iova(reg))
         if (reg->iova - reg->start != delta)
             return false;
-    for (reg = registration_from(arg->vaddr); reg && reg->start < arg->vaddr + arg->size; reg = registration_next(reg))
+    for (reg = registration_from(arg->vaddr); reg && reg->start < arg->vaddr + arg->size;
+         reg = registration_next(reg))
         if (reg->iova - reg->start != delta)
             return false;
     return true;

@@ -99,8 +99,10 @@ static void tell_unmapped(void)
         int error = reg->mapped == registry.attached || reg->is_stuck ? 0 : registration_complete(reg);
         if (error && nr++ < MOST_TOLD)
             log_write(LOG_ERROR,
-                      "0x%lx (%lu bytes), whose IOVA was handed out before, can't be mapped in the container just attached "
-                      "(error %d: %s); its lookups are refused until it can be. Attach the device before looking up",
+                      "0x%lx (%lu bytes), whose IOVA was handed out before, can't be mapped in the container "
+                      "just attached "
+                      "(error %d: %s); its lookups are refused until it can be. Attach the device before "
+                      "looking up",
                       reg->start, reg->len, -error, why(error));
     }
     if (nr > MOST_TOLD)
@@ -141,14 +143,15 @@ static int attach_locked(const struct iommu *iommu)
     registry.had_parents = false;
     registry.last_info = container->info;
     registry.count.containers_seen++;
-    log_write(LOG_INFO, "attached %s container %d: IOVAs 0x%lx to 0x%lx, %lu mappings", iommu->ops->name, iommu->fd,
-              container->info.ranges[0].start,
+    log_write(LOG_INFO, "attached %s container %d: IOVAs 0x%lx to 0x%lx, %lu mappings", iommu->ops->name,
+              iommu->fd, container->info.ranges[0].start,
               container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last,
               container->max_entries);
     live_open();
     registry_changed();
-    profile_record_attach(index, iommu->ops->name, container->max_entries, container->info.ranges[0].start,
-                          container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last);
+    profile_record_attach(
+        index, iommu->ops->name, container->max_entries, container->info.ranges[0].start,
+        container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last);
     map_everything();
     if (config.mode == MODE_EAGER)
         eager_start();

@@ -41,7 +41,8 @@ static void stop(const char *why, int error)
 {
     registry.eager_stopped = true;
     log_write(LOG_WARNING,
-              "eager registration stopped at %lu MiB pinned: %s (error %d); later memory is registered when it is looked up. "
+              "eager registration stopped at %lu MiB pinned: %s (error %d); later memory is registered when "
+              "it is looked up. "
               "Raise ANYDMA_LIMIT or `ulimit -l`, or give the program less memory",
               registry.count.pinned >> 20, why, error);
 }
@@ -62,7 +63,8 @@ static void register_range(uintptr_t start, size_t len)
         }
         int error = registration_make(va, OS_PAGE_SIZE, false, &reg);
         if (error == -ENOMEM || error == -ENOSPC)
-            stop(error == -ENOSPC ? "the IOMMU's table of mappings is full" : "the memlock limit is reached", -error);
+            stop(error == -ENOSPC ? "the IOMMU's table of mappings is full" : "the memlock limit is reached",
+                 -error);
         va = error ? (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE : reg->start + reg->len;
     }
 }

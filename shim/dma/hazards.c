@@ -62,9 +62,10 @@ static void report(const struct hazard *hazard, uintptr_t start, size_t len, con
     uint64_t number = ++nr_seen;
     if (number > MAX_TOLD)
         return;
-    log_write(LOG_ERROR, "HAZARD %lu: 0x%lx (%zu bytes) is %s while a device can still reach it", number, start, len, how);
-    log_line(2, "  %s 0x%lx (%zu bytes), made at", hazard->held.by_application ? "the application's own DMA mapping of"
-                                                                               : "held by anydma_pin of",
+    log_write(LOG_ERROR, "HAZARD %lu: 0x%lx (%zu bytes) is %s while a device can still reach it", number,
+              start, len, how);
+    log_line(2, "  %s 0x%lx (%zu bytes), made at",
+             hazard->held.by_application ? "the application's own DMA mapping of" : "held by anydma_pin of",
              hazard->held.start, hazard->held.len);
     print_stack(hazard->holder.frames, hazard->holder.depth);
     log_line(2, "  %s at", how);

@@ -22,7 +22,8 @@
 struct leaf {
     _Atomic uint64_t present[PAGES_PER_BLOCK / 64];
 };
-_Static_assert(sizeof(struct leaf) == sizeof(uint64_t) << LEAF_SHIFT, "the number in an entry is an index of words");
+_Static_assert(sizeof(struct leaf) == sizeof(uint64_t) << LEAF_SHIFT,
+               "the number in an entry is an index of words");
 
 /* What include/anydma.h knows by heart: the first table is followed by a page, that by the leaves, and those by the
  * tables of the next addresses. */
@@ -35,7 +36,7 @@ __attribute__((visibility("default"))) struct pagemap_table anydma_table_v1;
 static _Atomic(_Atomic uint64_t *) chunks[NR_CHUNKS];
 static struct leaf *leaves; /* `nr_leaves` of them */
 static uint64_t nr_leaves;
-static size_t mapped_bytes; /* from the flat table on */
+static size_t mapped_bytes;         /* from the flat table on */
 static uint64_t nr_leaves_used = 1; /* number 0 means none */
 static _Atomic uint64_t *alive;     /* in the page behind the flat table: wiped in a forked child */
 

@@ -48,7 +48,8 @@ uint32_t pins_over(uintptr_t start, size_t len)
 {
     struct pin key = {.start = start > longest ? start - longest : 0};
     uint32_t n = 0;
-    for (struct pin *pin = RB_NFIND(pins, &pins, &key); pin && pin->start < start + len; pin = RB_NEXT(pins, , pin))
+    for (struct pin *pin = RB_NFIND(pins, &pins, &key); pin && pin->start < start + len;
+         pin = RB_NEXT(pins, , pin))
         n += pin->start + pin->len > start;
     return n;
 }
@@ -62,7 +63,8 @@ static struct pin *find_pin(uintptr_t start, size_t len)
 bool pins_find_held(uintptr_t start, size_t len, struct held_range *held)
 {
     struct pin *pin;
-    RB_FOREACH (pin, pins, &pins) {
+    RB_FOREACH(pin, pins, &pins)
+    {
         if (pin->start >= start + len || start >= pin->start + pin->len)
             continue;
         *held = (struct held_range){pin->start, pin->len, false, pin->holder};

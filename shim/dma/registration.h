@@ -26,7 +26,7 @@ struct registration {
     uint32_t mapped; /* a bit for each container that has it; 0: owed */
     uint32_t pins;
     uint32_t site; /* the profile's, of who made it */
-    bool handed;  /* an IOVA inside was given out, or the program relies on it */
+    bool handed;   /* an IOVA inside was given out, or the program relies on it */
     bool is_stuck; /* an unmap failed: its pages are never used again */
 };
 
@@ -37,7 +37,7 @@ struct app_map {
     uint64_t len;
     uintptr_t va;
     uint32_t site;
-    bool is_alias; /* the IOMMU has it by a registration of ours, which it pins */
+    bool is_alias;         /* the IOMMU has it by a registration of ours, which it pins */
     struct holder *holder; /* in check mode */
 };
 
@@ -79,7 +79,7 @@ struct registry {
     bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
     _Atomic bool is_eager;
     bool eager_stopped;
-    bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */
+    bool manages_itself;         /* it chose IOVAs of its own, or asks by lookups */
     struct iommu_info last_info; /* of the container attached last */
     struct {
         uint64_t containers_seen, entries_peak;

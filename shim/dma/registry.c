@@ -200,7 +200,8 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
     if (error || unmapped != reg->len) {
         registry.count.unmap_failures++;
         log_write(LOG_ERROR,
-                  "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside and never used "
+                  "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside "
+                  "and never used "
                   "again; report this",
                   reg->iova, reg->len, unmapped, -error, reg->start);
         reg->is_stuck = true;
@@ -240,7 +241,8 @@ int registration_complete(struct registration *reg)
 /* A mark is kept while some registration reaches into the block. */
 static void unmark_blocks(uintptr_t start, size_t len)
 {
-    for (uintptr_t block = start & ~(PAGEMAP_BLOCK_SIZE - 1); block < start + len; block += PAGEMAP_BLOCK_SIZE) {
+    for (uintptr_t block = start & ~(PAGEMAP_BLOCK_SIZE - 1); block < start + len;
+         block += PAGEMAP_BLOCK_SIZE) {
         struct registration *other = registration_from(block);
         if (!other || other->start >= block + PAGEMAP_BLOCK_SIZE)
             pagemap_unmark_pinned(block);
@@ -271,8 +273,7 @@ bool registration_undo(struct registration *reg)
 static void clip_to_gap(uintptr_t va, uintptr_t *start, uintptr_t *end)
 {
     struct registration *above = registration_from(va);
-    struct registration *below =
-        above ? RB_PREV(regs_by_va, , above) : RB_MAX(regs_by_va, &registry.by_va);
+    struct registration *below = above ? RB_PREV(regs_by_va, , above) : RB_MAX(regs_by_va, &registry.by_va);
     if (above && above->start < *end)
         *end = above->start;
     if (below && below->start + below->len > *start)
@@ -347,7 +348,8 @@ void registration_release_unused(uint64_t iova, uint64_t len)
 /* --- lookups ---------------------------------------------------------------------------------------------------- */
 
 /* Finds the registration of `va`, made now if need be, and the stretch around it that still is what was registered. */
-static int find_or_make(uintptr_t va, size_t want_len, struct registration **found, uintptr_t *start, size_t *len)
+static int find_or_make(uintptr_t va, size_t want_len, struct registration **found, uintptr_t *start,
+                        size_t *len)
 {
     int error = 0;
     for (int tries = 0; tries < 2; tries++) {
@@ -369,7 +371,8 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
 }
 
 /* The same, in every container, with [*start, *end) cut to the registration: it is now relied upon. */
-static int hand_out(uintptr_t va, size_t want_len, struct registration **found, uintptr_t *start, uintptr_t *end)
+static int hand_out(uintptr_t va, size_t want_len, struct registration **found, uintptr_t *start,
+                    uintptr_t *end)
 {
     size_t len;
     int error = find_or_make(va, want_len, found, start, &len);

@@ -24,7 +24,8 @@ static void fill_containers(struct anydma_stats *stats)
         const struct container *container = &registry.containers[i];
         stats->containers++;
         stats->app_mappings += container->nr_app_maps;
-        stats->entries_used = container->nr_entries > stats->entries_used ? container->nr_entries : stats->entries_used;
+        stats->entries_used =
+            container->nr_entries > stats->entries_used ? container->nr_entries : stats->entries_used;
         narrow(stats, &container->info);
     }
     if (!stats->containers)
@@ -68,8 +69,8 @@ int registry_snapshot(int fd)
     lock_take(&registry.lock);
     log_line(fd, "# address length iova state holds");
     for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg))
-        log_line(fd, "0x%lx %lu 0x%lx %s %u", reg->start, reg->len, reg->iova, reg->mapped ? "mapped" : "owed",
-                 reg->pins);
+        log_line(fd, "0x%lx %lu 0x%lx %s %u", reg->start, reg->len, reg->iova,
+                 reg->mapped ? "mapped" : "owed", reg->pins);
     lock_release(&registry.lock);
     return 0;
 }

@@ -66,7 +66,8 @@ int remap_file_pages(void *addr, size_t len, int prot, size_t page, int flags)
 {
     uintptr_t start = (uintptr_t)addr & ~(OS_PAGE_SIZE - 1);
     struct procmaps_entry entry;
-    if (lifecycle_enter() && !is_beyond_end(start, len) && procmaps_find(start, &entry) == 0 && entry.is_shared)
+    if (lifecycle_enter() && !is_beyond_end(start, len) && procmaps_find(start, &entry) == 0 &&
+        entry.is_shared)
         foreign_leaves(start, os_page_up(len));
     return to_libc(os_call(SYS_remap_file_pages, (long)addr, (long)len, prot, (long)page, flags, 0));
 }

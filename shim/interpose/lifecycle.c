@@ -15,11 +15,11 @@
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
+#include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
 #include "memory/checked.h"
 #include "memory/foreign.h"
-#include "interpose/profiler.h"
 
 enum { CHECK_EXIT = 2, EXIT_HAZARDS = 99 };
 
@@ -109,14 +109,17 @@ static void attach_sim(void)
     if (!error)
         error = registry_attach(&iommu);
     if (error)
-        log_write(LOG_ERROR, "the simulated IOMMU could not be set up: error %d; nothing is registered", -error);
+        log_write(LOG_ERROR, "the simulated IOMMU could not be set up: error %d; nothing is registered",
+                  -error);
 }
 
 /* The C library's own says whose handlers they are, and drops them when exit() finishes that library: a thread that is
  * inside fork just then would keep every lock of jemalloc's for ever. jemalloc calls this one too. */
-__attribute__((visibility("hidden"))) int pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+__attribute__((visibility("hidden"))) int pthread_atfork(void (*prepare)(void), void (*parent)(void),
+                                                         void (*child)(void))
 {
-    extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *owner);
+    extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                                 void *owner);
     return __register_atfork(prepare, parent, child, NULL);
 }
 
@@ -145,8 +148,8 @@ static bool start(void)
 bool lifecycle_start(void)
 {
     int expected = STATE_NEW;
-    if (atomic_compare_exchange_strong_explicit(&lifecycle_state, &expected, STATE_STARTING, memory_order_acquire,
-                                                memory_order_acquire)) {
+    if (atomic_compare_exchange_strong_explicit(&lifecycle_state, &expected, STATE_STARTING,
+                                                memory_order_acquire, memory_order_acquire)) {
         int saved = errno;
         expected = start() ? STATE_ACTIVE : STATE_OFF;
         atomic_store_explicit(&lifecycle_state, expected, memory_order_release);

@@ -30,7 +30,8 @@ static int walk(bool lock, int flags, uint64_t *total)
             continue; /* a table of which few pages are ever touched */
         *total += entry.end - entry.start;
         if (lock)
-            os_mlock2(entry.start, entry.end - entry.start, flags); /* what can't be locked is left, as there */
+            os_mlock2(entry.start, entry.end - entry.start,
+                      flags); /* what can't be locked is left, as there */
     }
     procmaps_close(&maps);
     return 0;

@@ -11,8 +11,8 @@
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
-#include "interpose/summary.h"
 #include "interpose/profiler.h"
+#include "interpose/summary.h"
 
 uint64_t anydma_iova(const void *addr);
 int anydma_iova_range(const void *addr, size_t len, uint64_t *iova);
@@ -30,7 +30,8 @@ bool anydma_active(void);
 const char *anydma_version(void);
 
 /* `va` and the bytes that follow it in one registration; registers them if need be. Returns 0 or -errno. */
-__attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
+__attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t want, uint64_t *iova,
+                                                          size_t *run)
 {
     if (!lifecycle_enter())
         return -ENOSYS;
@@ -43,13 +44,16 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
     profiler_leave();
     if (error)
         log_write(LOG_INFO, "no IOVA for 0x%lx: error %d (%s)", va, -error,
-                  error == -EOPNOTSUPP ? "this kind of memory can't be watched; use malloc, or an anonymous private mmap"
-                  : error == -ENODEV   ? "no device is attached yet, and only memory that anydma placed can be promised before"
-                  : error == -ESTALE   ? "its pages were purged, moved or replaced behind a live registration"
-                  : error == -EFAULT   ? "nothing readable and writable is mapped there"
-                  : error == -ENOMEM   ? "the memlock limit is reached; raise `ulimit -l`"
-                  : error == -ENOSPC   ? "the IOMMU's table of mappings is full; raise vfio_iommu_type1.dma_entry_limit"
-                                       : "see <anydma.h>");
+                  error == -EOPNOTSUPP
+                      ? "this kind of memory can't be watched; use malloc, or an anonymous private mmap"
+                  : error == -ENODEV
+                      ? "no device is attached yet, and only memory that anydma placed can be promised before"
+                  : error == -ESTALE ? "its pages were purged, moved or replaced behind a live registration"
+                  : error == -EFAULT ? "nothing readable and writable is mapped there"
+                  : error == -ENOMEM ? "the memlock limit is reached; raise `ulimit -l`"
+                  : error == -ENOSPC
+                      ? "the IOMMU's table of mappings is full; raise vfio_iommu_type1.dma_entry_limit"
+                      : "see <anydma.h>");
     return error;
 }
 

@@ -50,9 +50,9 @@ struct allocator {
 
 __attribute__((noinline, cold)) static const struct allocator *next_allocator(void)
 {
-    static struct allocator found = {__libc_malloc, __libc_calloc, __libc_realloc, __libc_free, __libc_memalign,
-                                     NULL,          NULL,          NULL,           NULL,        NULL,
-                                     NULL};
+    static struct allocator found = {
+        __libc_malloc, __libc_calloc, __libc_realloc, __libc_free, __libc_memalign, NULL, NULL,
+        NULL,          NULL,          NULL,           NULL};
     static _Atomic bool is_resolved;
     if (atomic_exchange_explicit(&is_resolved, true, memory_order_relaxed))
         return &found; /* also for what dlsym itself allocates */
@@ -166,7 +166,8 @@ __attribute__((noinline, cold)) static const struct allocator *other_allocator(v
 {
     if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
         return &sampled_allocator;
-    return config.check && config.heap == HEAP_OWN && lifecycle_enter() ? &checked_allocator : next_allocator();
+    return config.check && config.heap == HEAP_OWN && lifecycle_enter() ? &checked_allocator
+                                                                        : next_allocator();
 }
 
 /* Whether to use jemalloc from now on; false while starting, when disabled, in check mode, or without an arena. */
@@ -405,7 +406,8 @@ int malloc_info(int options, FILE *stream)
     struct heap_usage usage;
     heap_usage(&usage);
     fprintf(stream,
-            "<malloc version=\"1\">\n<total type=\"allocated\" size=\"%zu\"/>\n<total type=\"active\" size=\"%zu\"/>\n"
+            "<malloc version=\"1\">\n<total type=\"allocated\" size=\"%zu\"/>\n<total type=\"active\" "
+            "size=\"%zu\"/>\n"
             "<system type=\"current\" size=\"%zu\"/>\n</malloc>\n",
             usage.allocated, usage.active, usage.mapped);
     return 0;

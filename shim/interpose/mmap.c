@@ -73,7 +73,8 @@ static intptr_t map_in_arena(size_t len, int prot, int flags, bool *is_full)
  * handed out stays good. */
 static bool renew_in_place(uintptr_t addr, size_t len, int prot, int flags)
 {
-    if (run_flags(flags) != RUN_ORDINARY || !arena_is_used(addr, len, RUN_ORDINARY) || !registry_covers(addr, len))
+    if (run_flags(flags) != RUN_ORDINARY || !arena_is_used(addr, len, RUN_ORDINARY) ||
+        !registry_covers(addr, len))
         return false;
     if (arena_purge(addr, len, MADV_DONTNEED) != 0 || os_mprotect(addr, len, prot) != 0)
         return false;
@@ -247,7 +248,8 @@ static int advise_outside(uintptr_t addr, size_t len, int advice)
         return os_madvise(addr, len, advice);
     if (advice == MADV_REMOVE)
         return files_remove(addr, len);
-    return advice == ADVICE_GUARD_INSTALL ? foreign_empty(addr, len, advice) : foreign_purge(addr, len, advice);
+    return advice == ADVICE_GUARD_INSTALL ? foreign_empty(addr, len, advice)
+                                          : foreign_purge(addr, len, advice);
 }
 
 int door_madvise(void *addr, size_t len, int advice)

@@ -28,7 +28,7 @@ static bool is_page(uintptr_t value)
 }
 
 int for_each_part(uintptr_t addr, size_t len, int (*inside)(uintptr_t addr, size_t len, int arg),
-                         int (*outside)(uintptr_t addr, size_t len, int arg), int arg)
+                  int (*outside)(uintptr_t addr, size_t len, int arg), int arg)
 {
     int error = 0;
     for (uintptr_t end = addr + len, next; addr < end && !error; addr = next) {

@@ -60,12 +60,14 @@ static intptr_t copy_outside(const struct move *move, int prot)
 static intptr_t move_outside(const struct move *move)
 {
     int prot;
-    bool is_sound = move->flags & MREMAP_MAYMOVE && (!(move->flags & MREMAP_DONTUNMAP) || move->from_len == move->to_len) &&
+    bool is_sound = move->flags & MREMAP_MAYMOVE &&
+                    (!(move->flags & MREMAP_DONTUNMAP) || move->from_len == move->to_len) &&
                     (!(move->flags & MREMAP_FIXED) || move->to + move->to_len <= move->from ||
                      move->from + move->from_len <= move->to);
     if (is_sound) {
         foreign_leaves(move->from, move->from_len);
-        if (registry_covers(move->from, move->from_len) && is_anonymous_outside(move->from, move->from_len, &prot))
+        if (registry_covers(move->from, move->from_len) &&
+            is_anonymous_outside(move->from, move->from_len, &prot))
             return copy_outside(move, prot);
     }
     return os_mremap(move->from, move->from_len, move->to_len, move->flags, move->to);
@@ -217,8 +219,9 @@ static intptr_t remap_outside(struct move *move)
     int prot;
     if (move->flags & MREMAP_FIXED && !is_beyond_end(move->to, move->to_len)) {
         if (overlaps_arena(move->to, move->to_len))
-            return is_anonymous_outside(move->from, move->from_len, &prot) ? remap_fixed(move, false, prot, RUN_ORDINARY)
-                                                                           : remap_fixed(move, false, RW, 0);
+            return is_anonymous_outside(move->from, move->from_len, &prot)
+                       ? remap_fixed(move, false, prot, RUN_ORDINARY)
+                       : remap_fixed(move, false, RW, 0);
         foreign_leaves(move->to, move->to_len);
     } else if (!(move->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
         if (move->to_len < move->from_len)
@@ -235,7 +238,8 @@ void *door_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to
     struct move move = {(uintptr_t)old, os_page_up(old_len), 0, os_page_up(new_len), flags};
     if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
         move.to = (uintptr_t)to;
-    bool is_plain = !lifecycle_enter() || is_beyond_end(move.from, old_len) || !new_len || move.to_len < new_len || move.to_len >> 47 ||
+    bool is_plain = !lifecycle_enter() || is_beyond_end(move.from, old_len) || !new_len ||
+                    move.to_len < new_len || move.to_len >> 47 ||
                     flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
     if (is_plain)
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));

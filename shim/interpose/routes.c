@@ -66,7 +66,8 @@ int door_shmdt(const void *addr)
 {
     struct procmaps_entry entry;
     uintptr_t start = (uintptr_t)addr;
-    bool is_mapped = lifecycle_enter() && procmaps_find(start, &entry) == 0 && entry.start == start && entry.is_shared;
+    bool is_mapped =
+        lifecycle_enter() && procmaps_find(start, &entry) == 0 && entry.start == start && entry.is_shared;
     bool in_arena = is_mapped && arena_contains(start);
     if (is_mapped && !in_arena)
         foreign_leaves(start, entry.end - start);
@@ -216,32 +217,33 @@ __asm__(".text\n"
         ".p2align 4\n"
         ".globl syscall\n"
         ".type syscall, @function\n"
-        "syscall:\n\t"
-        HAS_DOOR_OF(SYS_mmap) HAS_DOOR_OF(SYS_munmap) HAS_DOOR_OF(SYS_mremap) HAS_DOOR_OF(SYS_mprotect)
-        HAS_DOOR_OF(SYS_madvise) HAS_DOOR_OF(SYS_process_madvise) HAS_DOOR_OF(SYS_shmat) HAS_DOOR_OF(SYS_shmdt)
-        HAS_DOOR_OF(SYS_mlockall) HAS_DOOR_OF(SYS_munlockall) HAS_DOOR_OF(SYS_close) HAS_DOOR_OF(SYS_dup)
-        HAS_DOOR_OF(SYS_dup2) HAS_DOOR_OF(SYS_dup3) HAS_DOOR_OF(SYS_close_range) HAS_DOOR_OF(SYS_ioctl)
-        HAS_DOOR_OF(SYS_unshare) HAS_DOOR_OF(SYS_setns) HAS_DOOR_OF(SYS_ftruncate) HAS_DOOR_OF(SYS_truncate)
-        HAS_DOOR_OF(SYS_fallocate) HAS_DOOR_OF(SYS_remap_file_pages)
-        "mov %rdi, %rax\n\t"
-        "mov %rsi, %rdi\n\t"
-        "mov %rdx, %rsi\n\t"
-        "mov %rcx, %rdx\n\t"
-        "mov %r8, %r10\n\t"
-        "mov %r9, %r8\n\t"
-        "mov 8(%rsp), %r9\n\t"
-        "syscall\n\t"
-        "cmp $-4095, %rax\n\t"
-        "jae 1f\n\t"
-        "ret\n"
-        "1:\tsub $24, %rsp\n\t"
-        "neg %eax\n\t"
-        "mov %eax, 12(%rsp)\n\t"
-        "call __errno_location@PLT\n\t"
-        "mov 12(%rsp), %ecx\n\t"
-        "mov %ecx, (%rax)\n\t"
-        "mov $-1, %rax\n\t"
-        "add $24, %rsp\n\t"
-        "ret\n"
-        "2:\tjmp routes_syscall\n\t"
-        ".size syscall, .-syscall\n");
+        "syscall:\n\t" HAS_DOOR_OF(SYS_mmap) HAS_DOOR_OF(SYS_munmap) HAS_DOOR_OF(SYS_mremap)
+            HAS_DOOR_OF(SYS_mprotect) HAS_DOOR_OF(SYS_madvise) HAS_DOOR_OF(SYS_process_madvise)
+                HAS_DOOR_OF(SYS_shmat) HAS_DOOR_OF(SYS_shmdt) HAS_DOOR_OF(SYS_mlockall)
+                    HAS_DOOR_OF(SYS_munlockall) HAS_DOOR_OF(SYS_close) HAS_DOOR_OF(SYS_dup)
+                        HAS_DOOR_OF(SYS_dup2) HAS_DOOR_OF(SYS_dup3) HAS_DOOR_OF(SYS_close_range)
+                            HAS_DOOR_OF(SYS_ioctl) HAS_DOOR_OF(SYS_unshare) HAS_DOOR_OF(SYS_setns)
+                                HAS_DOOR_OF(SYS_ftruncate) HAS_DOOR_OF(SYS_truncate)
+                                    HAS_DOOR_OF(SYS_fallocate)
+                                        HAS_DOOR_OF(SYS_remap_file_pages) "mov %rdi, %rax\n\t"
+                                                                          "mov %rsi, %rdi\n\t"
+                                                                          "mov %rdx, %rsi\n\t"
+                                                                          "mov %rcx, %rdx\n\t"
+                                                                          "mov %r8, %r10\n\t"
+                                                                          "mov %r9, %r8\n\t"
+                                                                          "mov 8(%rsp), %r9\n\t"
+                                                                          "syscall\n\t"
+                                                                          "cmp $-4095, %rax\n\t"
+                                                                          "jae 1f\n\t"
+                                                                          "ret\n"
+                                                                          "1:\tsub $24, %rsp\n\t"
+                                                                          "neg %eax\n\t"
+                                                                          "mov %eax, 12(%rsp)\n\t"
+                                                                          "call __errno_location@PLT\n\t"
+                                                                          "mov 12(%rsp), %ecx\n\t"
+                                                                          "mov %ecx, (%rax)\n\t"
+                                                                          "mov $-1, %rax\n\t"
+                                                                          "add $24, %rsp\n\t"
+                                                                          "ret\n"
+                                                                          "2:\tjmp routes_syscall\n\t"
+                                                                          ".size syscall, .-syscall\n");

@@ -34,7 +34,8 @@ static void print_limits(const struct anydma_stats *s)
     if (s->entries_limit == UINT64_MAX)
         log_line(2, "  entries     %lu now, %lu at peak, no limit", s->entries_used, s->entries_peak);
     else
-        log_line(2, "  entries     %lu now, %lu at peak of %lu", s->entries_used, s->entries_peak, s->entries_limit);
+        log_line(2, "  entries     %lu now, %lu at peak of %lu", s->entries_used, s->entries_peak,
+                 s->entries_limit);
 }
 
 void summary_print(void)
@@ -43,8 +44,8 @@ void summary_print(void)
     summary_fill(&s);
     log_line(2, "anydma: summary of process %d", os_getpid());
     if (s.containers_seen)
-        log_line(2, "  containers  %lu now, %lu since start%s; IOVAs 0x%lx to 0x%lx", s.containers, s.containers_seen,
-                 registry_is_sim() ? " (simulated)" : "", s.iova_first, s.iova_last);
+        log_line(2, "  containers  %lu now, %lu since start%s; IOVAs 0x%lx to 0x%lx", s.containers,
+                 s.containers_seen, registry_is_sim() ? " (simulated)" : "", s.iova_first, s.iova_last);
     else
         log_line(2, "  containers  none was attached");
     log_line(2, "  mappings    %lu now, %lu at peak; the application's own: %lu", s.registrations,
@@ -53,12 +54,14 @@ void summary_print(void)
              kib(s.pinned), kib(s.pinned_peak), kib(s.app_pinned), kib(s.app_pinned_peak));
     if (s.containers_seen)
         print_limits(&s);
-    log_line(2, "  ioctls      %lu map, %lu unmap; the application's own: %lu map, %lu unmap", s.maps, s.unmaps,
-             s.app_maps, s.app_unmaps);
-    log_line(2, "  failures    %lu map, %lu unmap, %lu of %lu cold lookups refused", s.map_failures, s.unmap_failures,
-             s.lookups_refused, s.lookups_cold);
-    log_line(2, "  waiting     %lu ranges owed to a device not yet attached, %lu KiB held back for live neighbours",
-             s.owed, kib(s.held_back));
+    log_line(2, "  ioctls      %lu map, %lu unmap; the application's own: %lu map, %lu unmap", s.maps,
+             s.unmaps, s.app_maps, s.app_unmaps);
+    log_line(2, "  failures    %lu map, %lu unmap, %lu of %lu cold lookups refused", s.map_failures,
+             s.unmap_failures, s.lookups_refused, s.lookups_cold);
+    log_line(
+        2,
+        "  waiting     %lu ranges owed to a device not yet attached, %lu KiB held back for live neighbours",
+        s.owed, kib(s.held_back));
     if (!s.maps && !s.app_maps)
         log_line(2, s.lookups_cold ? "  nothing was registered: no device was attached"
                                    : "  nothing was looked up or mapped: try `anydma run --mode=eager`, or "

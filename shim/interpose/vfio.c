@@ -43,7 +43,8 @@ static void adopt(int fd, unsigned long type)
     int error = registry_attach(&iommu);
     profile_leave();
     if (error)
-        log_write(LOG_WARNING, "container %d could not be adopted: error %d; nothing is registered in it", fd, -error);
+        log_write(LOG_WARNING, "container %d could not be adopted: error %d; nothing is registered in it", fd,
+                  -error);
 }
 
 /* An attach may fail for what we hold in the container, and may narrow its apertures. */

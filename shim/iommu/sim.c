@@ -281,7 +281,8 @@ static int forward_unmap(struct iommu *iommu, struct vfio_iommu_type1_dma_unmap 
 {
     uint64_t unmapped = 0;
     int error = 0;
-    if (unmap->argsz < offsetof(struct vfio_iommu_type1_dma_unmap, data) || unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+    if (unmap->argsz < offsetof(struct vfio_iommu_type1_dma_unmap, data) ||
+        unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
         return -EINVAL;
     if (!(unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL))
         error = sim_unmap(iommu, unmap->iova, unmap->size, &unmapped);

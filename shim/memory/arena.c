@@ -116,7 +116,8 @@ static void zero_dirty(struct zone *zone, uintptr_t start, size_t len)
             continue;
         }
         if (word >> (page % 64) & 1) {
-            atomic_fetch_and_explicit(&zone->dirty[page / 64], ~(UINT64_C(1) << (page % 64)), memory_order_relaxed);
+            atomic_fetch_and_explicit(&zone->dirty[page / 64], ~(UINT64_C(1) << (page % 64)),
+                                      memory_order_relaxed);
             memset((void *)(zone->start + (page << OS_PAGE_SHIFT)), 0, OS_PAGE_SIZE);
         }
         page++;
@@ -126,7 +127,8 @@ static void zero_dirty(struct zone *zone, uintptr_t start, size_t len)
 /* --- the heap's pages ------------------------------------------------------------------------------------------------ */
 
 /* Commits the granules around [start, start + len) as far as `run`, which is RUN_NONE, goes. */
-static int commit(struct zone *zone, const struct run *run, uintptr_t start, size_t len, uintptr_t *committed_end)
+static int commit(struct zone *zone, const struct run *run, uintptr_t start, size_t len,
+                  uintptr_t *committed_end)
 {
     size_t granule = granule_at(zone, start) > BLOCK_SIZE ? granule_at(zone, start) : BLOCK_SIZE;
     uintptr_t run_end = run->start + run->len;
@@ -148,7 +150,8 @@ static int commit(struct zone *zone, const struct run *run, uintptr_t start, siz
 static uintptr_t take_ready(struct zone *zone, size_t len, size_t align)
 {
     uintptr_t start;
-    if (!runs_fit(&zone->runs, RUN_READY, len, align, &start) || runs_set(&zone->runs, start, len, heap_used) != 0)
+    if (!runs_fit(&zone->runs, RUN_READY, len, align, &start) ||
+        runs_set(&zone->runs, start, len, heap_used) != 0)
         return 0;
     return start;
 }
@@ -173,7 +176,8 @@ static uintptr_t take_locked(size_t len, size_t align, struct zone **from, uintp
     }
     for (int tries = 0; tries < 2; tries++) {
         for (unsigned i = 0; i < nr_zones; i++) {
-            uintptr_t start = zones[i].kind == ZONE_HEAP ? take_fresh(&zones[i], len, align, committed_end) : 0;
+            uintptr_t start =
+                zones[i].kind == ZONE_HEAP ? take_fresh(&zones[i], len, align, committed_end) : 0;
             *from = &zones[i];
             if (start)
                 return start;
@@ -205,7 +209,8 @@ uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero)
 /* Drops the pages of memory that nothing pins. */
 static void drop_pages(struct zone *zone, uintptr_t start, size_t len, struct run_kind to)
 {
-    if (to.state == RUN_READY && len >= DECOMMIT_LEAST && !(start & (BLOCK_SIZE - 1)) && zone_decommit(start, len) == 0) {
+    if (to.state == RUN_READY && len >= DECOMMIT_LEAST && !(start & (BLOCK_SIZE - 1)) &&
+        zone_decommit(start, len) == 0) {
         set_dirty(zone, start, len, false);
         zone_set_or_leak(zone, start, len, none);
         return;

@@ -61,7 +61,8 @@ void *checked_take(size_t size, size_t align)
     uintptr_t addr = slack ? (place + slack - 1) & ~(slack - 1) : place;
     if (!place)
         return NULL;
-    if (os_is_error(os_mmap(addr, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0))) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    if (os_is_error(os_mmap(addr, len, PROT_READ | PROT_WRITE, flags, -1, 0))) {
         arena_map_give(place, place_len);
         return NULL;
     }

@@ -84,7 +84,8 @@ static void give_up_what_shows(struct work *work, const struct cut *cut)
 
 static bool changed_nothing(intptr_t result)
 {
-    return result == -EINVAL || result == -EBADF || result == -EPERM || result == -EACCES || result == -EOPNOTSUPP;
+    return result == -EINVAL || result == -EBADF || result == -EPERM || result == -EACCES ||
+           result == -EOPNOTSUPP;
 }
 
 static void make(void *arg)

@@ -68,7 +68,8 @@ static int when_gone(int state)
 /* The purger may not have begun yet, nor have ended long after: what it finds registered goes stale. */
 static int when_purged(int state)
 {
-    return state == RUN_NONE || state == SUSPECT ? SUSPECT : POISONED; /* of a gone page: what is there instead */
+    return state == RUN_NONE || state == SUSPECT ? SUSPECT
+                                                 : POISONED; /* of a gone page: what is there instead */
 }
 
 /* Used pages only: where a purge is under way it goes on. */
@@ -98,7 +99,8 @@ static void take_events_but(uintptr_t *own, uintptr_t own_end)
     while (watch_next_event(&event)) {
         if (event.kind == WATCH_GONE) {
             change(event.start, event.end, when_gone);
-            runs_set(&areas, event.start, event.end - event.start, kind_of(RUN_NONE)); /* its watch went with it */
+            runs_set(&areas, event.start, event.end - event.start,
+                     kind_of(RUN_NONE)); /* its watch went with it */
         } else if (event.start >= *own && event.end <= own_end) {
             *own = event.end;
         } else {
@@ -119,8 +121,9 @@ static void take_events(void)
 
 static int refuse(const struct procmaps_entry *entry, uintptr_t va, const char *why)
 {
-    log_write(LOG_INFO, "0x%lx lies in a mapping that %s (%s); use malloc or an anonymous private mmap, or set "
-                        "ANYDMA_FOREIGN=trust if nothing ever takes its pages away",
+    log_write(LOG_INFO,
+              "0x%lx lies in a mapping that %s (%s); use malloc or an anonymous private mmap, or set "
+              "ANYDMA_FOREIGN=trust if nothing ever takes its pages away",
               va, why, entry->name[0] ? entry->name : "anonymous");
     return -EOPNOTSUPP;
 }
@@ -172,7 +175,8 @@ static int admit(uintptr_t va, uintptr_t *end)
     if (config.foreign == FOREIGN_REFUSE)
         return refuse(&entry, va, "anydma did not place (ANYDMA_FOREIGN=refuse)");
     if (entry.is_shared)
-        return refuse(&entry, va, "is shared: its pages can be taken away through another descriptor or process, unseen");
+        return refuse(&entry, va,
+                      "is shared: its pages can be taken away through another descriptor or process, unseen");
     if (entry.is_file)
         return refuse(&entry, va, "is a file's: the kernel can't watch it");
     return watch_mapping(&entry, va);
@@ -307,7 +311,8 @@ static bool zero_in_place(uintptr_t start, size_t len)
     int fd = os_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    while (len && os_call(SYS_pwrite64, fd, (long)zeroes, OS_PAGE_SIZE, (long)start, 0, 0) == (long)OS_PAGE_SIZE) {
+    while (len &&
+           os_call(SYS_pwrite64, fd, (long)zeroes, OS_PAGE_SIZE, (long)start, 0, 0) == (long)OS_PAGE_SIZE) {
         start += OS_PAGE_SIZE;
         len -= OS_PAGE_SIZE;
     }
@@ -377,7 +382,8 @@ int foreign_empty(uintptr_t start, size_t len, int advice)
 
 bool foreign_next_registered(uintptr_t *cursor, uintptr_t *start, uintptr_t *end)
 {
-    struct run *run = atomic_load_explicit(&has_known, memory_order_acquire) ? runs_at(&known, *cursor) : NULL;
+    struct run *run =
+        atomic_load_explicit(&has_known, memory_order_acquire) ? runs_at(&known, *cursor) : NULL;
     while (run && run->kind.state != RUN_USED)
         run = runs_next(run);
     if (!run)
@@ -404,7 +410,8 @@ static void withdraw(void *arg)
 void foreign_withdraw(uintptr_t start, size_t len)
 {
     struct range_call call = {start, len, 0, 0};
-    if (atomic_load_explicit(&has_known, memory_order_acquire) && len && start + len > start && start + len <= USER_END)
+    if (atomic_load_explicit(&has_known, memory_order_acquire) && len && start + len > start &&
+        start + len <= USER_END)
         registry_locked(withdraw, &call);
 }
 

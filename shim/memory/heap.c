@@ -13,8 +13,9 @@
  * request. By default an extent of more than 64 times the request is left alone: extents that lie side by side, as the arena
  * hands them out, grow into one that is never used again. The rest keeps the program's surroundings as they are. */
 extern const char *jem_malloc_conf;
-const char *jem_malloc_conf = "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"
-                              "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63";
+const char *jem_malloc_conf =
+    "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"
+    "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63";
 
 void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
 void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
@@ -76,7 +77,8 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
     }
     if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
         return MAP_FAILED;
-    if (!arena_first_heap.len) { /* jemalloc starts itself even where it serves nobody, and crashes without memory */
+    if (!arena_first_heap
+             .len) { /* jemalloc starts itself even where it serves nobody, and crashes without memory */
         intptr_t got = os_mmap(0, len, prot, flags, fd, offset);
         return os_is_error(got) ? MAP_FAILED : (void *)got;
     }

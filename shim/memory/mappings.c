@@ -43,11 +43,12 @@ static struct run_kind used_kind(size_t len, int prot, unsigned flags)
  */
 static void make_anchor(struct zone *zone)
 {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     uintptr_t page = zone->start + BLOCK_SIZE - OS_PAGE_SIZE;
     struct run *run = runs_at(&zone->runs, page);
     zone->has_anchor = true;
     if (run && run->kind.state == RUN_NONE && runs_set(&zone->runs, page, OS_PAGE_SIZE, closed) == 0 &&
-        !os_is_error(os_mmap(page, OS_PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0)))
+        !os_is_error(os_mmap(page, OS_PAGE_SIZE, PROT_READ, flags, -1, 0)))
         (void)*(volatile char *)page;
 }
 
@@ -186,7 +187,8 @@ bool arena_is_ordinary(uintptr_t addr, size_t len)
     struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
     bool is_ordinary = run;
     for (; is_ordinary && run && run->start < addr + len; run = runs_next(run))
-        is_ordinary = (run->kind.state == RUN_USED || run->kind.state == RUN_DETACHED) && run->kind.flags & RUN_ORDINARY;
+        is_ordinary = (run->kind.state == RUN_USED || run->kind.state == RUN_DETACHED) &&
+                      run->kind.flags & RUN_ORDINARY;
     lock_release(&zones_lock);
     return is_ordinary;
 }
@@ -459,7 +461,8 @@ int arena_purge(uintptr_t addr, size_t len, int advice)
         if (stays)
             result = is_refused(addr, next - addr, advice);
         else
-            result = kind.state == RUN_NONE || kind.state == RUN_HELD ? -ENOMEM : os_madvise(addr, next - addr, advice);
+            result = kind.state == RUN_NONE || kind.state == RUN_HELD ? -ENOMEM
+                                                                      : os_madvise(addr, next - addr, advice);
         if (!stays && zone->kind == ZONE_HEAP)
             huge_dropped(zone, addr, next - addr);
         lock_release(&zones_lock);

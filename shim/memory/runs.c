@@ -173,7 +173,8 @@ int runs_set(struct runs *runs, uintptr_t start, size_t len, struct run_kind kin
     cut(runs, start, end);
     struct run *before = runs_at(runs, start - 1);
     struct run *after = runs_at(runs, end);
-    bool joins_before = before && is_alike(before->kind, kind), joins_after = after && is_alike(after->kind, kind);
+    bool joins_before = before && is_alike(before->kind, kind),
+         joins_after = after && is_alike(after->kind, kind);
     if (joins_before && joins_after) {
         end = after->start + after->len;
         remove_run(runs, after);

@@ -37,7 +37,8 @@ static struct watch_event queue[QUEUE_LEN];
 static _Atomic uint32_t queue_head; /* the reader thread's */
 static _Atomic uint32_t queue_tail;
 static _Atomic bool overflowed;
-static _Atomic bool is_reading; /* set before an event is taken from the kernel, cleared when it is in the queue */
+static _Atomic bool
+    is_reading; /* set before an event is taken from the kernel, cleared when it is in the queue */
 static _Atomic bool is_stopping;
 static _Atomic uint32_t reader_tid; /* cleared by the kernel when the reader has gone */
 static char *stack;
@@ -75,7 +76,8 @@ static void put_message(const struct uffd_msg *message)
 /* Only what the reader needs: it shares the program's memory, and keeps the identity it was started with. */
 static void confine_reader(void)
 {
-#define ALLOW(number) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define ALLOW(number)                                                                                        \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         ALLOW(SYS_read),
@@ -114,8 +116,8 @@ __attribute__((noreturn)) static void read_events(void)
 static intptr_t clone_reader(uintptr_t top, uintptr_t thread_pointer)
 {
     intptr_t result;
-    long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
-                 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                 CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     register long child_tid __asm__("r10") = (long)&reader_tid;
     register long tls __asm__("r8") = (long)thread_pointer;
     __asm__ volatile("syscall\n\t"
@@ -125,8 +127,8 @@ static intptr_t clone_reader(uintptr_t top, uintptr_t thread_pointer)
                      "call *%[entry]\n\t"
                      "1:"
                      : "=a"(result)
-                     : "0"((long)SYS_clone), "D"(flags), "S"(top), "d"((long)&reader_tid), "r"(child_tid), "r"(tls),
-                       [entry] "b"(read_events)
+                     : "0"((long)SYS_clone), "D"(flags), "S"(top), "d"((long)&reader_tid), "r"(child_tid),
+                       "r"(tls), [entry] "b"(read_events)
                      : "rcx", "r11", "memory");
     return result;
 }
@@ -176,8 +178,10 @@ static int open_watch(void)
             os_close(fd);
         fd = -1;
         is_refused = true;
-        log_write(LOG_INFO, "userfaultfd is not available (error %d): memory that anydma did not place is not registered",
-                  -error);
+        log_write(
+            LOG_INFO,
+            "userfaultfd is not available (error %d): memory that anydma did not place is not registered",
+            -error);
         return -EPERM;
     }
     return 0;
@@ -272,7 +276,8 @@ void watch_withdraw(void)
     intptr_t page = os_mmap(0, OS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     atomic_store(&is_stopping, true);
     if (!os_is_error(page)) {
-        struct uffdio_register reg = {.range = {(uintptr_t)page, OS_PAGE_SIZE}, .mode = UFFDIO_REGISTER_MODE_WP};
+        struct uffdio_register reg = {.range = {(uintptr_t)page, OS_PAGE_SIZE},
+                                      .mode = UFFDIO_REGISTER_MODE_WP};
         os_ioctl(fd, UFFDIO_REGISTER, &reg);
         os_munmap((uintptr_t)page, OS_PAGE_SIZE);
         for (uint32_t tid; (tid = atomic_load(&reader_tid)) != 0;)

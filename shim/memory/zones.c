@@ -27,8 +27,9 @@ static bool is_locked_future; /* mlockall(MCL_FUTURE) is in force */
 
 static bool reserve_at(uintptr_t addr, size_t len)
 {
-    intptr_t got = os_mmap(addr, len, PROT_NONE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (addr ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+    intptr_t got =
+        os_mmap(addr, len, PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (addr ? MAP_FIXED_NOREPLACE : 0), -1, 0);
     if (os_is_error(got))
         return false;
     if ((uintptr_t)got != addr) { /* a kernel without MAP_FIXED_NOREPLACE takes it for a hint */
@@ -94,7 +95,8 @@ void zones_init(void)
     bool has_heap = reserve_within(ZONE_HEAP, &heap_at, HEAP_END);
     bool has_maps = reserve_within(ZONE_MAP, &map_at, LOW_END);
     if (!has_heap || !has_maps)
-        log_write(LOG_INFO, "the low arena is occupied: memory above 512 GiB is used, out of reach of a 39-bit IOMMU");
+        log_write(LOG_INFO,
+                  "the low arena is occupied: memory above 512 GiB is used, out of reach of a 39-bit IOMMU");
     if (!has_heap)
         zones_grow(ZONE_HEAP, BLOCK_SIZE);
 }
@@ -145,7 +147,8 @@ int zone_decommit(uintptr_t addr, size_t len)
 {
     if (is_locked_future)
         os_munlock(addr, len); /* a new mapping would be charged and filled as locked */
-    intptr_t got = os_mmap(addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    intptr_t got =
+        os_mmap(addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (os_is_error(got))
         return (int)got;
     if (is_locked_future)
@@ -166,7 +169,8 @@ void zones_lock_in_future(bool locked)
 void zone_set_or_leak(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
     if (runs_set(&zone->runs, start, len, kind) != 0)
-        log_write(LOG_WARNING, "no memory to record that 0x%lx (%lu bytes) is free: it is not used again", start, len);
+        log_write(LOG_WARNING, "no memory to record that 0x%lx (%lu bytes) is free: it is not used again",
+                  start, len);
 }
 
 void zone_for_each_run(struct zone *zone, uintptr_t start, uintptr_t end,

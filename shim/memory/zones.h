@@ -28,7 +28,8 @@ struct zone {
     uintptr_t limit;        /* may grow to here */
     bool has_anchor;        /* map zones: memory/mappings.c has put its page there */
     struct runs runs;
-    _Atomic uint64_t *dirty; /* heap zones: a bit for each page that is nobody's and not zero; NULL until needed */
+    _Atomic uint64_t
+        *dirty; /* heap zones: a bit for each page that is nobody's and not zero; NULL until needed */
     _Atomic uint64_t *whole; /* heap zones: a bit for each block, memory/huge.h's */
 };
 

@@ -147,19 +147,22 @@ static void failed_move(void)
 {
     struct sysinfo info;
     sysinfo(&info);
-    size_t too_much = ((info.totalram + info.totalswap) * info.mem_unit + ((size_t)4 << 30)) & ~(size_t)(PAGE - 1);
+    size_t too_much =
+        ((info.totalram + info.totalswap) * info.mem_unit + ((size_t)4 << 30)) & ~(size_t)(PAGE - 1);
     char *to = (char *)((uintptr_t)440 << 30), *page = map_pages(1);
     uint64_t iova;
     if (!is_in_arena(to + too_much))
         return;
-    EXPECT(mmap(to, 4 * PAGE, RW, ANONYMOUS | MAP_FIXED, -1, 0) == to && anydma_iova_range(to, 4 * PAGE, &iova) == 0);
+    EXPECT(mmap(to, 4 * PAGE, RW, ANONYMOUS | MAP_FIXED, -1, 0) == to &&
+           anydma_iova_range(to, 4 * PAGE, &iova) == 0);
     void *got = mremap(page, PAGE, too_much, MREMAP_MAYMOVE | MREMAP_FIXED, to);
     if (got != MAP_FAILED) { /* vm.overcommit_memory=1 */
         munmap(got, too_much);
         return;
     }
     EXPECT(errno == ENOMEM && is_refused(to, EFAULT));
-    EXPECT(mmap(to, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == to && anydma_iova(to) == (uintptr_t)to);
+    EXPECT(mmap(to, PAGE, RW, ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == to &&
+           anydma_iova(to) == (uintptr_t)to);
     munmap(to, PAGE);
     munmap(page, PAGE);
 }

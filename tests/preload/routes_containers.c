@@ -65,7 +65,8 @@ static void attached_over_a_hole(void)
     EXPECT(fd >= 0 && nr_reaching(at, iova) == 2);
     EXPECT(nr_reaching(at + (PAGES - 1) * WAY_PAGE, iova + (PAGES - 1) * WAY_PAGE) == 2);
     EXPECT(anydma_iova(at) == iova && anydma_iova(hole) == ANYDMA_BAD_IOVA);
-    EXPECT(msync(hole, WAY_PAGE, MS_ASYNC) != 0 || mprotect(hole, WAY_PAGE, PROT_READ) != 0); /* free, to the program */
+    EXPECT(msync(hole, WAY_PAGE, MS_ASYNC) != 0 ||
+           mprotect(hole, WAY_PAGE, PROT_READ) != 0); /* free, to the program */
     EXPECT(mmap(hole, 4 * WAY_PAGE, WAY_RW, WAY_PLAIN | MAP_FIXED, -1, 0) == hole);
     struct judged judged = judge(hole, ANYDMA_BAD_IOVA);
     EXPECT(judged.verdict == FRESH || judged.verdict == NO);

@@ -94,13 +94,14 @@ static int by_syscall_path(struct file *f)
 
 static int by_hole(struct file *f)
 {
-    return fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(TAKEN * f->page), (off_t)f->page);
+    return fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(TAKEN * f->page),
+                     (off_t)f->page);
 }
 
 static int by_syscall_hole(struct file *f)
 {
-    return (int)syscall(SYS_fallocate, f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(TAKEN * f->page),
-                        (off_t)f->page);
+    return (int)syscall(SYS_fallocate, f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        (off_t)(TAKEN * f->page), (off_t)f->page);
 }
 
 static int by_remove(struct file *f)
@@ -228,9 +229,9 @@ static void go(const struct way_of_files *way, const char *memory, bool is_huge,
         say((judged.verdict == FRESH || judged.verdict == NO) && beside.verdict == KEPT &&
                 (!tells_apart || apart.verdict == KEPT),
             memory, way->name,
-            beside.verdict != KEPT                    ? "what lies beside it was taken too"
+            beside.verdict != KEPT                 ? "what lies beside it was taken too"
             : tells_apart && apart.verdict != KEPT ? "another file's was taken too"
-                                                      : judged_text(judged));
+                                                   : judged_text(judged));
     }
     close_file(&f);
 }

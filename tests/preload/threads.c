@@ -45,12 +45,14 @@ static void use_mappings(unsigned n)
     must(at != MAP_FAILED && anydma_iova(at) != ANYDMA_BAD_IOVA, "a mapping is looked up");
     must(anydma_pin(at, bytes) == 0, "a mapping is pinned");
     madvise(at, bytes, MADV_DONTNEED);
-    mprotect(at, PAGE, RW | PROT_EXEC); /* none, and its neighbours could not be mapped in a container just then */
+    mprotect(at, PAGE,
+             RW | PROT_EXEC); /* none, and its neighbours could not be mapped in a container just then */
     mprotect(at, PAGE, RW);
     must(anydma_unpin(at, bytes) == 0, "a mapping is unpinned");
     char *moved = mremap(at, bytes, 2 * bytes, MREMAP_MAYMOVE);
     must(moved != MAP_FAILED, "a mapping grows");
-    must(mmap(moved, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == moved, "a mapping is replaced");
+    must(mmap(moved, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == moved,
+         "a mapping is replaced");
     must(munmap(moved, 2 * bytes) == 0, "a mapping is unmapped");
 }
 

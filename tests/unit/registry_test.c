@@ -127,7 +127,8 @@ Test(registry, an_unmap_that_fails_sets_the_memory_aside, .init = attached)
     unmap_must_not_be_trusted();
 }
 
-Test(registry, an_unmap_that_fails_at_detach_sets_the_memory_aside_for_the_next_container, .init = start_registry)
+Test(registry, an_unmap_that_fails_at_detach_sets_the_memory_aside_for_the_next_container,
+     .init = start_registry)
 {
     cr_assert_eq(attach_fake(7, 100, ALL_IOVAS), 0);
     look_up(0);

@@ -51,7 +51,8 @@ struct answer {
 
 static struct answer answer_of(uint32_t nr)
 {
-    struct answer answer = {.head = {.argsz = sizeof(answer), .flags = VFIO_IOMMU_INFO_CAPS | VFIO_IOMMU_INFO_PGSIZES}};
+    struct answer answer = {
+        .head = {.argsz = sizeof(answer), .flags = VFIO_IOMMU_INFO_CAPS | VFIO_IOMMU_INFO_PGSIZES}};
     answer.head.iova_pgsizes = 0x40201000;
     answer.head.cap_offset = offsetof(struct answer, ranges);
     answer.ranges.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;

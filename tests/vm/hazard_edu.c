@@ -19,7 +19,8 @@ static void freed_memory_faults(void)
     unsigned char *buffer = malloc(BYTES);
     fill_pattern(buffer, BYTES, 1);
     uint64_t iova = anydma_iova(buffer);
-    check(iova == (uintptr_t)buffer && edu_load(&dev, iova, 0, BYTES) == 0, "the device reads a live allocation");
+    check(iova == (uintptr_t)buffer && edu_load(&dev, iova, 0, BYTES) == 0,
+          "the device reads a live allocation");
     check(dmar_faults() == 0, "no fault while it is alive");
 
     free(buffer);
@@ -45,7 +46,8 @@ static void own_mapping_is_reported(void)
     check(ioctl(dev.container_fd, VFIO_IOMMU_MAP_DMA, &map) == 0, "the application maps a page by itself");
     munmap(page, 4096);
     anydma_stats(&stats, sizeof(stats));
-    check(stats.hazards == 1, "unmapping it under that mapping is a hazard: %lu", (unsigned long)stats.hazards);
+    check(stats.hazards == 1, "unmapping it under that mapping is a hazard: %lu",
+          (unsigned long)stats.hazards);
 }
 
 int main(int argc, char **argv)

@@ -15,7 +15,10 @@ extern const struct sim_device anydma_sim_device;
 static void mark(uint64_t va, uint64_t len, long flags)
 {
     long result;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_mlock2), "D"(va), "S"(len), "d"(flags) : "rcx", "r11", "memory");
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(SYS_mlock2), "D"(va), "S"(len), "d"(flags)
+                     : "rcx", "r11", "memory");
 }
 
 static int mapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)

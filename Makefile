@@ -270,7 +270,7 @@ install: all
 	install -m 644 $(BUILD)/anydma.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/anydma.pc
 
 format:
-	clang-format -i include/*.h shim/*/*.[ch] examples/*.[ch] $(wildcard tests/*/*.[ch])
+	clang-format -i include/*.h shim/*/*.[ch] examples/*.[ch] $(wildcard tests/*/*.[ch] tests/*/*/*.[ch])
 
 clean:
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name vm -exec rm -rf {} + 2>/dev/null || true

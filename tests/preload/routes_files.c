@@ -7,6 +7,7 @@
  */
 #include "device.h"
 #include "expect.h"
+#include "hugetlb.h"
 #include "judge.h"
 #include "ways.h"
 
@@ -249,29 +250,15 @@ static void go_all(const char *memory, bool is_huge)
     }
 }
 
-/* Huge pages are lent by the system for the moment, where that is permitted. */
-static int nr_huge(int *before, int change)
-{
-    FILE *file = fopen("/proc/sys/vm/nr_hugepages", "r+");
-    if (!file)
-        return -1;
-    bool is_read = fscanf(file, "%d", before) == 1;
-    rewind(file);
-    if (is_read)
-        fprintf(file, "%d\n", *before + change);
-    return fclose(file);
-}
-
 int main(int argc, char **argv)
 {
     only = argc > 1 ? argv[1] : NULL;
     device_start();
     shim_must_be_there();
     go_all("a shared memfd", false);
-    int before;
-    bool is_lent = nr_huge(&before, LENT) == 0;
+    bool is_lent = hugetlb_lend(LENT);
     go_all("huge pages of hugetlbfs", true);
     if (is_lent)
-        nr_huge(&before, -LENT);
+        hugetlb_lend(-LENT);
     return behaviours_failed != 0;
 }

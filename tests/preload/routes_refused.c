@@ -6,13 +6,14 @@
  */
 #include "device.h"
 #include "expect.h"
+#include "hugetlb.h"
 #include "judge.h"
 #include "ways.h"
 
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { BYTES = 16 * 4096 };
+enum { BYTES = 16 * 4096, HUGE_PAGES = 4 };
 
 static unsigned char data[2 * BYTES] = {1}; /* .data, not .bss */
 
@@ -188,12 +189,15 @@ int main(int argc, char **argv)
     shim_must_be_there();
     if (argc > 1 && !strcmp(argv[1], "refuse"))
         refuse_everything();
+    bool is_lent = hugetlb_lend(HUGE_PAGES);
     for (int kind = 0; kind < NR_KINDS; kind++) {
         if (argc == 1)
             refuse_kind(kind);
         else if (!strcmp(argv[1], "trust"))
             trust_kind(kind);
     }
+    if (is_lent)
+        hugetlb_lend(-HUGE_PAGES);
     if (argc == 1) {
         refuse_what_cant_be_written();
         run_with("trust");

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Called by tests/bench/run.sh: builds the malloc workloads and runs each under one allocator after the other.
-# ROUNDS rounds, 5 unless told.
+# ROUNDS rounds, 5 unless told. With the argument "list", builds them and names them only.
 set -euo pipefail
 here=tests/bench/malloc bin=$BUILD/tests/bench/malloc
 mkdir -p "$bin"
@@ -19,6 +19,7 @@ list() {
     echo "redis 0 bash $here/redis.sh"
 }
 
-gcc -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Itests/bench -o "$bin/versus" tests/bench/versus.c tests/bench/bench.c -lm
 list >"$bin/list"
+[ "${1:-}" != list ] || exit 0
+gcc -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Itests/bench -o "$bin/versus" tests/bench/versus.c tests/bench/bench.c -lm
 BENCH_SHIM=$SHIM "$bin/versus" "${ROUNDS:-5}" <"$bin/list"

@@ -253,7 +253,7 @@ demo: deps-build deps-vm deps-demo
 	@+tests/demo.sh
 
 vm: deps-vm
-	@AW=$(AW) KERNEL=$(KERNEL) tests/vm/run.sh '$(subst ','\'',$(CMD))'
+	@AW=$(AW) KERNEL=$(KERNEL) tests/vm/run.sh '$(subst ','\'',$(value CMD))'
 
 bench: deps-build deps-unit
 	@+tests/bench/run.sh $(ONLY)

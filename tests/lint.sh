@@ -89,6 +89,12 @@ every_source_has_a_licence() {
     true
 }
 
+# The guest's variables are not make's.
+vm_gets_its_command_as_it_is() {
+    local command="echo '\$EDU_BDF' \$NVME_BDF"
+    make -n vm CMD="$command" | grep -qF "'echo '\\''\$EDU_BDF'\\'' \$NVME_BDF'" || make -n vm CMD="$command"
+}
+
 sources_are_formatted() {
     local files file
     mapfile -t files < <(git ls-files '*.[ch]' '*.cc')
@@ -108,6 +114,7 @@ habit exports_equal_the_map exports_equal_the_map
 habit no_allocation_or_stdio_in_hot_modules no_allocation_or_stdio_in_hot_modules
 habit no_dynamic_tls no_dynamic_tls
 habit every_source_has_a_licence every_source_has_a_licence
+habit vm_gets_its_command_as_it_is vm_gets_its_command_as_it_is
 if [ "${1:-}" = --all ]; then
     habit sources_are_formatted sources_are_formatted
     habit scripts_pass_shellcheck scripts_pass_shellcheck

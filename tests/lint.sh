@@ -91,8 +91,9 @@ every_source_has_a_licence() {
 
 # The guest's variables are not make's.
 vm_gets_its_command_as_it_is() {
-    local command="echo '\$EDU_BDF' \$NVME_BDF"
-    make -n vm CMD="$command" | grep -qF "'echo '\\''\$EDU_BDF'\\'' \$NVME_BDF'" || make -n vm CMD="$command"
+    local seen
+    seen=$(make -n --no-print-directory vm CMD="echo '\$EDU_BDF' \$NVME_BDF")
+    [[ $seen == *"'echo '\\''\$EDU_BDF'\\'' \$NVME_BDF'"* ]] || echo "$seen"
 }
 
 sources_are_formatted() {

@@ -4,14 +4,17 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "base/pool.h"
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
@@ -63,6 +66,12 @@ static void after_fork_in_child(void)
     become_child(false);
 }
 
+/* The program's, if it has them. Not by dlsym: what it does not find costs it an allocation, and a program with a malloc of
+ * its own may be inside that, with its lock taken, when it makes its first mapping. */
+#define OF_THE_PROGRAM __attribute__((weak, visibility("default")))
+extern const struct sim_device anydma_sim_device OF_THE_PROGRAM;
+extern const char anydma_sim_device_pins OF_THE_PROGRAM;
+
 struct sim_start {
     struct iommu *iommu;
     struct sim_config config;
@@ -78,13 +87,12 @@ static void init_sim(void *arg)
 int lifecycle_init_sim(struct iommu *iommu, int fd)
 {
     struct sim_start start = {.iommu = iommu};
-    const struct sim_device *device = dlsym(RTLD_DEFAULT, "anydma_sim_device");
     sim_config_default(&start.config);
-    if (device) {
-        start.config.mapped = device->mapped;
-        start.config.unmapped = device->unmapped;
-        start.config.arg = device->arg;
-        start.config.populate = !dlsym(RTLD_DEFAULT, "anydma_sim_device_pins");
+    if (&anydma_sim_device) {
+        start.config.mapped = anydma_sim_device.mapped;
+        start.config.unmapped = anydma_sim_device.unmapped;
+        start.config.arg = anydma_sim_device.arg;
+        start.config.populate = !&anydma_sim_device_pins;
     }
     registry_locked(init_sim, &start);
     iommu->fd = fd;
@@ -123,10 +131,29 @@ __attribute__((visibility("hidden"))) int pthread_atfork(void (*prepare)(void), 
     return __register_atfork(prepare, parent, child, NULL);
 }
 
+/* The ANYDMA_* variables that the program was started with: for a start before the C library's own, when there is no
+ * environ yet. Source: proc_pid_environ(5). */
+static char **initial_environment(void)
+{
+    enum { MOST = 64, BYTES = 2 << 20 };
+    static char *variables[MOST + 1];
+    char *text = pool_map(BYTES), *end = text;
+    int fd = text ? os_open("/proc/self/environ", O_RDONLY | O_CLOEXEC, 0) : -1;
+    for (ssize_t n; fd >= 0 && (n = os_read(fd, end, (size_t)(text + BYTES - 1 - end))) > 0;)
+        end += n;
+    if (fd >= 0)
+        os_close(fd);
+    size_t nr = 0;
+    for (char *at = text; at < end && nr < MOST; at += strlen(at) + 1)
+        if (strncmp(at, "ANYDMA_", 7) == 0)
+            variables[nr++] = at;
+    return variables;
+}
+
 static bool start(void)
 {
     extern char **environ;
-    config_read(environ);
+    config_read(environ ? environ : initial_environment());
     if (config.disabled)
         return false;
     if (pagemap_init() != 0) {

@@ -154,6 +154,7 @@ static bool start(void)
 {
     extern char **environ;
     config_read(environ ? environ : initial_environment());
+    malloc_find_next();
     if (config.disabled)
         return false;
     if (pagemap_init() != 0) {

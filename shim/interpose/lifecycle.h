@@ -27,6 +27,9 @@ struct iommu;
 int lifecycle_init_sim(struct iommu *iommu, int fd);
 void lifecycle_close_sim(struct iommu *iommu);
 
+/* Finds the allocator behind ours; before a second thread could come by while it is being looked for. */
+void malloc_find_next(void);
+
 /* The next definition of `name` after the shim's. */
 void *lifecycle_next(const char *name);
 

@@ -70,6 +70,11 @@ __attribute__((noinline, cold)) static const struct allocator *next_allocator(vo
     return &found;
 }
 
+void malloc_find_next(void)
+{
+    next_allocator();
+}
+
 /* --- check mode: a heap in which every allocation has pages of its own ---------------------------------------------------- */
 
 static void *checked_memalign(size_t align, size_t size)

@@ -2,8 +2,9 @@
 /*
  * 64 threads that meet every lock of the shim: all doors, lookups of every kind of memory, containers that come and go,
  * libraries opened and closed, forks, signals to one another, destructors of thread-local storage, short-lived threads; and
- * an exit while half of them are still at it, whose handlers do the same. Nothing hangs: an alarm ends the program if it
- * does, and gdb or /proc/PID/task/\*\/stack then show where.
+ * an exit while half of them are still at it, whose handlers do the same. Nothing hangs: the program ends itself when no
+ * thread has finished a step for a while, and gdb or /proc/PID/task/\*\/stack then show where. How much is done is bounded
+ * by processor time, so that a slow or busy machine does less, and not for longer.
  * @limit 120
  */
 #include "expect.h"
@@ -17,15 +18,19 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { NR_THREADS = 64, ROUNDS = 300, LIMIT_SECONDS = 100, PAGE = 4096, RW = PROT_READ | PROT_WRITE };
+enum { NR_THREADS = 64, LEAST_ROUNDS = 30, MOST_ROUNDS = 300, MOST_CPU_SECONDS = 15, IDLE_SECONDS = 30 };
+enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE };
 
 extern char **environ;
 
 static pthread_t threads[NR_THREADS];
 static atomic_uint failed, nr_handled, nr_destructed, nr_children, nr_opened;
+static atomic_uint nr_steps;
 static atomic_bool is_ending;
 static pthread_key_t key;
 static pthread_barrier_t all_done;
@@ -123,6 +128,7 @@ static void start_another(void)
 
 static void use_everything(unsigned n)
 {
+    atomic_fetch_add(&nr_steps, 1);
     switch (n % 16) {
     case 0:
         open_library();
@@ -168,11 +174,39 @@ static void at_end_of_thread(void *value)
     atomic_fetch_add(&nr_destructed, 1);
 }
 
+static bool is_spent(void)
+{
+    struct timespec used;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0 && used.tv_sec >= MOST_CPU_SECONDS;
+}
+
+/* Every IDLE_SECONDS. A signal handler of its own, which any thread may run. */
+static void look_for_progress(int number)
+{
+    static unsigned seen;
+    static const char told[] = "no thread has finished a step for 30 s: it hangs\n";
+    (void)number;
+    if (nr_steps == seen) {
+        (void)!write(STDERR_FILENO, told, sizeof(told) - 1);
+        _exit(4);
+    }
+    seen = nr_steps;
+}
+
+static void watch_progress(int seconds)
+{
+    const struct itimerval interval = {{seconds, 0}, {seconds, 0}};
+    struct sigaction action = {.sa_handler = look_for_progress, .sa_flags = SA_RESTART};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &interval, NULL);
+}
+
 static void *work(void *arg)
 {
     unsigned seed = (unsigned)(uintptr_t)arg * 977 + 1;
     pthread_setspecific(key, malloc(1000));
-    for (int round = 0; round < ROUNDS || atomic_load(&is_ending); round++)
+    for (int round = 0;
+         round < LEAST_ROUNDS || (round < MOST_ROUNDS && !is_spent()) || atomic_load(&is_ending); round++)
         use_everything((unsigned)rand_r(&seed));
     pthread_barrier_wait(&all_done); /* none is joined while another may send it a signal */
     return NULL;
@@ -209,7 +243,7 @@ static int exit_amid(void)
     atexit(at_exit);
     atomic_store(&is_ending, true);
     start(NR_THREADS / 2);
-    for (unsigned n = 0; n < 200; n++)
+    for (unsigned n = 0; n < 200 && !is_spent(); n++)
         use_everything(n % 16 == 5 ? 6 : n);
     exit(failed != 0);
 }
@@ -219,6 +253,7 @@ static void end_another_amid(void)
     char *arguments[] = {(char *)"/proc/self/exe", (char *)"exit", NULL};
     int status = -1;
     pid_t child;
+    watch_progress(0); /* it watches itself */
     EXPECT(posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ) == 0 &&
            waitpid(child, &status, 0) == child && status == 0);
 }
@@ -234,7 +269,7 @@ int main(int argc, char **argv)
     container_file = memfd_create("container", MFD_CLOEXEC);
     pthread_key_create(&key, at_end_of_thread);
     sigaction(SIGUSR1, &action, NULL);
-    alarm(LIMIT_SECONDS);
+    watch_progress(IDLE_SECONDS);
     if (argc > 1)
         return exit_amid();
     behaviour("64_threads_and_signals_meet_every_lock", all_at_once);

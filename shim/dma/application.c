@@ -178,7 +178,7 @@ static int map_over_ours(struct container *container, unsigned long request,
         return -EINVAL;
     if (is_same_place(arg)) {
         int error = registration_fill(arg->vaddr, arg->size);
-        if (error == -EFAULT)
+        if (error == -EFAULT || error == -EINPROGRESS)
             return error;
         if (!error && is_same_place(arg)) { /* what was missing may have got another IOVA */
             record(container, arg, true, began_ns);
@@ -237,13 +237,16 @@ static int app_map_locked(struct container *container, unsigned long request,
 int registry_app_map(int fd, unsigned long request, void *arg)
 {
     struct vfio_iommu_type1_dma_map *map = arg;
+    unsigned tries = 0;
     int result;
     lock_take(&registry.lock);
-    struct container *container = container_of_fd(fd);
-    if (!container || !map || map->argsz < sizeof(*map) || map->flags & ~3u)
-        result = os_ioctl(fd, request, arg);
-    else
-        result = app_map_locked(container, request, map);
+    do {
+        struct container *container = container_of_fd(fd);
+        if (!container || !map || map->argsz < sizeof(*map) || map->flags & ~3u)
+            result = os_ioctl(fd, request, arg);
+        else
+            result = app_map_locked(container, request, map);
+    } while (registration_try_again(&result, &tries));
     lock_release(&registry.lock);
     return result;
 }

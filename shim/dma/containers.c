@@ -64,15 +64,15 @@ static bool has_ended(struct registration *reg)
 
 static const char *why(int error)
 {
-    return error == -EFAULT          ? "a part of it is not readable and writable now"
-           : error == -ENOMEM        ? "the memlock limit; raise `ulimit -l`"
+    return error == -EFAULT || error == -EINPROGRESS ? "a part of it is not readable and writable now"
+           : error == -ENOMEM                        ? "the memlock limit; raise `ulimit -l`"
            : error == -ENOSPC        ? "its table of mappings is full; raise vfio_iommu_type1.dma_entry_limit"
            : error == -EADDRNOTAVAIL ? "it lies outside its aperture"
            : error == -EEXIST        ? "the application has mapped something there"
                                      : "see errno.h";
 }
 
-/* Maps what is owed or registered elsewhere. Returns the first failure. */
+/* Maps what is owed or registered elsewhere. Returns a failure, -EINPROGRESS before any other. */
 static int map_existing(void)
 {
     int first = 0;
@@ -85,7 +85,7 @@ static int map_existing(void)
         int error = pagemap_mark_pinned(reg->start, reg->len);
         if (!error)
             error = registration_complete(reg);
-        first = first ? first : error;
+        first = first && error != -EINPROGRESS ? first : error;
     }
     return first;
 }
@@ -115,7 +115,7 @@ static void map_everything(void)
     int error;
     do
         error = map_existing();
-    while (registration_is_in_flight(error, 0, UINTPTR_MAX, &tries));
+    while (registration_try_again(&error, &tries));
     if (error)
         tell_unmapped();
 }

@@ -105,7 +105,7 @@ int registry_pin(uintptr_t va, size_t len)
     lock_take(&registry.lock);
     do
         error = pin_locked(va, len);
-    while (registration_is_in_flight(error, va, len, &tries));
+    while (registration_try_again(&error, &tries));
     lock_release(&registry.lock);
     return error;
 }

@@ -111,12 +111,12 @@ struct registration *registration_insert(uintptr_t start, size_t len, uint64_t i
 void registration_remove(struct registration *reg);
 /* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
 int registration_map(struct registration *reg);
-/* The same for what was made before: where something in it was unmapped since, its address is held back. */
+/* The same for what was made before: where something in it was unmapped since, its address is held back.
+ * -EINPROGRESS: another thread is about to do that; try again. */
 int registration_complete(struct registration *reg);
-/* After a failure with `error`, with the lock held: whether to try again, having let others in meanwhile. A container was
- * attached over memory of which another thread is unmapping or replacing a part: that part can't be mapped just now, and
- * can be in a moment. Not for ever: that thread may be the caller, in a signal handler. */
-bool registration_is_in_flight(int error, uintptr_t va, size_t len, unsigned *tries);
+/* After a failure, with the lock held: whether to try again, having let others in meanwhile: for -EINPROGRESS, which becomes
+ * -EFAULT when it does not end (the other thread may be the caller, in a signal handler). */
+bool registration_try_again(int *error, unsigned *tries);
 /* False in a vfork child: no ioctl is made for it. */
 bool registry_is_owner(void);
 /* Undoes it in one container. False: the backend refused, the record is stuck from here on. */

@@ -94,15 +94,16 @@ static bool is_complete(const struct registration *reg)
     return reg->mapped == registry.attached;
 }
 
-bool registration_is_in_flight(int error, uintptr_t va, size_t len, unsigned *tries)
+bool registration_try_again(int *error, unsigned *tries)
 {
     enum { MOST_TRIES = 1000 };
     struct timespec moment = {.tv_nsec = 100000};
-    struct registration *reg = error == -EFAULT ? registration_from(va) : NULL;
-    while (reg && reg->start < va + len && (is_complete(reg) || !reg->mapped))
-        reg = registration_next(reg);
-    if (!reg || reg->start >= va + len || (*tries)++ == MOST_TRIES)
+    if (*error != -EINPROGRESS)
         return false;
+    if ((*tries)++ == MOST_TRIES) {
+        *error = -EFAULT;
+        return false;
+    }
     lock_release(&registry.lock);
     os_call(SYS_nanosleep, (long)&moment, 0, 0, 0, 0, 0);
     lock_take(&registry.lock);
@@ -232,10 +233,10 @@ int registration_complete(struct registration *reg)
     int error = registration_map(reg);
     if (error != -EFAULT)
         return error;
-    registry.memory->expose(reg->start, reg->len, true);
+    bool is_in_flight = registry.memory->expose(reg->start, reg->len, true);
     error = registration_map(reg);
     registry.memory->expose(reg->start, reg->len, false);
-    return error;
+    return error == -EFAULT && is_in_flight ? -EINPROGRESS : error;
 }
 
 /* A mark is kept while some registration reaches into the block. */
@@ -421,7 +422,7 @@ int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_l
     lock_take(&registry.lock);
     do
         error = lookup_locked(va, want_len, iova, run_len);
-    while (registration_is_in_flight(error, va, want_len, &tries));
+    while (registration_try_again(&error, &tries));
     lock_release(&registry.lock);
     return error;
 }

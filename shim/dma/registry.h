@@ -34,8 +34,9 @@ struct memory_ops {
      * if wanted. */
     void (*prepare)(uintptr_t start, size_t len);
     /* What is held back of a range, and inaccessible, can be pinned from here on (or no longer): for a container that is
-     * attached while another one still holds what was there. Holds nothing but zeroes. */
-    void (*expose)(uintptr_t start, size_t len, bool exposed);
+     * attached while another one still holds what was there. Holds nothing but zeroes. True: another thread is unmapping
+     * or replacing a part just now, which it can't finish before the lock is let go. */
+    bool (*expose)(uintptr_t start, size_t len, bool exposed);
     /* True when nothing alive is in the range; nobody is given any of it until release. */
     bool (*retire)(uintptr_t start, size_t len);
     /* The range is no longer registered. */

@@ -74,7 +74,7 @@ bool arena_is_used(uintptr_t addr, size_t len, unsigned flags);
 /* Whether all of it is the program's ordinary memory, also where that lies over a registration of something older. */
 bool arena_is_ordinary(uintptr_t addr, size_t len);
 /* As memory_ops' expose. */
-void arena_expose(uintptr_t addr, size_t len, bool exposed);
+bool arena_expose(uintptr_t addr, size_t len, bool exposed);
 void arena_protected(uintptr_t addr, size_t len, int prot);
 /* The protection that [addr, ...) was given; *run_len how far it goes. -1: nothing is mapped there. */
 int arena_protection(uintptr_t addr, size_t *run_len);

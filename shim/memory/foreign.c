@@ -257,10 +257,9 @@ static void prepare(uintptr_t start, size_t len)
         arena_memory_ops.prepare(start, len);
 }
 
-static void expose(uintptr_t start, size_t len, bool exposed)
+static bool expose(uintptr_t start, size_t len, bool exposed)
 {
-    if (is_owned(start))
-        arena_memory_ops.expose(start, len, exposed);
+    return is_owned(start) && arena_memory_ops.expose(start, len, exposed);
 }
 
 static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)

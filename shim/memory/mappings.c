@@ -386,9 +386,16 @@ static void conceal_run(struct zone *zone, uintptr_t start, size_t len, struct r
         zone_decommit(start, len);
 }
 
-void arena_expose(uintptr_t addr, size_t len, bool exposed)
+bool arena_expose(uintptr_t addr, size_t len, bool exposed)
 {
-    change_runs(addr, len, exposed ? expose_run : conceal_run);
+    bool is_in_flight = false;
+    struct zone *zone = zone_of(addr);
+    lock_take(&zones_lock);
+    zone_for_each_run(zone, addr, addr + len, exposed ? expose_run : conceal_run);
+    for (struct run *run = runs_at(&zone->runs, addr); run && run->start < addr + len; run = runs_next(run))
+        is_in_flight |= run->kind.state == RUN_PENDING;
+    lock_release(&zones_lock);
+    return is_in_flight;
 }
 
 static int new_protection; /* for protect_run; under the lock */

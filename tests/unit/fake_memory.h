@@ -86,11 +86,12 @@ static void fake_release(uintptr_t start, size_t len)
     nr_released++;
 }
 
-static void fake_expose(uintptr_t start, size_t len, bool exposed)
+static bool fake_expose(uintptr_t start, size_t len, bool exposed)
 {
     (void)start;
     (void)len;
     (void)exposed;
+    return false;
 }
 
 static const struct memory_ops fake_memory = {

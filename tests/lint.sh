@@ -104,6 +104,20 @@ sources_are_formatted() {
     done
 }
 
+# So that each runs by itself in a fresh clone: what a script mentions below $BUILD is among what it asks setup.bash for.
+scripts_build_what_they_use() {
+    local script
+    for script in tests/{preload,profile,programs,fuzz,vm}/*.sh; do
+        case $script in */run.sh | */kernel.sh | */guest.sh | */large_all.sh) continue ;; esac # not tests, or one of another
+        grep -qE '(setup|common)\.bash"|compare\.inc"' "$script" || echo "$script: does not source tests/setup.bash"
+        grep -oE '(\$BUILD|\$build|\$\{build\})/(tests|examples)/[a-z0-9_/.]+[a-z0-9]' "$script" | sed 's#^[^/]*/##' | sort -u |
+            while read -r file; do
+                sed -n '/setup\.bash" /,/[^\\]$/p' "$script" tests/profile/common.bash | grep -qF "$file" ||
+                    echo "$script: uses $file, which it does not ask for"
+            done
+    done
+}
+
 scripts_pass_shellcheck() {
     git ls-files '*.sh' .ci tests/vm/guest tests/vm/guest-init | xargs shellcheck -S warning
 }
@@ -116,6 +130,7 @@ habit no_allocation_or_stdio_in_hot_modules no_allocation_or_stdio_in_hot_module
 habit no_dynamic_tls no_dynamic_tls
 habit every_source_has_a_licence every_source_has_a_licence
 habit vm_gets_its_command_as_it_is vm_gets_its_command_as_it_is
+habit scripts_build_what_they_use scripts_build_what_they_use
 if [ "${1:-}" = --all ]; then
     habit sources_are_formatted sources_are_formatted
     habit scripts_pass_shellcheck scripts_pass_shellcheck

@@ -5,8 +5,9 @@
 # @all
 # @limit 600
 set -uo pipefail
-cd "$(dirname "$0")/../.." || exit 1
-export ANYDMA_IOMMU=sim ANYDMA_VERBOSE=0 ANYDMA_FOREIGN=refuse BUILD=${BUILD:-build}
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" examples/where
+export ANYDMA_IOMMU=sim ANYDMA_VERBOSE=0 ANYDMA_FOREIGN=refuse
 status=0
 export ASAN_OPTIONS=detect_leaks=0 # libdw's, of damaged files
 make --no-print-directory BUILD="$BUILD" fuzzers >/dev/null || exit 1

@@ -4,8 +4,9 @@
 # looked at from inside after each step. "tests/fuzz/seeds.sh forever" (make fuzz) goes on with new seeds and libFuzzer.
 # @limit 150
 set -uo pipefail
-cd "$(dirname "$0")/../.." || exit 1
-BUILD=${BUILD:-build} status=0
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/fuzz/doors tests/fuzz/insides tests/fuzz/threads_tsan
+status=0
 export ANYDMA_IOMMU=sim ANYDMA_VERBOSE=0 UBSAN_OPTIONS=print_stacktrace=1
 
 # seeds NAME COMMAND...

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 # `anydma run`: the program's exit status or its own, its options, the summary of --stats, and its place in LD_PRELOAD.
 set -uo pipefail
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/basics tests/preload/plugins/early.so
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 # A library that is preloaded behind the shim has its constructor run before the shim's: it is served all the same.
 set -uo pipefail
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/plugins/early.so
 out=$(ANYDMA_IOMMU=sim ANYDMA_STATS=1 LD_PRELOAD="$SHIM $BUILD/tests/preload/plugins/early.so" \
     python3 -c '
 import ctypes

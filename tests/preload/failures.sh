@@ -4,6 +4,8 @@
 # own among them, fails in turn, once and from then on, by strace's injection. The program must live and be told the truth.
 # @limit 300
 set -uo pipefail
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/routes_failures
 program=$BUILD/tests/preload/routes_failures work=$(mktemp -d) status=0
 trap 'rm -rf "$work"' EXIT
 export ANYDMA_IOMMU=sim ANYDMA_VERBOSE=0

@@ -4,6 +4,8 @@
 # shim then gives is told by `basics tell`; nothing is ever written to stdout by the shim, nor to stderr without cause.
 # @limit 100
 set -uo pipefail
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/basics tests/preload/plugins/occupy.so
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0

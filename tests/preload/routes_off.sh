@@ -6,8 +6,9 @@
 # ANYDMA_HEAP=system; forks are handled, unless the registry's part in that is linked out (lib/reset_off.c).
 # @limit 300
 set -uo pipefail
-BUILD=${BUILD:-build}
-SHIM=${SHIM:-$BUILD/libanydma.so.0}
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/routes_{own,foreign,refused,files,windows,lives,heap,race,forks} \
+    tests/preload/lib/{bypass,reset_off}.so
 tests=$BUILD/tests/preload
 failed=0
 output=$(mktemp)

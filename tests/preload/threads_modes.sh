@@ -3,6 +3,8 @@
 # tests/preload/threads in the modes that add locks and calls of their own: check mode, eager mode with a capture and samples.
 # @limit 240
 set -u
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/threads
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export ANYDMA_IOMMU=sim

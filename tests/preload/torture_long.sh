@@ -4,6 +4,8 @@
 # @all
 # @limit 300
 set -u
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/routes_torture
 export ANYDMA_IOMMU=sim TORTURE_SECONDS=40 LD_PRELOAD=$SHIM
 status=0
 for setting in ANYDMA_GRANULE=auto ANYDMA_GRANULE=4K ANYDMA_MODE=eager; do

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: MIT
 # What the scripts here share: a folder of their own, programs built into it, and results that tests/check.sh counts.
 set -u
-cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
-BUILD=$(realpath -m "${BUILD:-build}")
-ANYDMA=${ANYDMA:-$BUILD/anydma}
+# shellcheck source=tests/setup.bash
+. "$(dirname "${BASH_SOURCE[0]}")/../setup.bash" examples/wasteful
 failures=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # gcc and g++ under the shim compile this project's own sources: the object files are identical.
 . "$(dirname "$0")/compare.inc"
-source=$(cd "$(dirname "$0")/../.." && pwd)
+source=$PWD
 
 c_files() {
     local file

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # git under the shim: commits, a clone, history, a repack and a check of a small repository; the same as without.
 . "$(dirname "$0")/compare.inc"
-source=$(cd "$(dirname "$0")/../.." && pwd)
+source=$PWD
 export GIT_AUTHOR_DATE='2020-01-01T00:00:00Z' GIT_COMMITTER_DATE='2020-01-01T00:00:00Z' GIT_CONFIG_NOSYSTEM=1
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
 

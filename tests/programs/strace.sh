@@ -4,12 +4,14 @@
 # every page registered as it is handed out; a plugin marks each registration among the calls. What the program itself
 # unmaps may be replaced by a reservation in the map zone, where its address is held back; in the heap zone nothing may.
 set -uo pipefail
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/basics tests/preload/malloc_semantics tests/preload/plugins/observer.so
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0
 export LC_ALL=C.UTF-8 HOME=$work
 observer=$BUILD/tests/preload/plugins/observer.so
-source=$(cd "$(dirname "$0")/../.." && pwd)
+source=$PWD
 strace -o /dev/null true 2>/dev/null || {
     echo "strace is not allowed here"
     exit 77

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # sqlite3, perl, node, bash and tar under the shim; the same output and files as without.
 . "$(dirname "$0")/compare.inc"
-source=$(cd "$(dirname "$0")/../.." && pwd)
+source=$PWD
 
 sql() {
     sqlite3 base.db <<'END'

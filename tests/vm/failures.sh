@@ -4,7 +4,8 @@
 # errno that MAP, UNMAP and GET_INFO can give, and from there on. In the guest.
 # @vm 48/6.12: tests/vm/failures.sh
 set -uo pipefail
-: "${BUILD:=build}"
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/vm/failures
 program=$BUILD/tests/vm/failures log=$(mktemp) bad=0 runs=0
 trap 'rm -f "$log"' EXIT
 export ANYDMA_VERBOSE=0

@@ -5,7 +5,8 @@
 # At 39 bits, where other memory gets IOVAs elsewhere, VFIO and the model only.
 # @vm 48/6.12,48/6.1,39/6.12: tests/vm/fuzz.sh
 set -uo pipefail
-: "${BUILD:=build}"
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/fuzz/doors
 export LD_PRELOAD=$BUILD/libanydma.so.0 ANYDMA_VERBOSE=0
 doors=$BUILD/tests/fuzz/doors work=$(mktemp -d) status=0
 trap 'rm -rf "$work"' EXIT

@@ -4,7 +4,9 @@
 # is asked for beyond the limit is refused as without the shim. In the guest: the setting is the machine's.
 # @vm 48/6.12,48/6.1: tests/vm/overcommit.sh
 set -uo pipefail
-build=${BUILD:-build}
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/basics tests/preload/mlockall
+build=$BUILD
 status=0
 export ANYDMA_IOMMU=sim
 

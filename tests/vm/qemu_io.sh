@@ -9,16 +9,17 @@
 # bounded in time all the same, and tried again.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-repo=$(cd "$here/../.." && pwd)
-shim=$(realpath -m "${SHIM:-$repo/build/libanydma.so.0}")
-build=$(realpath -m "${BUILD:-$repo/build}")
+# shellcheck source=tests/setup.bash
+. "$here/../setup.bash" tests/vm/kick_eventfds
+shim=$(realpath -m "$SHIM")
+build=$BUILD
 tries=3
 limit=15
 
 if [ -z "${NVME_BDF:-}" ]; then
     out=$(mktemp -d)
     trap 'rm -rf "$out"' EXIT
-    OUT=$out "$here/run.sh" "SHIM=$shim BUILD=${BUILD:-} tests/vm/qemu_io.sh"
+    OUT=$out "$here/run.sh" "SHIM=$shim BUILD=$build tests/vm/qemu_io.sh"
     status=$?
     [ $status -ne 0 ] || [ -z "${CAPTURE:-}" ] || cp "$out/qemu-io.capture" "$CAPTURE"
     exit $status

@@ -9,8 +9,9 @@
 # @limit 600
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-repo=$(cd "$here/../.." && pwd)
-build=$(realpath -m "${BUILD:-$repo/build}")
+# shellcheck source=tests/setup.bash
+. "$here/../setup.bash" tests/vm/pcap_count
+build=$BUILD
 
 # In the guest: a snapshot of testpmd's profile; what was in the way, if anything, is shown with the failure.
 weigh() {

@@ -38,10 +38,12 @@ CLI_OBJ := $(call obj,cli,$(CLI_SRC))
 SHIM := $(BUILD)/libanydma.so.0
 PRODUCT := $(SHIM) $(BUILD)/anydma $(BUILD)/anydma.pc $(EXAMPLES)
 
-all: deps-build $(PRODUCT)
+all: needs-build $(PRODUCT)
 
 help:
 	@echo 'make              build the shim, the anydma command and the examples into $(BUILD)/'
+	@echo 'make deps         install with apt what that needs (FOR="build unit vm ...": see tests/deps.sh); only this, demo, check,'
+	@echo '                  check-all, fuzz, bench and vm ever install anything'
 	@echo 'make demo         the main job: an unmodified device program, before and after, on real VFIO in a VM'
 	@echo 'make check        every test (V=1 shows commands)'
 	@echo 'make check-all    the long ones too: sanitizers, linters, torture'
@@ -51,15 +53,20 @@ help:
 	@echo 'make install      to $$(DESTDIR)$$(PREFIX) (PREFIX=$(PREFIX))'
 	@echo 'make clean        remove $(BUILD)/ (but not the downloaded kernels: make distclean)'
 
-# --- installing what is missing -------------------------------------------------------------------------------------
+# --- what is missing: a build says so (needs-GROUP), and installs nothing --------------------------------------------
+FOR ?= build
+deps:
+	@tests/deps.sh $(FOR)
 deps-%:
 	@tests/deps.sh $*
+needs-%:
+	@tests/deps.sh --check $*
 
 # --- the shim -------------------------------------------------------------------------------------------------------
 # jemalloc's names become je_*, its page calls ours, and its reading of settings meant for other copies of it nobody's.
 # What it keeps its own records in (base.pic.o) is no device's affair and comes from elsewhere; its extents (ehooks.pic.o) need
 # no zeroed pages unless it asks for them.
-$(BUILD)/libje.a: shim/memory/jemalloc.syms Makefile | deps-build
+$(BUILD)/libje.a: shim/memory/jemalloc.syms Makefile | needs-build
 	$(call say,JE,$@)
 	@mkdir -p $(@D)
 	$(Q)objcopy --redefine-syms=$< $$($(CC) -print-file-name=libjemalloc_pic.a) $@
@@ -78,7 +85,7 @@ $(SHIM): $(SHIM_OBJ) $(BUILD)/libje.a shim/libanydma.map
 # The doors are what is exported; shim/libanydma.map says which of their names.
 $(BUILD)/pic/shim/interpose/%.o: SHIM_CFLAGS += -fvisibility=default
 
-$(BUILD)/pic/%.o: %.c | deps-build
+$(BUILD)/pic/%.o: %.c | needs-build
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SHIM_CFLAGS) $(CFLAGS) -c $< -o $@
@@ -92,7 +99,7 @@ CHART_JS ?= $(firstword $(wildcard /usr/share/javascript/chart.js/chart.min.js /
 $(BUILD)/cli/shim/cli/html.o: BASE_CFLAGS += -DANYDMA_CHART_JS='"$(CHART_JS)"'
 $(BUILD)/cli/shim/cli/html.o: shim/cli/page/report.html shim/cli/page/report.js
 
-$(BUILD)/cli/%.o: %.c | deps-build
+$(BUILD)/cli/%.o: %.c | needs-build
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) -c $< -o $@
@@ -150,19 +157,19 @@ $(BUILD)/tests/preload/plugins/%.so: tests/preload/plugins/%.c include/anydma.h
 
 # Units link the modules without the doors, under ASan and UBSan.
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-$(BUILD)/san/%.o: %.c | deps-build
+$(BUILD)/san/%.o: %.c | needs-build
 	$(call say,CCSAN,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(SAN) -DANYDMA_BUILDING_SHIM -O1 -g -c $< -o $@
 $(BUILD)/san/core.a: $(UNIT_CORE_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^
-$(BUILD)/plain/%.o: %.c | deps-build
+$(BUILD)/plain/%.o: %.c | needs-build
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) -DANYDMA_BUILDING_SHIM -c $< -o $@
 $(BUILD)/plain/core.a: $(call obj,plain,$(CORE_SRC))
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(VM_TESTS): $(BUILD)/plain/core.a
-$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | deps-unit
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | needs-unit
 	$(call say,CCSAN,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(BASE_CFLAGS)) -fvisibility=default $(SAN) -DANYDMA_BUILDING_SHIM -O1 -g -o $@ $< \
@@ -175,12 +182,12 @@ FUZZ_TESTS := $(addprefix $(BUILD)/tests/fuzz/,doors insides threads_tsan)
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzzer.c))
 INSIDES_OBJ := $(call obj,san,$(filter-out %/malloc.c,$(DOOR_SRC)) $(FUZZ_PROGRAM) tests/fuzz/insides.c)
 
-$(BUILD)/tests/fuzz/doors: $(FUZZ_PROGRAM) $(wildcard tests/fuzz/*.h) tests/preload/device.h | deps-unit
+$(BUILD)/tests/fuzz/doors: $(FUZZ_PROGRAM) $(wildcard tests/fuzz/*.h) tests/preload/device.h | needs-unit
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(FUZZ_FLAGS)) $(CFLAGS) -fno-builtin -rdynamic -o $@ $(FUZZ_PROGRAM) -luring -pthread
 $(BUILD)/san/shim/interpose/%.o: BASE_CFLAGS += -fvisibility=default
-$(BUILD)/san/tests/fuzz/%.o: tests/fuzz/%.c | deps-unit
+$(BUILD)/san/tests/fuzz/%.o: tests/fuzz/%.c | needs-unit
 	$(call say,CCSAN,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(FUZZ_FLAGS) $(SAN) -O1 -g -c $< -o $@
@@ -198,7 +205,7 @@ $(BUILD)/tests/fuzz/insides: $(INSIDES_OBJ) $(BUILD)/san/core.a $(BUILD)/libje.a
 	$(Q)$(CC) $(SAN) -rdynamic -o $@ $@.o -Wl,--start-group $(BUILD)/san/core.a $(BUILD)/libje.a -Wl,--end-group -luring -lunwind -lm -pthread
 
 # ThreadSanitizer, on the modules below the doors: it places memory where the arena would.
-$(BUILD)/tsan/shim/%.o: shim/%.c | deps-build
+$(BUILD)/tsan/shim/%.o: shim/%.c | needs-build
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) -fsanitize=thread -DANYDMA_BUILDING_SHIM -O1 -g -c $< -o $@
 $(BUILD)/tsan/core.a: $(call obj,tsan,$(CORE_SRC))
@@ -213,10 +220,10 @@ FUZZER_SAN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=
 FUZZER_OBJ := $(call obj,libfuzzer,$(CORE_SRC))
 FUZZER_DOORS := $(call obj,libfuzzer,$(filter-out %/malloc.c,$(DOOR_SRC)) $(filter-out %/fuzz.c,$(FUZZ_PROGRAM)) \
 	tests/fuzz/insides.c tests/fuzz/program_fuzzer.c)
-$(BUILD)/libfuzzer/shim/%.o: shim/%.c | deps-lint
+$(BUILD)/libfuzzer/shim/%.o: shim/%.c | needs-lint
 	@mkdir -p $(@D)
 	$(Q)clang $(filter-out -Werror -fvisibility=hidden,$(BASE_CFLAGS)) -w $(FUZZER_SAN) -DANYDMA_BUILDING_SHIM -O1 -g -c $< -o $@
-$(BUILD)/libfuzzer/tests/%.o: tests/%.c | deps-unit deps-lint
+$(BUILD)/libfuzzer/tests/%.o: tests/%.c | needs-unit needs-lint
 	@mkdir -p $(@D)
 	$(Q)clang $(filter-out -Werror,$(FUZZ_FLAGS)) -w $(FUZZER_SAN) -O1 -g -c $< -o $@
 $(BUILD)/libfuzzer/core.a: $(FUZZER_OBJ)
@@ -237,22 +244,26 @@ $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/libfuzzer/tests/fuzz/%_fuzzer.o $(BUILD)/
 	@mkdir -p $(@D)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ -lunwind -pthread
 
-tests: $(FUZZ_TESTS) $(UNIT_TESTS) $(PRELOAD_TESTS) $(PRELOAD_LIBS) $(VM_TESTS) $(PRODUCT)
+# Those that the packages of the group build suffice for, and the rest.
+TESTS_OF_UNIT := $(FUZZ_TESTS) $(UNIT_TESTS) $(filter $(BUILD)/tests/preload/routes_%,$(PRELOAD_TESTS))
+tests-build: $(filter-out $(TESTS_OF_UNIT),$(PRELOAD_TESTS)) $(PRELOAD_LIBS) $(VM_TESTS) $(PRODUCT)
+tests: tests-build $(TESTS_OF_UNIT)
 
-check: deps-build deps-unit deps-vm deps-demo deps-programs
+# These two, and demo, install what they need, or leave out what needs it and say so.
+check:
 	@+tests/check.sh
-
-check-all: deps-build deps-unit deps-vm deps-demo deps-programs deps-lint deps-browser
+check-all:
 	@+tests/check.sh --all
 
 fuzzers: $(FUZZERS)
 fuzz: deps-build deps-unit deps-lint $(PRODUCT) $(FUZZ_TESTS) fuzzers
 	@BUILD=$(BUILD) tests/fuzz/seeds.sh forever
 
-demo: deps-build deps-vm deps-demo
+demo:
 	@+tests/demo.sh
 
-vm: deps-vm
+# What the command names below $(BUILD) is built first.
+vm: deps-vm all $(filter $(BUILD)/%,$(subst ', ,$(value CMD)))
 	@AW=$(AW) KERNEL=$(KERNEL) tests/vm/run.sh '$(subst ','\'',$(value CMD))'
 
 bench: deps-build deps-unit
@@ -277,7 +288,7 @@ clean:
 distclean:
 	rm -rf $(BUILD)
 
-.PHONY: all help tests check check-all fuzz fuzzers demo vm bench install format clean distclean
+.PHONY: all help deps tests tests-build check check-all fuzz fuzzers demo vm bench install format clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

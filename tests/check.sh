@@ -12,11 +12,14 @@
 #   @vm [AW/KERNEL,...:] command    in the VM, by guest.sh; $EDU_BDF and the like are the guest's
 #   @host command         (tests/vm) here; it boots VMs by itself
 # A program of tests/vm without such a line that says "BDF-of-edu" (or nvme, e1000e) runs as `anydma run -- NAME $EDU_BDF`.
+# Installs what the tests need (tests/deps.sh); where that can't be done, the parts that need it are skipped and say why (under
+# CI=true they fail).
 # A test may report several results by lines "ok - NAME", "not ok - NAME" on its stdout. A status of 77 skips it.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
 export BUILD SHIM=$BUILD/libanydma.so.0 ANYDMA=$BUILD/anydma LC_ALL=C.UTF-8
+export ANYDMA_BUILT=1 # for tests/setup.bash
 unset LD_PRELOAD
 readonly vm_combinations=(48/6.12 39/6.12 48/6.1 39/6.1)
 
@@ -57,6 +60,31 @@ failed() {
 }
 skipped() {
     echo "skip $1: $2" | tee -a "$results"
+}
+
+# --- what is installed ------------------------------------------------------------------------------------------------
+declare -A lacking
+install_what_is_needed() {
+    local group
+    tests/deps.sh "$@" && return
+    for group in "$@"; do
+        tests/deps.sh --check "$group" 2>"$work/deps" || lacking[$group]=$(sed -n '1s/^deps.sh: //p' "$work/deps")
+    done
+}
+# with 'GROUP...' FUNCTION ARGUMENT...: calls it, unless a group is not there.
+with() {
+    local groups=$1 group
+    shift
+    for group in $groups; do
+        [ -n "${lacking[$group]:-}" ] || continue
+        if [ "${CI:-}" = true ]; then
+            failed "$*: ${lacking[$group]}"
+        else
+            skipped "$*" "${lacking[$group]}"
+        fi
+        return
+    done
+    "$@"
 }
 
 # run_test NAME SECONDS COMMAND...: its lines "ok - X" and "not ok - X", if it prints any, are results by themselves.
@@ -102,9 +130,10 @@ is_wanted() {
 
 # --- the parts --------------------------------------------------------------------------------------------------------
 build_everything() {
-    local jobs=()
+    local jobs=() targets=tests
+    [ -z "${lacking[unit]:-}" ] || targets=tests-build
     [[ ${MAKEFLAGS:-} == *-j* ]] || jobs=("-j$(nproc)")
-    if make --no-print-directory -k "${jobs[@]}" all tests BUILD="$BUILD" >"$work/build.log" 2>&1; then
+    if make --no-print-directory -k "${jobs[@]}" all $targets BUILD="$BUILD" >"$work/build.log" 2>&1; then
         passed build
     else
         failed build "$work/build.log"
@@ -126,11 +155,14 @@ run_preloads() {
     for source in tests/preload/*.c tests/preload/*.cc; do
         [ -e "$source" ] && is_wanted "$source" || continue
         name=$(basename "${source%.*}")
+        if [ ! -e "$BUILD/tests/preload/$name" ] && [ -n "${lacking[unit]:-}" ]; then
+            skipped "preload/$name" "${lacking[unit]}"
+            continue
+        fi
         read -ra env <<<"$(setting "$source" env ANYDMA_IOMMU=sim)"
         run_test "preload/$name" "$(setting "$source" limit 60)" env LD_PRELOAD="$SHIM" "${env[@]}" \
             "$BUILD/tests/preload/$name"
     done
-    run_scripts preload 60
 }
 
 # run_scripts FOLDER SECONDS
@@ -208,7 +240,7 @@ run_vm_scripts() {
     done
 }
 
-# run_beside LANE FUNCTION: in the background; its results are collected at the end.
+# run_beside LANE FUNCTION ARGUMENT...: in the background; its results are collected at the end.
 lanes=()
 run_beside() {
     set -m # a process group of its own, to be ended as one
@@ -216,7 +248,7 @@ run_beside() {
         results=$work/$1/results work=$work/$1
         mkdir -p "$work"
         : >"$results"
-        "$2"
+        "${@:2}"
     ) >"$work/$1.log" 2>&1 &
     pid_of[$1]=$!
     lanes+=("$1")
@@ -224,16 +256,23 @@ run_beside() {
 }
 
 # --- everything -------------------------------------------------------------------------------------------------------
+install_what_is_needed build unit vm demo programs ${all:+lint browser}
+if [ -n "${lacking[build]:-}" ]; then
+    echo "FAIL build: ${lacking[build]}"
+    echo '0 passed, 1 failed'
+    exit 1
+fi
 build_everything
 # The VMs wait for their devices most of the time: they run beside the rest, and print when it is done.
-run_beside boots run_boots
-run_beside scripts run_vm_scripts
-run_test lint 300 tests/lint.sh ${all:+--all}
-run_units
+run_beside boots with 'vm demo' run_boots
+run_beside scripts with 'vm demo' run_vm_scripts
+with "${all:+lint}" run_test lint 300 tests/lint.sh ${all:+--all}
+with unit run_units
 run_preloads
-run_scripts programs 120
-run_scripts fuzz 150
-run_scripts profile 120
+with programs run_scripts preload 60
+with programs run_scripts programs 120
+with unit run_scripts fuzz 150
+with programs run_scripts profile 120
 for lane in "${lanes[@]}"; do
     wait "${pid_of[$lane]}" 2>/dev/null
     unset "pid_of[$lane]"

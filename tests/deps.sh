@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Installs with apt what a group of targets lacks: tests/deps.sh GROUP...
+# Installs with apt what a group of targets lacks: tests/deps.sh [--check] GROUP...
 # Silent and fast (one dpkg-query) when everything is there; else it says in one line what it installs.
-# Called by the Makefile; a target names the groups that it needs. Set ANYDMA_NO_APT=1 to be told instead.
+# --check installs nothing: it says what is missing and how to get it. A build does only this.
+# Called by the Makefile, tests/check.sh and tests/demo.sh, which name the groups that they need. ANYDMA_NO_APT=1 forbids apt.
 set -euo pipefail
 
 packages_of() {
@@ -12,12 +13,19 @@ packages_of() {
     # zstd and xz-utils unpack the kernels; ipxe and slirp are not needed.
     vm) echo qemu-system-x86 busybox-static cpio xz-utils zstd ;;
     # dpdk-dev has dpdk-testpmd and its drivers, qemu-utils has qemu-io with nvme://.
-    demo) echo dpdk-dev qemu-utils tcpdump ;;
+    demo) echo dpdk-dev qemu-utils tcpdump python3 ;;
     programs) echo python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind ;;
     bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
     browser) echo chromium ;; # the report's page, in check-all
     *) return 1 ;;
+    esac
+}
+
+group_is_for() {
+    case $1 in
+    build) echo 'the shim, the command and the examples' ;;
+    *) echo "the tests of the group '$1'" ;;
     esac
 }
 
@@ -35,6 +43,11 @@ as_root() {
     fi
 }
 
+checking=
+if [ "${1:-}" = --check ]; then
+    checking=1
+    shift
+fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
@@ -44,6 +57,8 @@ for group in "$@"; do
 done
 [ ${#wanted[@]} -gt 0 ] || exit 0
 
+# Elsewhere the compiler says what it lacks.
+[ -z "$checking" ] || command -v dpkg-query >/dev/null || exit 0
 command -v dpkg-query >/dev/null ||
     fail "can't look for: ${wanted[*]}" "this is not a Debian system (no dpkg-query)" \
         "install the equivalents by hand, and put a dpkg-query that succeeds on PATH, or use Debian 12"
@@ -56,6 +71,11 @@ for package in "${wanted[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
+if [ -n "$checking" ]; then
+    for_groups=''
+    [ "$*" = build ] || for_groups=" FOR='$*'"
+    fail "missing: ${missing[*]}" "$(group_is_for "$1") need them" "make deps$for_groups"
+fi
 by_hand="apt-get update && apt-get install --no-install-recommends ${missing[*]}"
 [ "${ANYDMA_NO_APT:-0}" != 1 ] || fail "missing: ${missing[*]}" "ANYDMA_NO_APT=1 forbids installing" "$by_hand"
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||

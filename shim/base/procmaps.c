@@ -123,3 +123,15 @@ int procmaps_find(uintptr_t addr, struct procmaps_entry *entry)
     procmaps_close(&maps);
     return found ? 0 : -ENOENT;
 }
+
+bool procmaps_is_free(uintptr_t start, uintptr_t end)
+{
+    struct procmaps maps;
+    struct procmaps_entry entry = {.end = 0};
+    if (procmaps_open(&maps) != 0)
+        return false;
+    while (procmaps_next(&maps, &entry) && entry.end <= start)
+        ;
+    procmaps_close(&maps);
+    return entry.end && (entry.end <= start || entry.start >= end);
+}

@@ -30,5 +30,7 @@ bool procmaps_next(struct procmaps *maps, struct procmaps_entry *entry);
 void procmaps_close(struct procmaps *maps);
 /* The mapping around `addr`. Returns 0, -ENOENT when nothing is mapped there, or -errno. */
 int procmaps_find(uintptr_t addr, struct procmaps_entry *entry);
+/* Whether nothing is mapped in [start, end); false, too, where that can't be read. */
+bool procmaps_is_free(uintptr_t start, uintptr_t end);
 
 #endif

@@ -48,27 +48,6 @@ static bool is_for_arena(size_t len, int prot, int flags)
     return is_ordinary(flags) && len <= most;
 }
 
-static intptr_t map_in_arena(size_t len, int prot, int flags, bool *is_full)
-{
-    size_t whole = os_page_up(len);
-    intptr_t result;
-    uintptr_t start;
-    while ((start = arena_map_place_for(whole, prot, run_flags(flags))) != 0) {
-        result = os_mmap(start, len, prot, flags | MAP_FIXED_NOREPLACE, -1, 0);
-        if (result != -EEXIST)
-            break;
-        arena_map_taken(start, whole);
-    }
-    *is_full = !start;
-    if (!start)
-        return 0;
-    if (result == (intptr_t)start)
-        arena_map_made(start, whole, prot, run_flags(flags));
-    else
-        arena_map_undo(start, whole);
-    return result;
-}
-
 /* Fresh anonymous memory over ordinary memory that a device may be using: zeroed where it is, so that the IOVA that was
  * handed out stays good. */
 static bool renew_in_place(uintptr_t addr, size_t len, int prot, int flags)
@@ -144,9 +123,8 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
     if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
         return map_fixed((uintptr_t)addr, len, prot, flags, fd, offset);
     if (!addr && len && is_for_arena(len, prot, flags)) {
-        bool is_full;
-        intptr_t result = map_in_arena(len, prot, flags, &is_full);
-        if (!is_full)
+        intptr_t result = arena_map(os_page_up(len), prot, flags, run_flags(flags));
+        if (result != -ENOSPC)
             return result;
     }
     bool is_hint_ours = addr && !is_beyond_end((uintptr_t)addr & ~(OS_PAGE_SIZE - 1), len) &&

@@ -52,6 +52,8 @@ void arena_map_give(uintptr_t addr, size_t len);
 /* A place for a new mapping, where nothing is mapped, already counted as the program's: until it is made, registering it
  * fails in the kernel. */
 uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags);
+/* Makes one: mmap of anonymous memory. `flags`: enum run_flag. Returns where, -ENOSPC when there is no place, or -errno. */
+intptr_t arena_map(size_t len, int prot, int map_flags, unsigned flags);
 /* It was made. */
 void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags);
 /* The mapping was made at a place from arena_map_place. `flags`: enum run_flag. */

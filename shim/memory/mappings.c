@@ -43,12 +43,12 @@ static struct run_kind used_kind(size_t len, int prot, unsigned flags)
  */
 static void make_anchor(struct zone *zone)
 {
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
     uintptr_t page = zone->start + BLOCK_SIZE - OS_PAGE_SIZE;
     struct run *run = runs_at(&zone->runs, page);
     zone->has_anchor = true;
     if (run && run->kind.state == RUN_NONE && runs_set(&zone->runs, page, OS_PAGE_SIZE, closed) == 0 &&
-        !os_is_error(os_mmap(page, OS_PAGE_SIZE, PROT_READ, flags, -1, 0)))
+        !os_is_error(zone_map_free(page, OS_PAGE_SIZE, PROT_READ, flags)))
         (void)*(volatile char *)page;
 }
 
@@ -84,12 +84,12 @@ static uintptr_t place_locked(size_t len, struct run_kind kind)
 
 uintptr_t arena_map_place(size_t len)
 {
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     for (;;) {
         lock_take(&zones_lock);
         uintptr_t start = place_locked(len, pending);
         lock_release(&zones_lock);
-        intptr_t got = start ? os_mmap(start, len, PROT_NONE, flags, -1, 0) : -ENOMEM;
+        intptr_t got = start ? zone_map_free(start, len, PROT_NONE, flags) : -ENOMEM;
         if (got == (intptr_t)start)
             return start;
         if (start && got == -EEXIST)
@@ -120,6 +120,23 @@ void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags)
 {
     if (flags == RUN_ORDINARY && (prot & RW) == RW)
         registry_offer(addr, len);
+}
+
+intptr_t arena_map(size_t len, int prot, int map_flags, unsigned flags)
+{
+    uintptr_t start;
+    while ((start = arena_map_place_for(len, prot, flags)) != 0) {
+        intptr_t result = zone_map_free(start, len, prot, map_flags);
+        if (result == (intptr_t)start)
+            arena_map_made(start, len, prot, flags);
+        else if (result == -EEXIST)
+            arena_map_taken(start, len);
+        else
+            arena_map_undo(start, len);
+        if (result != -EEXIST)
+            return result;
+    }
+    return -ENOSPC;
 }
 
 void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags)

@@ -3,11 +3,13 @@
  * steps under a limit on address space (RLIMIT_AS), which a reservation counts against. Caller: memory/arena.c. */
 #include "memory/zones.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
 #include "base/os.h"
+#include "base/procmaps.h"
 
 #define GIB ((uintptr_t)1 << 30)
 #define LOW_START (256 * GIB)
@@ -25,17 +27,23 @@ uint64_t zones_held_bytes;
 static bool is_limited;       /* RLIMIT_AS is in force: reserve in steps */
 static bool is_locked_future; /* mlockall(MCL_FUTURE) is in force */
 
+intptr_t zone_map_free(uintptr_t addr, size_t len, int prot, int flags)
+{
+    intptr_t got = os_mmap(addr, len, prot, flags, -1, 0);
+    if (os_is_error(got) || (uintptr_t)got == addr)
+        return got;
+    os_munmap((uintptr_t)got, len);
+    /* From 6.7 to 6.12 the kernel passes over a hint for 2 MiB and more behind which less than that is free. */
+    if (len >= BLOCK_SIZE && procmaps_is_free(addr, addr + len))
+        return os_mmap(addr, len, prot, flags | MAP_FIXED, -1, 0);
+    return -EEXIST;
+}
+
 static bool reserve_at(uintptr_t addr, size_t len)
 {
-    intptr_t got =
-        os_mmap(addr, len, PROT_NONE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (addr ? MAP_FIXED_NOREPLACE : 0), -1, 0);
-    if (os_is_error(got))
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    if (os_is_error(zone_map_free(addr, len, PROT_NONE, flags)))
         return false;
-    if ((uintptr_t)got != addr) { /* a kernel without MAP_FIXED_NOREPLACE takes it for a hint */
-        os_munmap((uintptr_t)got, len);
-        return false;
-    }
     if (is_locked_future)
         os_munlock(addr, len);
     return true;

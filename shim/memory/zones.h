@@ -55,6 +55,9 @@ void zones_init(void);
 /* More room for `len` bytes in some zone of that kind. False: there is none to be had. */
 bool zones_grow(enum zone_kind kind, size_t len);
 struct zone *zone_of(uintptr_t addr);
+/* mmap of anonymous memory at `addr` unless something is mapped there, with no flag but the caller's: a sandbox may kill
+ * for MAP_FIXED_NOREPLACE. Returns `addr`, -EEXIST, or -errno. */
+intptr_t zone_map_free(uintptr_t addr, size_t len, int prot, int flags);
 /* Makes [addr, addr + len) PROT_NONE again, its pages gone. Returns 0 or -errno. */
 int zone_decommit(uintptr_t addr, size_t len);
 /* Makes it what nobody's address space is in that zone. Returns 0 or -errno. */

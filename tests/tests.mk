@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+# What tests/check.sh runs: one program for each source, found by wildcard. Included by the Makefile.
+
+# Units link the modules without the doors, under ASan and UBSan; the VM's tests link them as they are.
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FLAGS_san = $(BASE) $(SAN) -DANYDMA_BUILDING_SHIM -O1 -g
+FLAGS_plain = $(BASE) $(CFLAGS) -DANYDMA_BUILDING_SHIM
+define archive
+$(BUILD)/$(1)/core.a: $(call obj,$(1),$(CORE_SRC))
+	$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach t,san plain tsan libfuzzer,$(eval $(call archive,$t)))
+
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | needs-unit
+	$(call compile,CC,$(CC) -MMD -MP -MF $@.d -MT $@ $(filter-out -Wmissing-prototypes,$(FLAGS_san)) -fvisibility=default \
+		-o $@ $< $(BUILD)/san/core.a -lcriterion -lunwind -pthread)
+
+VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))
+$(BUILD)/tests/vm/%: tests/vm/%.c $(EXAMPLE_OBJ) $(BUILD)/plain/core.a $(BUILD)/program.flags
+	$(call compile,CC,$(call program,-Ishim) $(EXAMPLE_OBJ) $(BUILD)/plain/core.a -pthread -lunwind)
+
+# --- run under the preload ----------------------------------------------------------------------------------------------
+PRELOAD_TESTS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc)))
+PRELOAD_LIBS := $(patsubst tests/preload/%.c,$(BUILD)/tests/preload/%.so,$(wildcard tests/preload/plugins/*.c tests/preload/lib/*.c))
+
+$(BUILD)/tests/preload/%: tests/preload/%.c $(BUILD)/program.flags
+	$(call compile,CC,$(call program,-fno-builtin) -pthread)
+$(BUILD)/tests/preload/%: tests/preload/%.cc $(BUILD)/program.flags
+	$(call compile,CXX,$(CXX) -MMD -MP -MF $@.d -MT $@ -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread)
+# These bring the device that the simulated IOMMU looks for in the program.
+$(BUILD)/tests/preload/routes_%: tests/preload/routes_%.c $(BUILD)/program.flags | needs-unit
+	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -luring -pthread)
+$(BUILD)/tests/preload/%.so: tests/preload/%.c $(BUILD)/program.flags
+	$(call compile,CC,$(call program,-fno-builtin -fPIC -shared -Wno-missing-prototypes))
+
+comma := ,
+# A shim that does nothing about its registry in a forked child.
+$(BUILD)/tests/preload/lib/reset_off.so: tests/preload/lib/reset_off.c $(SHIM)
+	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=registry_reset $(SHIM_LINK) $(SHIM_LIBS))
+
+# Those that the packages of the group build suffice for, and the rest.
+tests-build: $(filter-out $(BUILD)/tests/preload/routes_%,$(PRELOAD_TESTS)) $(PRELOAD_LIBS) $(VM_TESTS) $(PRODUCT)
+tests: tests-build $(FUZZ_TESTS) $(UNIT_TESTS) $(filter $(BUILD)/tests/preload/routes_%,$(PRELOAD_TESTS))
+.PHONY: tests tests-build

@@ -19,7 +19,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
 export BUILD SHIM=$BUILD/libanydma.so.0 ANYDMA=$BUILD/anydma LC_ALL=C.UTF-8
-export ANYDMA_BUILT=1 # for tests/setup.bash
+export TESTS_ARE_BUILT=1 # for tests/setup.bash; no ANYDMA_ variable: the shim would warn of it
 unset LD_PRELOAD
 readonly vm_combinations=(48/6.12 39/6.12 48/6.1 39/6.1)
 

@@ -85,6 +85,8 @@ static int map_existing(void)
         int error = pagemap_mark_pinned(reg->start, reg->len);
         if (!error)
             error = registration_complete(reg);
+        if (!error)
+            pagemap_mark_whole(reg->start, reg->len);
         first = first && error != -EINPROGRESS ? first : error;
     }
     return first;

@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/pagemap.h"
 #include "dma/registration.h"
 #include "profile/profile.h"
 
@@ -85,7 +86,7 @@ void eager_start(void)
 
 void registry_offer(uintptr_t start, size_t len)
 {
-    if (!registry.is_eager || !registry.attached)
+    if (!registry.is_eager || !registry.attached || pagemap_is_registered(start, len))
         return;
     profile_enter();
     lock_take(&registry.lock);

@@ -191,6 +191,41 @@ int pagemap_mark_pinned(uintptr_t start, size_t len)
     return 0;
 }
 
+void pagemap_mark_whole(uintptr_t start, size_t len)
+{
+    uintptr_t block = (start + PAGEMAP_BLOCK_SIZE - 1) & DELTA_MASK;
+    for (; block + PAGEMAP_BLOCK_SIZE <= start + len; block += PAGEMAP_BLOCK_SIZE) {
+        _Atomic uint64_t *slot = find_entry(block);
+        uint64_t entry = slot ? atomic_load_explicit(slot, memory_order_relaxed) : PAGEMAP_FULL;
+        if (!(entry & (PAGEMAP_FULL | PAGEMAP_LEAF)))
+            atomic_store_explicit(slot, PAGEMAP_PINNED | PAGEMAP_WHOLE, memory_order_release);
+    }
+}
+
+/* Bits [first, last] of the leaf's map are all set. */
+static bool leaf_has(struct leaf *leaf, unsigned first, unsigned last)
+{
+    for (unsigned page = first; page <= last; page++)
+        if (!(atomic_load_explicit(&leaf->present[page / 64], memory_order_acquire) >> (page % 64) & 1))
+            return false;
+    return true;
+}
+
+bool pagemap_is_registered(uintptr_t start, size_t len)
+{
+    for (uintptr_t va = start, end = start + len, next; va < end; va = next) {
+        next = (va | (PAGEMAP_BLOCK_SIZE - 1)) + 1;
+        _Atomic uint64_t *slot = find_entry(va);
+        uint64_t entry = slot ? atomic_load_explicit(slot, memory_order_acquire) : 0;
+        unsigned last = page_in_block((next < end ? next : end) - 1);
+        bool is_registered = entry & PAGEMAP_LEAF ? leaf_has(leaf_of(entry), page_in_block(va), last)
+                                                  : entry & (PAGEMAP_FULL | PAGEMAP_WHOLE);
+        if (!is_registered)
+            return false;
+    }
+    return true;
+}
+
 void pagemap_unmark_pinned(uintptr_t block)
 {
     _Atomic uint64_t *slot = find_entry(block);
@@ -269,6 +304,8 @@ static void clear_in_block(uintptr_t start, uintptr_t end)
             leaf_change(leaf_of(low), page_in_block(start), page_in_block(end - 1), false);
         atomic_store_explicit(slot, low ? (entry & DELTA_MASK) | low | PAGEMAP_PINNED : PAGEMAP_PINNED,
                               memory_order_release);
+    } else if (entry & PAGEMAP_WHOLE) {
+        atomic_store_explicit(slot, entry & ~PAGEMAP_WHOLE, memory_order_release);
     }
 }
 

@@ -9,6 +9,8 @@
  * FULL: every page is registered and the other low bits are 0, so that IOVA = address + (entry - 1).
  * LEAF: the pages whose bit is set in leaf number `leaf` are registered.
  * PINNED: some page of the block may be pinned now, or is about to be: no page in it may be purged.
+ * WHOLE (the lowest bit of `leaf`, where LEAF is not set): every page of the block is registered, though no lookup is
+ * answered from here yet.
  * A publish releases, a reader acquires. A reader that loaded an entry before it was cleared holds a right answer for
  * memory that its caller keeps alive. A forked child sees the table wiped by the kernel (MADV_WIPEONFORK).
  */
@@ -26,6 +28,7 @@
 #define PAGEMAP_FULL UINT64_C(1)
 #define PAGEMAP_LEAF UINT64_C(2)
 #define PAGEMAP_PINNED UINT64_C(4)
+#define PAGEMAP_WHOLE UINT64_C(8)
 
 /* Exported as anydma_table_v1; include/anydma.h reads it, and the leaves behind it. */
 struct pagemap_table {
@@ -52,6 +55,11 @@ bool pagemap_lookup_run(uintptr_t va, uint64_t *iova, size_t *run_len);
 bool pagemap_is_pinned(uintptr_t va);
 /* Marks every block of the range PINNED, before its pages are looked at. Returns 0 or -ENOMEM. */
 int pagemap_mark_pinned(uintptr_t start, size_t len);
+/* Notes that every page of [start, start + len) is registered in every container, whether or not lookups were asked of it:
+ * for the blocks that lie whole in it. pagemap_clear takes it back. */
+void pagemap_mark_whole(uintptr_t start, size_t len);
+/* Whether it is known that all of the range is registered in every container. No lock. */
+bool pagemap_is_registered(uintptr_t start, size_t len);
 /* Takes the mark back from one block in which nothing is registered any more. */
 void pagemap_unmark_pinned(uintptr_t block);
 /* Makes the pages answer with address + delta. A block that already answers otherwise, or for which there is no leaf,

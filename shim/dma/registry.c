@@ -304,6 +304,7 @@ static int make_range(uintptr_t start, size_t len, bool handed, struct registrat
                 discard(reg);
             return error;
         }
+        pagemap_mark_whole(start, len);
     }
     registry.memory->registered(start, len);
     *made = reg;

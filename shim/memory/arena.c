@@ -201,8 +201,7 @@ uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero)
         zero_dirty(zone, start, len);
     else
         *is_zero = take_dirty(zone, start, len) == 0;
-    if (committed_end)
-        registry_offer(start, committed_end - start);
+    registry_offer(start, committed_end ? committed_end - start : len);
     return start;
 }
 

@@ -90,6 +90,24 @@ Test(pagemap, marks_are_set_and_taken_back_block_by_block, .init = start)
     cr_assert(pagemap_is_pinned(ARENA + PAGEMAP_BLOCK_SIZE));
 }
 
+Test(pagemap, what_is_known_to_be_registered_needs_no_lookup, .init = start)
+{
+    const uintptr_t end = ARENA + 3 * PAGEMAP_BLOCK_SIZE;
+    cr_assert_not(pagemap_is_registered(ARENA, PAGE));
+    pagemap_mark_whole(ARENA + PAGE, end - PAGE - ARENA);
+    cr_assert_not(pagemap_is_registered(ARENA + PAGE, PAGE), "its block is not whole in the range");
+    cr_assert(pagemap_is_registered(ARENA + PAGEMAP_BLOCK_SIZE, 2 * PAGEMAP_BLOCK_SIZE));
+    cr_assert_eq(answer(end - PAGE), UINT64_MAX, "which is no answer");
+    pagemap_clear(end - PAGE, PAGE);
+    cr_assert_not(pagemap_is_registered(end - PAGEMAP_BLOCK_SIZE, PAGE));
+    pagemap_publish(ARENA, PAGEMAP_BLOCK_SIZE, 0);
+    pagemap_publish(end - PAGEMAP_BLOCK_SIZE, 100 * PAGE, 0);
+    cr_assert(pagemap_is_registered(ARENA + 5 * PAGE, end - ARENA - 512 * PAGE + 95 * PAGE));
+    cr_assert_not(pagemap_is_registered(ARENA + 5 * PAGE, end - ARENA - 512 * PAGE + 96 * PAGE));
+    pagemap_mark_whole(ARENA, PAGEMAP_BLOCK_SIZE);
+    cr_assert_eq(answer(ARENA), ARENA, "an answer stays one");
+}
+
 Test(pagemap, above_the_flat_part_tables_come_as_needed, .init = start)
 {
     cr_assert_eq(pagemap_mark_pinned(ABOVE, PAGE), 0);

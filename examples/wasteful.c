@@ -48,6 +48,7 @@ static void make_ring(void)
     uint64_t iova;
     if (ring == MAP_FAILED || (errno = -anydma_iova_range(ring, RING_BYTES, &iova)) != 0)
         fail("no IOVA for the ring");
+    memset(ring, 1, RING_BYTES);
 }
 
 int main(void)

@@ -100,7 +100,7 @@ static bool is_within(bool is_asked, const char *what, uint64_t is, uint64_t mos
 static bool check_waste(const struct model *model, const struct limits *limits, bool *is_unknown)
 {
     const struct model_amount *at = &model->at;
-    double waste = at->known ? 100.0 * (double)view_waste(at) / (double)at->known : 0;
+    double waste = at->known ? 100.0 * (double)model_waste(at) / (double)at->known : 0;
     if (!limits->has_waste)
         return true;
     *is_unknown = at->pinned && at->known < at->pinned;

@@ -148,7 +148,7 @@ int cli_diff(int argc, char **argv)
     print_line("pinned", views[0].model.at.pinned, views[1].model.at.pinned);
     print_line("its own", views[0].model.at.app_pinned, views[1].model.at.app_pinned);
     print_line("peak", views[0].model.peak, views[1].model.peak);
-    print_line("waste", view_waste(&views[0].model.at), view_waste(&views[1].model.at));
+    print_line("waste", model_waste(&views[0].model.at), model_waste(&views[1].model.at));
     print_count("mappings", views[0].model.at.mappings, views[1].model.at.mappings);
     print_count("calls", calls_of(&views[0].model), calls_of(&views[1].model));
     print_count("failures", views[0].model.failures + views[0].model.refused,

@@ -207,7 +207,7 @@ int export_openmetrics(const struct view *view, FILE *to)
     fprintf(to, "anydma_pinned_bytes{owner=\"application\"} %" PRIu64 "\n", m->at.app_pinned);
     gauge(to, "anydma_peak_pinned_bytes", "bytes", "Most bytes pinned at once.", m->peak);
     gauge(to, "anydma_waste_bytes", "bytes",
-          "Bytes pinned by anydma in no live allocation or mapping, where known.", view_waste(&m->at));
+          "Bytes pinned by anydma in no live allocation or mapping, where known.", model_waste(&m->at));
     gauge(to, "anydma_huge_bytes", "bytes", "Bytes pinned in huge pages.", m->at.huge);
     gauge(to, "anydma_memlock_limit_bytes", "bytes", "What the process may pin.", m->memlock);
     gauge(to, "anydma_mappings", NULL, "Mappings at the moment exported.", m->at.mappings);

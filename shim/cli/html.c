@@ -21,20 +21,47 @@ EMBED(page_html, "shim/cli/page/report.html");
 EMBED(page_js, "shim/cli/page/report.js");
 EMBED(page_chart, ANYDMA_CHART_JS);
 
-/* What each row pinned at each step; a row with nothing ever is null. */
+static json_t *numbers_of(const struct model_amount *at, uint64_t shared)
+{
+    const uint64_t values[] = {at->pinned, at->app_pinned, at->mappings,  at->known,   at->used,
+                               at->free,   at->rounded,    at->untouched, at->unasked, at->untold,
+                               at->huge,   at->huge_known, shared};
+    size_t nr = sizeof(values) / sizeof(values[0]);
+    json_t *numbers = json_array();
+    while (nr > 1 && !values[nr - 1])
+        nr--;
+    for (size_t i = 0; i < nr; i++)
+        json_array_append_new(numbers, json_integer((json_int_t)values[i]));
+    return numbers;
+}
+
+/* What is pinned at each step, in all and by each row; a row's list has [step, numbers] where they change. Zeroes at a
+ * list's end are left out. */
 static json_t *steps_of(const struct view *view)
 {
-    json_t *bytes = json_array(), *steps = json_object();
+    json_t *rows = json_array(), *totals = json_array(), *steps = json_object();
+    static const char *const names[] = {"pinned", "app_pinned",    "mappings",  "used_known_of", "used",
+                                        "free",   "rounded",       "untouched", "unasked",       "untold",
+                                        "huge",   "huge_known_of", "shared"};
+    json_t *fields = json_array();
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        json_array_append_new(fields, json_string(names[i]));
+    for (size_t n = 0; n < view->nr_steps; n++)
+        json_array_append_new(totals, numbers_of(&view->totals[n].at, view->totals[n].rest.all));
     for (size_t i = 0; i < view->nr_rows; i++) {
         const struct view_row *row = &view->rows[i];
-        json_t *values = row->group->peak ? json_array() : json_null();
-        for (size_t n = 0; row->group->peak && n < view->nr_steps; n++)
-            json_array_append_new(values, json_integer((json_int_t)row->steps[n]));
-        json_array_append_new(bytes, values);
+        json_t *changes = json_array();
+        for (size_t n = 0; n < row->nr_steps; n++) {
+            json_array_append_new(changes, json_integer((json_int_t)row->steps[n].step));
+            json_array_append_new(changes, numbers_of(&row->steps[n].at, row->steps[n].shared));
+        }
+        json_array_append_new(rows, changes);
     }
     json_object_set_new(steps, "every_ns", json_integer((json_int_t)view->model.every_ns));
     json_object_set_new(steps, "count", json_integer((json_int_t)view->nr_steps));
-    json_object_set_new(steps, "bytes", bytes);
+    json_object_set_new(steps, "fields", fields);
+    json_object_set_new(steps, "totals", totals);
+    json_object_set_new(steps, "rows", rows);
     return steps;
 }
 

@@ -29,6 +29,7 @@ static void add_point(struct model *model, uint64_t time_ns)
                 if (point->pinned + point->app_pinned >= last->pinned + last->app_pinned) {
                     last->pinned = point->pinned;
                     last->app_pinned = point->app_pinned;
+                    last->waste = point->waste;
                 }
             } else {
                 model->points[kept++] = *point;
@@ -40,9 +41,10 @@ static void add_point(struct model *model, uint64_t time_ns)
     if (!last || last->time_ns / model->step_ns < time_ns / model->step_ns)
         last =
             &model->points[model->nr_points < MODEL_MAX_POINTS ? model->nr_points++ : MODEL_MAX_POINTS - 1];
-    else if (private->pinned + private->app_pinned < last->pinned + last->app_pinned)
+    else if (private->now.pinned + private->now.app_pinned < last->pinned + last->app_pinned)
         return;
-    *last = (struct model_point){time_ns, private->pinned, private->app_pinned};
+    *last = (struct model_point){time_ns, private->now.pinned, private->now.app_pinned,
+                                 model_waste(&private->now)};
 }
 
 uint64_t model_percentile(const struct model_histogram *histogram, unsigned percent)
@@ -61,25 +63,37 @@ uint64_t model_percentile(const struct model_histogram *histogram, unsigned perc
 static void note_peaks(struct model *model, uint64_t now)
 {
     struct model_private *private = model->private;
-    uint64_t total = private->pinned + private->app_pinned;
+    uint64_t total = private->now.pinned + private->now.app_pinned;
     if (total > model->peak) {
         model->peak = total;
         model->peak_ns = now;
         private->peak_event = private->event;
     }
-    if (private->pinned > model->peak_ours)
-        model->peak_ours = private->pinned;
-    if (private->app_pinned > model->peak_app)
-        model->peak_app = private->app_pinned;
-    add_point(model, now);
+    if (private->now.pinned > model->peak_ours)
+        model->peak_ours = private->now.pinned;
+    if (private->now.app_pinned > model->peak_app)
+        model->peak_app = private->now.app_pinned;
 }
 
-static void add_up(struct model_amount *amount, const struct model_mapping *mapping)
+void model_add(struct model_amount *to, const struct model_amount *from)
 {
-    amount->used += mapping->used;
-    amount->known += mapping->known;
-    amount->huge += mapping->huge ? mapping->huge - 1 : 0;
-    amount->huge_known += mapping->huge ? mapping->len : 0;
+    to->pinned += from->pinned;
+    to->app_pinned += from->app_pinned;
+    to->mappings += from->mappings;
+    to->known += from->known;
+    to->used += from->used;
+    to->free += from->free;
+    to->rounded += from->rounded;
+    to->untouched += from->untouched;
+    to->unasked += from->unasked;
+    to->untold += from->untold;
+    to->huge += from->huge;
+    to->huge_known += from->huge_known;
+}
+
+const struct model_amount *model_now(const struct model *model)
+{
+    return &model->private->now;
 }
 
 static int by_address(const void *a, const void *b)
@@ -88,42 +102,127 @@ static int by_address(const void *a, const void *b)
     return left->va < right->va ? -1 : left->va > right->va;
 }
 
-static int by_sample_address(const void *a, const void *b)
+/* A sampled block or mapping. */
+struct block {
+    uint64_t start, end;
+    struct model_site *site;
+    double weight; /* of a byte: what it stands for over its length */
+};
+
+static int by_start(const void *a, const void *b)
 {
-    const struct sample *left = *(struct sample *const *)a, *right = *(struct sample *const *)b;
-    return left->address < right->address ? -1 : left->address > right->address;
+    const struct block *left = a, *right = b;
+    return left->start < right->start ? -1 : left->start > right->start;
 }
 
-/* Gives each mapping's bytes to the sites whose samples lie in it, by their weights; what is left is
- * nobody's. Shares and the rest add up to all that is pinned. model->mappings is sorted by address, a range
- * once a container. */
-static void share_out(struct model *model)
+static struct block *sorted_blocks(struct model *model, size_t *nr)
 {
-    struct sample *sample, *next, **sorted;
-    size_t nr = 0, first = 0;
-    sorted = memory_take((HASH_COUNT(model->private->samples) + 1) * sizeof(struct sample *));
-    HASH_ITER(hh, model->private->samples, sample, next) sorted[nr++] = sample;
-    qsort(sorted, nr, sizeof(struct sample *), by_sample_address);
-    for (size_t i = 0; i < model->nr_mappings; i++) {
-        const struct model_mapping *mapping = &model->mappings[i];
-        uint64_t total = 0, given = 0;
-        if (mapping->is_app)
-            continue;
-        while (first < nr && sorted[first]->address < mapping->va)
-            first++;
-        size_t end = first;
-        for (; end < nr && sorted[end]->address - mapping->va < mapping->len; end++)
-            total += sorted[end]->weight;
-        for (size_t n = first; n < end; n++) {
-            double part = total > mapping->len ? (double)mapping->len / (double)total : 1;
-            uint64_t bytes = (uint64_t)((double)sorted[n]->weight * part);
-            bytes = bytes < mapping->len - given ? bytes : mapping->len - given;
-            sorted[n]->site->shared += bytes;
-            given += bytes;
-        }
-        model->unattributed += mapping->len - given;
+    struct sample *sample, *next;
+    size_t n = HASH_COUNT(model->private->samples);
+    const uint64_t certain = 4 * model->sample_mean; /* hardly one of this size is ever passed by */
+    for (struct placed *p = replay_first_placed(model); p; p = replay_next_placed(p))
+        n++;
+    struct block *blocks = memory_take((n + 1) * sizeof(*blocks));
+    *nr = 0;
+    HASH_ITER(hh, model->private->samples, sample, next)
+    blocks[(*nr)++] =
+        (struct block){sample->address, sample->address + sample->size, sample->site,
+                       sample->size >= certain ? 1 : (double)sample->weight / (double)sample->size};
+    for (struct placed *p = replay_first_placed(model); p; p = replay_next_placed(p))
+        blocks[(*nr)++] = (struct block){p->start, p->end, p->site, p->weight};
+    qsort(blocks, *nr, sizeof(*blocks), by_start);
+    return blocks;
+}
+
+static uint64_t overlap(const struct block *block, const struct model_mapping *mapping)
+{
+    uint64_t start = block->start > mapping->va ? block->start : mapping->va;
+    uint64_t end = block->end < mapping->va + mapping->len ? block->end : mapping->va + mapping->len;
+    return end > start ? end - start : 0;
+}
+
+/* The first block that ends above `address`: live blocks don't overlap. */
+static size_t first_above(const struct block *blocks, size_t nr, uint64_t address)
+{
+    size_t low = 0, high = nr;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (blocks[middle].end > address)
+            high = middle;
+        else
+            low = middle + 1;
     }
-    free(sorted);
+    return low;
+}
+
+/* Gives a mapping's live bytes to the sites whose blocks lie in it: first what is certain, by what of it does; then by what
+ * the small ones stand for. */
+static void share_mapping(const struct model_mapping *mapping, const struct block *blocks, size_t nr,
+                          struct model_rest *rest)
+{
+    const struct model_amount *amount = &mapping->amount;
+    size_t first = first_above(blocks, nr, mapping->va), end = first;
+    uint64_t live = mapping->len - amount->free - amount->rounded - amount->untold, given = 0;
+    double total = 0;
+    for (; end < nr && blocks[end].start < mapping->va + mapping->len; end++) {
+        uint64_t bytes = overlap(&blocks[end], mapping);
+        if (blocks[end].weight != 1) {
+            total += (double)bytes * blocks[end].weight;
+            continue;
+        }
+        bytes = bytes < live - given ? bytes : live - given;
+        blocks[end].site->shared_now += bytes;
+        given += bytes;
+    }
+    double part = total > (double)(live - given) ? (double)(live - given) / total : 1;
+    for (size_t n = first; n < end; n++) {
+        double weight = (double)overlap(&blocks[n], mapping) * blocks[n].weight;
+        if (blocks[n].weight == 1)
+            continue;
+        uint64_t bytes = (uint64_t)(weight * part + 0.5);
+        bytes = bytes < live - given ? bytes : live - given;
+        blocks[n].site->shared_now += bytes;
+        blocks[n].site->left_now += weight - (double)bytes;
+        given += bytes;
+    }
+    rest->all += mapping->len - given;
+    rest->free += amount->free;
+    rest->rounded += amount->rounded;
+    rest->unknown += live - given + amount->untold;
+}
+
+/* A sample stands for others like it, which may lie in mappings that hold no sample. */
+static void share_left(struct model *model, struct model_rest *rest)
+{
+    double left = 0;
+    uint64_t unknown = rest->unknown;
+    for (size_t i = 0; i < model->nr_sites; i++)
+        left += model->sites[i]->left_now > 0 ? model->sites[i]->left_now : 0;
+    for (size_t i = 0; left > 0 && i < model->nr_sites; i++) {
+        struct model_site *site = model->sites[i];
+        double part = left > (double)unknown ? (double)unknown / left : 1;
+        uint64_t bytes = site->left_now > 0 ? (uint64_t)(site->left_now * part) : 0;
+        bytes = bytes < rest->unknown ? bytes : rest->unknown;
+        site->shared_now += bytes;
+        rest->unknown -= bytes;
+        rest->all -= bytes;
+    }
+}
+
+struct model_rest model_share_now(struct model *model)
+{
+    struct model_rest rest = {0};
+    struct live *live, *next;
+    size_t nr;
+    struct block *blocks = sorted_blocks(model, &nr);
+    for (size_t i = 0; i < model->nr_sites; i++)
+        model->sites[i]->shared_now = 0, model->sites[i]->left_now = 0;
+    HASH_ITER(hh, model->private->live, live, next)
+    if (!live->mapping.is_app)
+        share_mapping(&live->mapping, blocks, nr, &rest);
+    free(blocks);
+    share_left(model, &rest);
+    return rest;
 }
 
 static void take_moment(struct model *model)
@@ -134,36 +233,30 @@ static void take_moment(struct model *model)
     private->is_taken = true;
     model->nr_mappings = HASH_COUNT(private->live);
     model->mappings = memory_take((model->nr_mappings + 1) * sizeof(*model->mappings));
-    HASH_ITER(hh, private->live, live, next)
-    {
-        model->mappings[n++] = live->mapping;
-        add_up(&live->mapping.site->now, &live->mapping);
-        add_up(&model->at, &live->mapping);
-    }
-    model->at.pinned = private->pinned;
-    model->at.app_pinned = private->app_pinned;
-    model->at.mappings = n;
+    HASH_ITER(hh, private->live, live, next) model->mappings[n++] = live->mapping;
+    model->at = private->now;
     model->at_ns = private->moment == MOMENT_PEAK  ? model->peak_ns
                    : private->moment == MOMENT_END ? model->end_ns
                                                    : private->stop_ns;
+    if (model->sample_mean)
+        model->rest = model_share_now(model);
     for (size_t i = 0; i < model->nr_sites; i++) {
         struct model_site *site = model->sites[i];
         site->at = site->now;
         site->sampled_live = site->sampled_now;
         site->samples = site->samples_now;
-        site->now.used = site->now.known = site->now.huge = site->now.huge_known = 0;
+        site->shared = site->shared_now;
     }
     qsort(model->mappings, n, sizeof(*model->mappings), by_address);
-    if (model->sample_mean)
-        share_out(model);
 }
 
-/* Whether the chosen moment is past. What is told of the peak's mappings follows the peak. */
+/* Whether the chosen moment is past. What is told of the peak's mappings, and of whose they are, follows the peak. */
 static bool is_over(const struct model_private *private, enum record_type type, uint64_t now)
 {
     if (private->moment == MOMENT_TIME)
         return now > private->stop_ns;
-    bool is_change = type == RECORD_MAP || type == RECORD_UNMAP || type == RECORD_DETACH;
+    bool is_change = type == RECORD_MAP || type == RECORD_UNMAP || type == RECORD_DETACH ||
+                     type == RECORD_FREED || type == RECORD_REMOVED;
     return private->moment == MOMENT_PEAK && is_change && private->event > private->peak_event;
 }
 
@@ -178,8 +271,11 @@ static bool apply(void *arg, const struct reader_event *event)
     while (private->is_second && private->step < model->nr_steps && now > private->step * model->every_ns)
         model->at_step(model->step_arg, private->step++);
     replay_event(model, event, now);
+    bool is_change = event->type == RECORD_MAP || event->type == RECORD_UNMAP || event->type == RECORD_DETACH;
+    if (private->is_second && (is_change || event->type == RECORD_USED))
+        add_point(model, now);
     if (!private->is_second) {
-        if (event->type == RECORD_MAP || event->type == RECORD_UNMAP || event->type == RECORD_DETACH)
+        if (is_change)
             note_peaks(model, now);
         if (now > model->end_ns && event->type != RECORD_PROCESS)
             model->end_ns = now;
@@ -207,8 +303,30 @@ static void forget_live(struct model *model)
         HASH_DEL(private->owed, owed);
         free(owed);
     }
+    replay_remove(model, 0, UINT64_MAX);
     for (size_t i = 0; i < model->nr_sites; i++)
         model->sites[i]->sampled_now = model->sites[i]->samples_now = 0;
+    private->nr_maps = 0;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const struct model_failure *left = a, *right = b;
+    return left->count != right->count        ? (left->count > right->count ? -1 : 1)
+           : left->first_ns < right->first_ns ? -1
+                                              : 1;
+}
+
+static void sort_failures(struct model *model)
+{
+    struct failed *entry, *next;
+    HASH_ITER(hh, model->private->failed, entry, next)
+    {
+        HASH_DEL(model->private->failed, entry);
+        free(entry);
+    }
+    if (model->nr_failed)
+        qsort(model->failed, model->nr_failed, sizeof(*model->failed), by_count);
 }
 
 int model_scan(struct model *model, const char *path, enum model_moment moment, uint64_t time_ns)
@@ -222,6 +340,7 @@ int model_scan(struct model *model, const char *path, enum model_moment moment, 
     if (!error && !model->version)
         error = -EPROTO;
     forget_live(model);
+    sort_failures(model);
     if (!error)
         return 0;
     fprintf(stderr, "anydma: %s: %s\n", path,
@@ -270,6 +389,9 @@ void model_free(struct model *model)
     free(model->modules);
     free(model->devices);
     free(model->hazards);
+    free(model->failed);
+    free(model->fork);
+    free(private->fates);
     free(model->mappings);
     free(model->sites);
     free(model->exe);

@@ -11,7 +11,13 @@
 #include "anydma.h"
 #include "cli/reader.h"
 
-enum { MODEL_MAX_POINTS = 1024, MODEL_BUCKETS = 48, MODEL_MAX_CONTAINERS = 32, MODEL_MAX_HAZARDS = 1000 };
+enum {
+    MODEL_MAX_POINTS = 1024,
+    MODEL_BUCKETS = 48,
+    MODEL_MAX_CONTAINERS = 32,
+    MODEL_MAX_HAZARDS = 1000,
+    MODEL_MAX_FORKS = 1000
+};
 enum model_moment { MOMENT_PEAK, MOMENT_END, MOMENT_TIME };
 
 /* Code mapped from a file. */
@@ -27,12 +33,18 @@ struct model_frame {
     const struct model_module *module; /* NULL: unknown */
 };
 
-/* Bytes, at the chosen moment. `pinned` counts once a container, the application's own apart. */
+/* Bytes, at one moment. `pinned` counts once a container, the application's own apart. What is `known` of `pinned` is
+ * used, or waste of one of the five kinds that follow; all six add up to it. */
 struct model_amount {
     uint64_t pinned, app_pinned, mappings;
-    uint64_t used;  /* of `pinned`: inside live allocations and mappings, where known */
-    uint64_t known; /* of `pinned`: how much of it `used` was told of */
-    uint64_t huge;  /* of both, in huge pages, of `huge_known` */
+    uint64_t known;
+    uint64_t used; /* inside live allocations and mappings that were written to, and looked up if any are */
+    uint64_t free; /* free in the heap, which keeps it for the next request */
+    uint64_t rounded;   /* nobody's: the unit of registration is larger than what it holds */
+    uint64_t untouched; /* live, and nothing but zeroes from beginning to end */
+    uint64_t unasked;   /* live, and never looked up, in a program that looks up */
+    uint64_t untold;    /* waste that an older capture does not tell apart */
+    uint64_t huge;      /* of pinned and app_pinned, in huge pages, of `huge_known` */
     uint64_t huge_known;
 };
 
@@ -53,7 +65,10 @@ struct model_site {
     uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps; /* over the whole time */
     uint64_t map_ns, owed;
     uint64_t sampled_now, samples_now;
-    uint64_t shared; /* of the pinned bytes: what its live allocations in them account for, by the samples */
+    uint64_t
+        shared; /* of the pinned bytes: what its live allocations in them account for, by the samples, at the moment */
+    uint64_t shared_now; /* model_share_now's */
+    double left_now;     /* during it: what its samples stand for beyond the mappings that they lie in */
     uint64_t sampled_live, samples; /* estimated bytes of live allocations, at the moment */
 };
 
@@ -62,13 +77,37 @@ struct model_mapping {
     unsigned container;
     uint64_t va, len, iova, made_ns;
     struct model_site *site;
-    uint64_t huge; /* bytes + 1; 0: unknown */
-    uint64_t used, known;
+    uint64_t huge;              /* bytes + 1; 0: unknown */
+    uint64_t ordinal;           /* 0 for the first successful map, and so on */
+    struct model_amount amount; /* what it adds to its site's and to all */
 };
 
 struct model_point {
     uint64_t time_ns; /* since the start */
-    uint64_t pinned, app_pinned;
+    uint64_t pinned, app_pinned, waste;
+};
+
+/* What failed, together: the same call from one site with one error. */
+enum model_failed { FAILED_MAP, FAILED_UNMAP, FAILED_APP_MAP, FAILED_APP_UNMAP, FAILED_LOOKUP, NR_FAILED };
+struct model_failure {
+    enum model_failed what;
+    int error;
+    struct model_site *site;
+    uint64_t count, bytes; /* asked for, where told */
+    uint64_t first_ns, last_ns;
+    uint64_t pinned; /* when it failed first, in all */
+};
+
+struct model_fork {
+    uint64_t time_ns, bytes;
+};
+
+/* With sampling: what of anydma's pinned bytes is in no sampled allocation's share. */
+struct model_rest {
+    uint64_t all;     /* the sum of the three that follow */
+    uint64_t free;    /* free in the heap */
+    uint64_t rounded; /* nobody's */
+    uint64_t unknown; /* live, as far as is known, but no sample is in it */
 };
 
 struct model_histogram {
@@ -107,7 +146,12 @@ struct model {
     uint64_t step_ns;
     struct model_histogram calls[NR_CALLS];
     uint64_t failures, refused, owed, forks, fork_bytes, samples;
-    uint64_t errors[4096]; /* of maps, unmaps and lookups, by errno */
+    uint64_t errors[4096];        /* of maps, unmaps and lookups, by errno */
+    struct model_failure *failed; /* the most frequent first, after the replay */
+    size_t nr_failed;
+    struct model_fork *fork; /* kept; counted are `forks` */
+    size_t nr_forks;
+    bool looks_up; /* some of anydma's own mappings were looked up */
     struct model_hazard *hazards;
     size_t nr_hazards; /* kept; counted are */
     uint64_t hazards_seen;
@@ -115,7 +159,7 @@ struct model {
     uint64_t stats[64]; /* struct anydma_stats, at exit */
     /* at the chosen moment */
     uint64_t at_ns;
-    uint64_t unattributed; /* with sampling: pinned by anydma, and in no sampled allocation's share */
+    struct model_rest rest;
     struct model_amount at;
     struct model_mapping *mappings;
     size_t nr_mappings;
@@ -124,7 +168,7 @@ struct model {
     size_t nr_sites;
     struct model_module **modules;
     size_t nr_modules;
-    /* for the view: told during the replay of each moment n * every_ns, n below nr_steps */
+    /* for the view: told during the replay of each moment n * every_ns, n below nr_steps; `now` of the sites holds then */
     void (*at_step)(void *arg, size_t step);
     void *step_arg;
     size_t nr_steps;
@@ -138,6 +182,17 @@ int model_scan(struct model *model, const char *path, enum model_moment moment, 
 /* Reads it again: what was pinned at the moment, and the groups' peaks. */
 void model_replay(struct model *model, const char *path);
 void model_free(struct model *model);
+/* During the replay: what is pinned now, in all. */
+const struct model_amount *model_now(const struct model *model);
+/* During the replay, with sampling: shares what is pinned now out among the sites' `shared_now`; what is left. */
+struct model_rest model_share_now(struct model *model);
+
+/* Waste of all kinds. */
+static inline uint64_t model_waste(const struct model_amount *amount)
+{
+    return amount->free + amount->rounded + amount->untouched + amount->unasked + amount->untold;
+}
+void model_add(struct model_amount *to, const struct model_amount *from);
 
 /* Of a histogram: what `percent` of the calls took no longer than, from its buckets; ns. */
 uint64_t model_percentile(const struct model_histogram *histogram, unsigned percent);

@@ -29,7 +29,7 @@ static const char *const layouts[NR_RECORD_TYPES] = {
     [RECORD_UNOWED] = "tnn",
     [RECORD_REFUSED] = "tnnnn",
     [RECORD_HAZARD] = "tnnnnnn",
-    [RECORD_USED] = "tnnn",
+    [RECORD_USED] = "tnnnnnn",
     [RECORD_SAMPLE] = "tnnnnn",
     [RECORD_FREED] = "tn",
     [RECORD_FORK] = "tn",
@@ -37,6 +37,8 @@ static const char *const layouts[NR_RECORD_TYPES] = {
     [RECORD_LOST] = "tn8",
     [RECORD_END] = "t",
     [RECORD_SNAPSHOT] = "t",
+    [RECORD_PLACED] = "tnnnnn",
+    [RECORD_REMOVED] = "tnn",
 };
 
 struct cursor {

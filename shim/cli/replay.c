@@ -120,11 +120,6 @@ static void add_call(struct model *model, enum model_call call, uint64_t ns)
  * ------------------------------------------------------------------------------------------------------------
  */
 
-static uint64_t *sum_of(struct model *model, bool is_app)
-{
-    return is_app ? &model->private->app_pinned : &model->private->pinned;
-}
-
 static struct live *find_live(struct model *model, bool is_app, uint64_t container, uint64_t iova)
 {
     struct live_key key = {.iova = iova, .container = (uint32_t)container, .is_app = is_app};
@@ -133,38 +128,103 @@ static struct live *find_live(struct model *model, bool is_app, uint64_t contain
     return live;
 }
 
-static void change_site(struct model_site *site, const struct model_mapping *mapping, int sign)
+static void subtract(struct model_amount *from, const struct model_amount *amount)
 {
-    uint64_t change = sign > 0 ? mapping->len : -mapping->len;
-    if (mapping->is_app)
-        site->now.app_pinned += change;
-    else
-        site->now.pinned += change;
-    site->now.mappings += (uint64_t)(int64_t)sign;
+    from->pinned -= amount->pinned;
+    from->app_pinned -= amount->app_pinned;
+    from->mappings -= amount->mappings;
+    from->known -= amount->known;
+    from->used -= amount->used;
+    from->free -= amount->free;
+    from->rounded -= amount->rounded;
+    from->untouched -= amount->untouched;
+    from->unasked -= amount->unasked;
+    from->untold -= amount->untold;
+    from->huge -= amount->huge;
+    from->huge_known -= amount->huge_known;
+}
+
+/* The mapping amounts to `amount` from here on; NULL: it is gone. */
+static void change(struct model *model, struct model_mapping *mapping, const struct model_amount *amount)
+{
+    static const struct model_amount none;
+    struct model_site *site = mapping->site;
+    uint64_t had = mapping->amount.pinned + mapping->amount.app_pinned;
+    subtract(&site->now, &mapping->amount);
+    subtract(&model->private->now, &mapping->amount);
+    mapping->amount = amount ? *amount : none;
+    model_add(&site->now, &mapping->amount);
+    model_add(&model->private->now, &mapping->amount);
     if (!site->group)
         return;
-    site->group->now += change;
+    site->group->now += mapping->amount.pinned + mapping->amount.app_pinned - had;
     if (site->group->now > site->group->peak)
         site->group->peak = site->group->now;
+}
+
+/* How it ends is what a later pass takes for its whole life. */
+static void note_fate(struct model *model, const struct model_mapping *mapping, struct fate fate)
+{
+    struct model_private *private = model->private;
+    size_t had = private->fates_room;
+    if (private->is_second)
+        return;
+    private->fates =
+        memory_grow(private->fates, &private->fates_room, mapping->ordinal + 1, sizeof(*private->fates));
+    for (; had < private->fates_room; had++)
+    private->fates[had] = (struct fate){0, 0};
+    private->fates[mapping->ordinal] = fate;
+    model->looks_up |= fate.looked_up;
 }
 
 void replay_drop(struct model *model, struct live *live)
 {
     struct model_container *container = &model->containers[live->key.container % MODEL_MAX_CONTAINERS];
     HASH_DEL(model->private->live, live);
-    *sum_of(model, live->key.is_app) -= live->mapping.len;
-    change_site(live->mapping.site, &live->mapping, -1);
+    change(model, &live->mapping, NULL);
     if (container->entries)
         container->entries--;
     free(live);
 }
 
-static void fail(struct model *model, struct model_site *site, uint64_t error)
+static struct model_failure *failure_of(struct model *model, struct model_site *site, enum model_failed what,
+                                        int error)
+{
+    struct model_private *private = model->private;
+    const struct failure_key key = {.site = site->id, .what = what, .error = error};
+    struct failed *entry;
+    HASH_FIND(hh, private->failed, &key, sizeof(key), entry);
+    if (!entry) {
+        entry = memory_take(sizeof(*entry));
+        entry->key = key;
+        entry->index = model->nr_failed++;
+        HASH_ADD(hh, private->failed, key, sizeof(key), entry);
+        model->failed =
+            memory_grow(model->failed, &private->failed_room, model->nr_failed, sizeof(*model->failed));
+        model->failed[entry->index] = (struct model_failure){.what = what, .error = error, .site = site};
+    }
+    return &model->failed[entry->index];
+}
+
+static void fail(struct model *model, struct model_site *site, enum model_failed what, uint64_t error,
+                 uint64_t bytes, uint64_t now)
 {
     if (model->private->is_second)
         return;
-    site->failures++;
-    model->failures++;
+    struct model_failure *failure = failure_of(model, site, what, (int)(error & 4095));
+    if (!failure->count++) {
+        failure->first_ns = now;
+        failure->pinned = model->private->now.pinned + model->private->now.app_pinned;
+    }
+    failure->last_ns = now;
+    failure->bytes += bytes;
+    if (what == FAILED_LOOKUP) {
+        site->refused++;
+        model->refused++;
+    } else {
+        site->failures++;
+        model->failures++;
+    }
     model->errors[error & 4095]++;
 }
 
@@ -181,7 +241,7 @@ static void take_map(struct model *model, const struct reader_event *event, uint
         add_call(model, is_app ? CALL_APP_MAP : CALL_MAP, f[7]);
     }
     if (f[8]) {
-        fail(model, site, f[8]);
+        fail(model, site, is_app ? FAILED_APP_MAP : FAILED_MAP, f[8], f[5], now);
         return;
     }
     if (f[2] == OWNER_ALIAS)
@@ -207,13 +267,18 @@ static void take_map(struct model *model, const struct reader_event *event, uint
                                            .iova = f[6],
                                            .made_ns = now,
                                            .site = site,
-                                           .huge = f[9]};
+                                           .huge = f[9],
+                                           .ordinal = private->nr_maps++};
     HASH_ADD(hh, private->live, key, sizeof(live->key), live);
-    *sum_of(model, is_app) += f[5];
-    change_site(site, &live->mapping, 1);
+    const struct model_amount amount = {.pinned = is_app ? 0 : f[5],
+                                        .app_pinned = is_app ? f[5] : 0,
+                                        .mappings = 1,
+                                        .huge = f[9] ? f[9] - 1 : 0,
+                                        .huge_known = f[9] ? f[5] : 0};
+    change(model, &live->mapping, &amount);
 }
 
-static void take_unmap(struct model *model, const struct reader_event *event)
+static void take_unmap(struct model *model, const struct reader_event *event, uint64_t now)
 {
     const uint64_t *f = event->field; /* tid site owner container iova len duration error */
     bool is_app = f[2] != OWNER_ANYDMA;
@@ -225,9 +290,35 @@ static void take_unmap(struct model *model, const struct reader_event *event)
         add_call(model, is_app ? CALL_APP_UNMAP : CALL_UNMAP, f[6]);
     }
     if (f[7])
-        fail(model, live ? live->mapping.site : replay_site(model, f[1]), f[7]);
+        fail(model, live ? live->mapping.site : replay_site(model, f[1]),
+             is_app ? FAILED_APP_UNMAP : FAILED_UNMAP, f[7], f[5], now);
     else if (live)
         replay_drop(model, live);
+}
+
+static uint64_t at_most(uint64_t value, uint64_t most)
+{
+    return value < most ? value : most;
+}
+
+static void tell_used(struct model *model, struct model_mapping *mapping, const uint64_t *f)
+{
+    const struct model_private *private = model->private; /* f: va len used free untouched flags */
+    uint64_t live = at_most(f[2], mapping->len), rest = mapping->len - live;
+    struct fate fate = {.untouched = at_most(f[4], live), .looked_up = (f[5] & USE_LOOKED_UP) != 0};
+    struct model_amount amount = mapping->amount;
+    if (f[5] & USE_HAS_TOUCHED || !private->is_second)
+        note_fate(model, mapping, fate);
+    if (private->is_second && mapping->ordinal < private->fates_room)
+        fate = private->fates[mapping->ordinal];
+    amount.known = mapping->len;
+    amount.free = f[5] & USE_HAS_FREE ? at_most(f[3], rest) : 0;
+    amount.rounded = f[5] & USE_HAS_FREE ? rest - amount.free : 0;
+    amount.untold = f[5] & USE_HAS_FREE ? 0 : rest;
+    amount.untouched = at_most(fate.untouched, live);
+    amount.unasked = f[5] & USE_HAS_FREE && model->looks_up && !fate.looked_up ? live - amount.untouched : 0;
+    amount.used = live - amount.untouched - amount.unasked;
+    change(model, mapping, &amount);
 }
 
 static void take_used(struct model *model, const struct reader_event *event)
@@ -244,8 +335,7 @@ static void take_used(struct model *model, const struct reader_event *event)
         goto found;
     return;
 found:
-    live->mapping.used = event->field[2] < live->mapping.len ? event->field[2] : live->mapping.len;
-    live->mapping.known = live->mapping.len;
+    tell_used(model, &live->mapping, event->field);
 }
 
 /* --- the rest
@@ -310,6 +400,7 @@ static void take_sample(struct model *model, const struct reader_event *event)
         sample->site->samples_now--;
     }
     sample->site = replay_site(model, f[1]);
+    sample->size = f[3] ? f[3] : 1;
     sample->weight = f[4];
     sample->site->sampled_now += sample->weight;
     sample->site->samples_now++;
@@ -325,6 +416,72 @@ static void take_freed(struct model *model, const struct reader_event *event)
     sample->site->samples_now--;
     HASH_DEL(model->private->samples, sample);
     free(sample);
+}
+
+static int compare_placed(const struct placed *a, const struct placed *b)
+{
+    return a->start < b->start ? -1 : a->start > b->start;
+}
+
+RB_GENERATE_INTERNAL(placed_tree, placed, by_start, compare_placed, __attribute__((unused)) static)
+
+struct placed *replay_first_placed(struct model *model)
+{
+    return RB_MIN(placed_tree, &model->private->placed);
+}
+
+struct placed *replay_next_placed(struct placed *placed)
+{
+    return RB_NEXT(placed_tree, , placed);
+}
+
+static void count_placed(const struct placed *placed, int sign)
+{
+    uint64_t weight = (uint64_t)((double)(placed->end - placed->start) * placed->weight + 0.5);
+    placed->site->sampled_now += sign > 0 ? weight : -weight;
+    placed->site->samples_now += (uint64_t)(int64_t)sign;
+}
+
+static void place(struct model *model, uint64_t start, uint64_t end, struct model_site *site, double weight)
+{
+    struct placed *placed = memory_take(sizeof(*placed));
+    *placed = (struct placed){.start = start, .end = end, .site = site, .weight = weight};
+    RB_INSERT(placed_tree, &model->private->placed, placed);
+    count_placed(placed, 1);
+}
+
+void replay_remove(struct model *model, uint64_t start, uint64_t end)
+{
+    struct placed *at = RB_ROOT(&model->private->placed), *found = NULL, *next;
+    while (at) {
+        if (start < at->end) {
+            found = at;
+            at = RB_LEFT(at, by_start);
+        } else {
+            at = RB_RIGHT(at, by_start);
+        }
+    }
+    for (; found && found->start < end; found = next) {
+        struct placed old = *found;
+        next = RB_NEXT(placed_tree, , found);
+        count_placed(found, -1);
+        RB_REMOVE(placed_tree, &model->private->placed, found);
+        free(found);
+        if (old.start < start)
+            place(model, old.start, start, old.site, old.weight);
+        if (old.end > end)
+            place(model, end, old.end, old.site, old.weight);
+    }
+}
+
+static void take_placed(struct model *model, const struct reader_event *event)
+{
+    const uint64_t *f = event->field; /* tid site address len weight */
+    if (!f[3] || f[2] + f[3] < f[2])
+        return;
+    model->samples += !model->private->is_second;
+    replay_remove(model, f[2], f[2] + f[3]);
+    place(model, f[2], f[2] + f[3], replay_site(model, f[1]), (double)f[4] / (double)f[3]);
 }
 
 static void take_owed(struct model *model, const struct reader_event *event)
@@ -345,17 +502,20 @@ static void take_owed(struct model *model, const struct reader_event *event)
     owed->site = site;
 }
 
-static void take_once(struct model *model, const struct reader_event *event)
+static void take_once(struct model *model, const struct reader_event *event, uint64_t now)
 {
     if (model->private->is_second)
         return;
     if (event->type == RECORD_REFUSED) {
-        replay_site(model, event->field[1])->refused++;
-        model->refused++;
-        model->errors[event->field[3] & 4095]++;
+        fail(model, replay_site(model, event->field[1]), FAILED_LOOKUP, event->field[3], 0, now);
     } else if (event->type == RECORD_FORK) {
         model->forks++;
         model->fork_bytes += event->field[0];
+        if (model->nr_forks < MODEL_MAX_FORKS) {
+            model->fork = memory_grow(model->fork, &model->private->forks_room, model->nr_forks + 1,
+                                      sizeof(*model->fork));
+            model->fork[model->nr_forks++] = (struct model_fork){now, event->field[0]};
+        }
     } else if (event->type == RECORD_DEVICE) {
         model->devices = memory_grow(model->devices, &model->private->devices_room, model->nr_devices + 1,
                                      sizeof(*model->devices));
@@ -388,7 +548,7 @@ void replay_event(struct model *model, const struct reader_event *event, uint64_
         take_map(model, event, now);
         break;
     case RECORD_UNMAP:
-        take_unmap(model, event);
+        take_unmap(model, event, now);
         break;
     case RECORD_USED:
         take_used(model, event);
@@ -405,7 +565,14 @@ void replay_event(struct model *model, const struct reader_event *event, uint64_
     case RECORD_OWED:
         take_owed(model, event);
         break;
+    case RECORD_PLACED:
+        take_placed(model, event);
+        break;
+    case RECORD_REMOVED:
+        if (event->field[0] + event->field[1] > event->field[0])
+            replay_remove(model, event->field[0], event->field[0] + event->field[1]);
+        break;
     default:
-        take_once(model, event);
+        take_once(model, event, now);
     }
 }

@@ -4,6 +4,7 @@
 #ifndef CLI_REPLAY_H
 #define CLI_REPLAY_H
 
+#include <bsd/sys/tree.h>
 #include <uthash.h>
 
 #include "cli/model.h"
@@ -29,7 +30,32 @@ struct by_id {
 struct sample {
     uint64_t address;
     struct model_site *site;
-    uint64_t weight;
+    uint64_t size, weight;
+    UT_hash_handle hh;
+};
+
+/* A sampled mapping, of which parts may go. */
+struct placed {
+    RB_ENTRY(placed) by_start;
+    uint64_t start, end;
+    struct model_site *site;
+    double weight; /* of a byte */
+};
+RB_HEAD(placed_tree, placed);
+
+/* What is known of a mapping in the end, by its ordinal. */
+struct fate {
+    uint64_t untouched : 63;
+    uint64_t looked_up : 1;
+};
+
+struct failure_key {
+    uint32_t site, what;
+    int64_t error;
+};
+struct failed {
+    struct failure_key key;
+    size_t index;
     UT_hash_handle hh;
 };
 
@@ -44,14 +70,19 @@ struct model_private {
     struct by_id *sites;
     struct sample *samples;
     struct owed *owed;
-    uint64_t pinned, app_pinned;
+    struct placed_tree placed;
+    struct failed *failed;
+    struct fate *fates;
+    size_t fates_room;
+    uint64_t nr_maps; /* successful ones, in this pass */
+    struct model_amount now;
     uint64_t event, stop_event, peak_event; /* ordinals */
     enum model_moment moment;
     uint64_t stop_ns; /* since the start */
     bool is_second;
     bool is_taken; /* the chosen moment was */
     size_t step;
-    size_t sites_room, modules_room, devices_room, hazards_room;
+    size_t sites_room, modules_room, devices_room, hazards_room, failed_room, forks_room;
 };
 
 /* The site of that number, made if need be. */
@@ -60,5 +91,9 @@ struct model_site *replay_site(struct model *model, uint64_t number);
 void replay_drop(struct model *model, struct live *live);
 /* Applies one record to the model. */
 void replay_event(struct model *model, const struct reader_event *event, uint64_t now);
+/* Forgets the sampled mappings in the range. */
+void replay_remove(struct model *model, uint64_t start, uint64_t end);
+struct placed *replay_next_placed(struct placed *placed);
+struct placed *replay_first_placed(struct model *model);
 
 #endif

@@ -44,7 +44,7 @@ static uint64_t peak_of(const struct view_row *row)
 
 static uint64_t waste_of(const struct view_row *row)
 {
-    return view_waste(&row->at);
+    return model_waste(&row->at);
 }
 
 static uint64_t maps_of(const struct view_row *row)
@@ -109,11 +109,6 @@ static void choose(struct view *view, const char *filter)
  * -----------------------------------------------------------------------------------------------------------
  */
 
-static unsigned percent(uint64_t part, uint64_t whole)
-{
-    return whole ? (unsigned)(part * 100 / whole) : 0;
-}
-
 static void print_limits(const struct model *m)
 {
     char a[32], b[32];
@@ -121,7 +116,8 @@ static void print_limits(const struct model *m)
     printf("limits    ");
     if (m->memlock != UINT64_MAX) {
         printf("memlock %s, %s left at the peak (%u%% used)", view_size(a, m->memlock),
-               view_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0), percent(m->peak, m->memlock));
+               view_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0),
+               view_percent(m->peak, m->memlock));
         between = ";  ";
     } else {
         printf("no memlock limit");
@@ -182,6 +178,28 @@ static void print_trouble(const struct model *m)
                view_size(a, m->fork_bytes));
 }
 
+static void print_waste(const struct model_amount *at)
+{
+    const struct {
+        uint64_t bytes;
+        const char *what;
+    } kinds[] = {{at->rounded, "rounded up by the unit"},
+                 {at->free, "free in the heap"},
+                 {at->untouched, "never touched"},
+                 {at->unasked, "never looked up"},
+                 {at->untold, "in no live allocation or mapping"}};
+    char a[32], b[32];
+    const char *between = ": ";
+    printf("waste     %s of %s registered by anydma (%u%%)", view_size(a, model_waste(at)),
+           view_size(b, at->known), view_percent(model_waste(at), at->known));
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (kinds[i].bytes) {
+            printf("%s%s %s", between, view_size(a, kinds[i].bytes), kinds[i].what);
+            between = ", ";
+        }
+    printf("\n");
+}
+
 static void print_amounts(const struct model *m)
 {
     char a[32], b[32], c[32];
@@ -195,12 +213,10 @@ static void print_amounts(const struct model *m)
                             : 0),
            view_time(b, m->end_ns));
     if (m->at.known)
-        printf("waste     %s of %s registered by anydma is in no live allocation or mapping (%u%%)\n",
-               view_size(a, view_waste(&m->at)), view_size(b, m->at.known),
-               percent(view_waste(&m->at), m->at.known));
+        print_waste(&m->at);
     if (m->at.huge_known)
         printf("hugepages %s of %s (%u%%)\n", view_size(a, m->at.huge), view_size(b, m->at.huge_known),
-               percent(m->at.huge, m->at.huge_known));
+               view_percent(m->at.huge, m->at.huge_known));
     if (!at && !m->calls[CALL_MAP].count && !m->calls[CALL_APP_MAP].count)
         printf("\nnothing was pinned: nothing was looked up or mapped; try `anydma run --mode=eager`, or "
                "`--iommu=sim` "
@@ -212,11 +228,11 @@ static void print_row(const struct view_row *row, const struct model *m, unsigne
     char a[32], b[32], place[512], line[1024], waste[32] = "-", huge[16] = "-";
     uint64_t bytes = pinned_of(row);
     if (row->at.known)
-        view_size(waste, view_waste(&row->at));
+        view_size(waste, model_waste(&row->at));
     if (row->at.huge_known)
-        snprintf(huge, sizeof(huge), "%u%%", percent(row->at.huge, row->at.huge_known));
+        snprintf(huge, sizeof(huge), "%u%%", view_percent(row->at.huge, row->at.huge_known));
     snprintf(line, sizeof(line), "%10s %3u%% %10s %5s %8" PRIu64 " %10s  %s%s%s%s", view_size(a, bytes),
-             percent(bytes, m->at.pinned + m->at.app_pinned), waste, huge, maps_of(row),
+             view_percent(bytes, m->at.pinned + m->at.app_pinned), waste, huge, maps_of(row),
              view_size(b, row->group->peak), row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
              view_place(place, sizeof(place), row));
     printf("%.*s\n", width, line);
@@ -276,15 +292,23 @@ static void print_shares(const struct view *view, size_t top, unsigned depth, in
     for (size_t i = 0; i < view->nr_rows && i < top && sorted[i]->shared; i++) {
         const struct view_row *row = sorted[i];
         snprintf(line, sizeof(line), "%10s %3u%% %10s %8" PRIu64 "  %s%s%s%s", view_size(a, row->shared),
-                 percent(row->shared, m->at.pinned), view_size(b, row->sampled_live), row->samples,
+                 view_percent(row->shared, m->at.pinned), view_size(b, row->sampled_live), row->samples,
                  row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
                  view_place(place, sizeof(place), row));
         printf("%.*s\n", width, line);
         for (size_t n = 1; n < row->stack.nr && n <= depth; n++)
             printf("%36s <- %s\n", "", row->stack.symbols[n]->function);
     }
-    printf("%10s %3u%%                      (in no live allocation, as far as the samples tell)\n",
-           view_size(a, m->unattributed), percent(m->unattributed, m->at.pinned));
+    const struct {
+        uint64_t bytes;
+        const char *what;
+    } rest[] = {{m->rest.rounded, "(nobody's: rounded up by the unit)"},
+                {m->rest.free, "(free in the heap, which keeps it for the next request)"},
+                {m->rest.unknown, "(live, in no sampled allocation)"}};
+    for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
+        if (rest[i].bytes)
+            printf("%10s %3u%%                      %s\n", view_size(a, rest[i].bytes),
+                   view_percent(rest[i].bytes, m->at.pinned), rest[i].what);
     free(sorted);
 }
 

@@ -61,7 +61,15 @@ static void set_amount(json_t *object, const struct model_amount *amount)
     set(object, "mappings", amount->mappings);
     set(object, "used", amount->used);
     set(object, "used_known_of", amount->known);
-    set(object, "waste", view_waste(amount));
+    set(object, "waste", model_waste(amount));
+    json_t *kinds = json_object();
+    set(kinds, "free_in_heap", amount->free);
+    set(kinds, "rounded_up", amount->rounded);
+    set(kinds, "never_touched", amount->untouched);
+    set(kinds, "never_looked_up", amount->unasked);
+    if (amount->untold)
+        set(kinds, "not_told", amount->untold);
+    json_object_set_new(object, "waste_kinds", kinds);
     set(object, "huge", amount->huge);
     set(object, "huge_known_of", amount->huge_known);
 }
@@ -99,6 +107,7 @@ static json_t *timeline_of(const struct model *model)
         json_array_append_new(point, number(model->points[i].time_ns));
         json_array_append_new(point, number(model->points[i].pinned));
         json_array_append_new(point, number(model->points[i].app_pinned));
+        json_array_append_new(point, number(model->points[i].waste));
         json_array_append_new(points, point);
     }
     return points;
@@ -140,7 +149,9 @@ static json_t *mappings_of(const struct model *model)
         set(mapping, "made_ns", m->made_ns);
         set(mapping, "site", m->site->id);
         json_object_set_new(mapping, "huge", m->huge ? number(m->huge - 1) : json_null());
-        json_object_set_new(mapping, "used", m->known ? number(m->used) : json_null());
+        json_object_set_new(mapping, "used", m->amount.known ? number(m->amount.used) : json_null());
+        json_object_set_new(mapping, "waste",
+                            m->amount.known ? number(model_waste(&m->amount)) : json_null());
         json_array_append_new(mappings, mapping);
     }
     return mappings;
@@ -229,6 +240,31 @@ static json_t *errors_of(const struct model *model)
     return errors;
 }
 
+static json_t *failures_of(const struct view *view)
+{
+    static const char *const names[NR_FAILED] = {"map", "unmap", "app_map", "app_unmap", "lookup"};
+    json_t *failures = json_array();
+    for (size_t i = 0; i < view->model.nr_failed; i++) {
+        const struct model_failure *f = &view->model.failed[i];
+        struct stack_view by;
+        json_t *failure = json_object();
+        symbols_stack(view->symbols, f->site, &by);
+        json_object_set_new(failure, "call", json_string(names[f->what]));
+        json_object_set_new(failure, "error", json_string(view_error_name(f->error)));
+        set(failure, "errno", (uint64_t)f->error);
+        set(failure, "count", f->count);
+        set(failure, "bytes", f->bytes);
+        set(failure, "first_ns", f->first_ns);
+        set(failure, "last_ns", f->last_ns);
+        set(failure, "pinned_then", f->pinned);
+        json_object_set_new(failure, "label", text(f->site->label));
+        json_object_set_new(failure, "stack", stack_of(&by));
+        json_array_append_new(failures, failure);
+        symbols_free_stack(&by);
+    }
+    return failures;
+}
+
 static json_t *devices_of(const struct model *model)
 {
     json_t *devices = json_array();
@@ -252,8 +288,14 @@ json_t *report_object(const struct view *view)
     json_object_set_new(report, "peak", peak);
     set_amount(at, &model->at);
     set(at, "time_ns", model->at_ns);
-    if (model->sample_mean)
-        set(at, "unattributed", model->unattributed);
+    if (model->sample_mean) {
+        json_t *rest = json_object();
+        set(at, "unattributed", model->rest.all);
+        set(rest, "free_in_heap", model->rest.free);
+        set(rest, "rounded_up", model->rest.rounded);
+        set(rest, "in_no_sample", model->rest.unknown);
+        json_object_set_new(at, "unattributed_kinds", rest);
+    }
     json_object_set_new(report, "at", at);
     json_object_set_new(report, "sites", sites_of(view));
     json_object_set_new(report, "mappings", mappings_of(model));
@@ -265,6 +307,7 @@ json_t *report_object(const struct view *view)
     set(report, "hazards_seen", model->hazards_seen);
     set(report, "failures", model->failures);
     set(report, "refused", model->refused);
+    json_object_set_new(report, "failed", failures_of(view));
     set(report, "owed", model->owed);
     set(report, "forks", model->forks);
     set(report, "fork_bytes", model->fork_bytes);

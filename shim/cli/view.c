@@ -41,20 +41,9 @@ static char *key_of(const struct model_site *site, const struct stack_view *stac
     return key;
 }
 
-static void add_amount(struct model_amount *to, const struct model_amount *from)
-{
-    to->pinned += from->pinned;
-    to->app_pinned += from->app_pinned;
-    to->mappings += from->mappings;
-    to->used += from->used;
-    to->known += from->known;
-    to->huge += from->huge;
-    to->huge_known += from->huge_known;
-}
-
 static void add_site(struct view_row *row, const struct model_site *site)
 {
-    add_amount(&row->at, &site->at);
+    model_add(&row->at, &site->at);
     row->maps += site->maps;
     row->unmaps += site->unmaps;
     row->failures += site->failures;
@@ -116,21 +105,43 @@ static void join_sites(struct view *view)
 static void take_step(void *arg, size_t step)
 {
     struct view *view = arg;
-    for (size_t i = 0; i < view->nr_rows; i++)
-        view->rows[i].steps[step] = view->rows[i].group->now;
+    struct model *model = &view->model;
+    view->totals[step].at = *model_now(model);
+    if (model->sample_mean)
+        view->totals[step].rest = model_share_now(model);
+    memset(view->taken, 0, view->nr_rows * sizeof(*view->taken));
+    for (size_t i = 0; i < model->nr_sites; i++) {
+        const struct model_site *site = model->sites[i];
+        if (!site->group) /* made known only now */
+            continue;
+        model_add(&view->taken[site->row].at, &site->now);
+        view->taken[site->row].shared += site->shared_now;
+    }
+    for (size_t i = 0; i < view->nr_rows; i++) {
+        struct view_row *row = &view->rows[i];
+        const struct view_step *taken = &view->taken[i];
+        const struct view_step *last = row->nr_steps ? &row->steps[row->nr_steps - 1] : NULL;
+        bool is_nothing = !taken->shared && !taken->at.mappings;
+        if (last ? memcmp(&last->at, &taken->at, sizeof(taken->at)) == 0 && last->shared == taken->shared
+                 : is_nothing)
+            continue;
+        row->steps = memory_grow(row->steps, &row->steps_room, row->nr_steps + 1, sizeof(*row->steps));
+        row->steps[row->nr_steps] = *taken;
+        row->steps[row->nr_steps++].step = step;
+    }
 }
 
 /* Steps divide the whole time; the last is its end. */
 static void plan_steps(struct view *view, size_t nr_steps)
 {
-    if (nr_steps < 2 || !view->nr_rows)
+    if (nr_steps < 2)
         return;
     view->nr_steps = view->model.nr_steps = nr_steps;
     view->model.every_ns = view->model.end_ns / (nr_steps - 1) + 1;
     view->model.at_step = take_step;
     view->model.step_arg = view;
-    for (size_t i = 0; i < view->nr_rows; i++)
-        view->rows[i].steps = memory_take(nr_steps * sizeof(uint64_t));
+    view->totals = memory_take(nr_steps * sizeof(*view->totals));
+    view->taken = memory_take(view->nr_rows * sizeof(*view->taken));
 }
 
 int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns,
@@ -162,6 +173,8 @@ void view_free(struct view *view)
         symbols_free_stack(&view->rows[i].stack);
     }
     free(view->rows);
+    free(view->totals);
+    free(view->taken);
     symbols_close(view->symbols);
     model_free(&view->model);
 }
@@ -254,9 +267,19 @@ const char *view_place(char *buf, size_t size, const struct view_row *row)
     return buf;
 }
 
-uint64_t view_waste(const struct model_amount *amount)
+const char *view_error_name(int error)
 {
-    return amount->known > amount->used ? amount->known - amount->used : 0;
+    static char text[24];
+    const char *name = strerrorname_np(error);
+    if (name)
+        return name;
+    snprintf(text, sizeof(text), "error %d", error);
+    return text;
+}
+
+unsigned view_percent(uint64_t part, uint64_t whole)
+{
+    return whole ? (unsigned)(100.0 * (double)part / (double)whole + 0.5) : 0;
 }
 
 const char *view_doubts(char *buf, size_t size, const struct model *model)

@@ -6,6 +6,19 @@
 #include "cli/model.h"
 #include "cli/symbols.h"
 
+/* What a row pinned from one of the view's steps on. */
+struct view_step {
+    size_t step;
+    uint64_t shared;
+    struct model_amount at;
+};
+
+/* All of it, at a step. */
+struct view_total {
+    struct model_amount at;
+    struct model_rest rest;
+};
+
 /* Call sites with the same named stack and label are one to a reader. */
 struct view_row {
     char *key; /* the label and the stack, outermost first, ";" between: as folded stacks have it */
@@ -13,7 +26,8 @@ struct view_row {
     struct stack_view stack;
     struct model_amount at;
     struct model_group *group; /* whose peak is the row's own */
-    uint64_t *steps;           /* bytes at each of the view's steps */
+    struct view_step *steps;   /* where what it pins changed, in order */
+    size_t nr_steps, steps_room;
     uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples,
         shared;
 };
@@ -24,6 +38,8 @@ struct view {
     struct view_row *rows; /* most pinned first */
     size_t nr_rows;
     size_t nr_steps;
+    struct view_total *totals; /* at each step */
+    struct view_step *taken;   /* while a step is taken: each row's sum */
 };
 
 /* Loads the capture, with what each row pinned at `nr_steps` moments over the whole time. Returns 0, or the
@@ -41,8 +57,10 @@ const char *view_size(char *buf, uint64_t bytes);
 const char *view_time(char *buf, uint64_t ns);
 /* "function file:line" of a row's innermost function; "(no call stack)" where there is none. */
 const char *view_place(char *buf, size_t size, const struct view_row *row);
-/* Bytes that are pinned but in nothing that is alive, of what is known; and whether anything is. */
-uint64_t view_waste(const struct model_amount *amount);
+/* "ENOMEM", or "error 512". */
+const char *view_error_name(int error);
+/* The whole percent that `part` is of `whole`, rounded to the nearest: 0 without a whole. */
+unsigned view_percent(uint64_t part, uint64_t whole);
 /* What the state of the file makes uncertain, in words; "" when nothing. `buf` of at least 512 bytes,
  * returned. */
 const char *view_doubts(char *buf, size_t size, const struct model *model);

@@ -104,9 +104,12 @@ int registry_snapshot(int fd);
 struct registry_range {
     uintptr_t start;
     size_t len;
+    bool is_handed; /* something in it was looked up, or is the application's own mapping, too */
 };
 /* The next up to `max` ranges that are mapped, from *cursor on. Returns how many; moves *cursor behind them. */
 size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t max);
+/* Whether [start, start + len) is such a range; *range gets it. */
+bool registry_range_at(uintptr_t start, size_t len, struct registry_range *range);
 bool registry_is_sim(void);
 
 /* For fork: the lock, taken before the memory layer's. */

@@ -83,10 +83,21 @@ size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t 
     for (; reg && n < max; reg = registration_next(reg)) {
         *cursor = reg->start + reg->len;
         if (reg->mapped)
-            ranges[n++] = (struct registry_range){reg->start, reg->len};
+            ranges[n++] = (struct registry_range){reg->start, reg->len, reg->handed};
     }
     lock_release(&registry.lock);
     return n;
+}
+
+bool registry_range_at(uintptr_t start, size_t len, struct registry_range *range)
+{
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start);
+    bool is_there = reg && reg->mapped && reg->start == start && reg->len == len;
+    if (is_there)
+        *range = (struct registry_range){start, len, reg->handed};
+    lock_release(&registry.lock);
+    return is_there;
 }
 
 void registry_publish(void)

@@ -41,7 +41,7 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
     registry_count_lookup(error != 0);
     if (error)
         profile_record_refused(va, error);
-    profiler_leave();
+    profile_leave();
     if (error)
         log_write(LOG_INFO, "no IOVA for 0x%lx: error %d (%s)", va, -error,
                   error == -EOPNOTSUPP
@@ -134,7 +134,7 @@ int anydma_pin(const void *addr, size_t len)
     registry_note_lookup();
     profile_enter();
     int error = lifecycle_is_owner() ? registry_pin((uintptr_t)addr, len) : -ENODEV;
-    profiler_leave();
+    profile_leave();
     return error;
 }
 

@@ -18,6 +18,7 @@
 #include "memory/arena.h"
 #include "memory/files.h"
 #include "memory/foreign.h"
+#include "profile/placed.h"
 #include "profile/stack.h"
 
 #define GIB ((size_t)1 << 30)
@@ -132,11 +133,22 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
     return os_mmap(is_hint_ours ? 0 : (uintptr_t)addr, len, prot, flags, fd, offset);
 }
 
+/* Tells the sampler of a mapping, which may lie where another one was. */
+static void note_placed(uintptr_t addr, size_t len)
+{
+    placed_remove(addr, len);
+    if (arena_contains(addr))
+        placed_add(addr, len);
+}
+
 void *door_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset, const void *caller)
 {
     if (!lifecycle_enter() || stack_is_unwinder(caller))
         return to_libc_ptr(os_mmap((uintptr_t)addr, len, prot, flags, fd, offset));
-    return to_libc_ptr(map_anywhere(addr, len, prot, flags, fd, offset));
+    intptr_t result = map_anywhere(addr, len, prot, flags, fd, offset);
+    if (__builtin_expect(placed_is_on, 0) && !os_is_error(result))
+        note_placed((uintptr_t)result, os_page_up(len));
+    return to_libc_ptr(result);
 }
 
 void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
@@ -168,6 +180,8 @@ int door_munmap(void *addr, size_t len)
     if (!lifecycle_enter() || is_beyond_end(start, len))
         return to_libc(os_munmap(start, len));
     hazards_look(start, os_page_up(len), false);
+    if (__builtin_expect(placed_is_on, 0))
+        placed_remove(start, os_page_up(len));
     return to_libc(for_each_part(start, os_page_up(len), unmap_inside, unmap_outside, 0));
 }
 

@@ -15,6 +15,7 @@
 #include "interpose/ranges.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
+#include "profile/placed.h"
 
 #define RW (PROT_READ | PROT_WRITE)
 
@@ -233,11 +234,25 @@ static intptr_t remap_outside(struct move *move)
     return move_outside(move);
 }
 
+/* A mapping that was a sample is one where it is now. */
+static intptr_t moved(const struct move *move, intptr_t result)
+{
+    if (!__builtin_expect(placed_is_on, 0) || os_is_error(result))
+        return result;
+    bool was_sample = move->from_len && !(move->flags & MREMAP_DONTUNMAP)
+                          ? placed_remove(move->from, move->from_len)
+                          : false;
+    if (was_sample && arena_contains((uintptr_t)result))
+        placed_add((uintptr_t)result, move->to_len);
+    return result;
+}
+
 void *door_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
     struct move move = {(uintptr_t)old, os_page_up(old_len), 0, os_page_up(new_len), flags};
     if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
         move.to = (uintptr_t)to;
+    const struct move asked = move;
     bool is_plain = !lifecycle_enter() || is_beyond_end(move.from, old_len) || !new_len ||
                     move.to_len < new_len || move.to_len >> 47 ||
                     flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
@@ -245,10 +260,10 @@ void *door_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to
         return to_libc_ptr(os_mremap(move.from, old_len, new_len, flags, move.to));
     hazards_look(move.from, move.from_len, false);
     if (!overlaps_arena(move.from, move.from_len))
-        return to_libc_ptr(remap_outside(&move));
+        return to_libc_ptr(moved(&asked, remap_outside(&move)));
     if (!arena_is_used(move.from, move.from_len, 0))
         return to_libc_ptr(-EFAULT);
-    return to_libc_ptr(remap_inside(&move));
+    return to_libc_ptr(moved(&asked, remap_inside(&move)));
 }
 
 void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)

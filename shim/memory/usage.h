@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How much of what is registered is inside live allocations and mappings: for the profile. */
+/* What of registered memory is in use: live allocations and mappings. Callers: interpose/profiler.c, for the capture. */
 #ifndef MEMORY_USAGE_H
 #define MEMORY_USAGE_H
 
@@ -8,8 +8,11 @@
 
 /* Before any other thread: jemalloc sets its control interface up at the first call, under a lock. */
 void usage_init(void);
-/* Of a range inside the arena; `len` for any other. To the allocation for small ones, to the page for the
- * rest; what a thread's cache or jemalloc's decay still holds counts as live. Takes LOCK_ARENA. */
-size_t usage_of(uintptr_t start, size_t len);
+
+/* Calls `visit` for the stretches of [start, start + len) that are somebody's, in order: `live` bytes of `part_len` are
+ * in live allocations or are a mapping, the others are free inside the heap (what a thread's cache holds counts as live).
+ * What is not visited is nobody's; memory outside the arena is live. Takes LOCK_ARENA, not around `visit`; what other threads do meanwhile may be seen or not. */
+void usage_visit(uintptr_t start, size_t len,
+                 void (*visit)(void *arg, uintptr_t part, size_t part_len, size_t live), void *arg);
 
 #endif

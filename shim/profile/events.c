@@ -56,32 +56,77 @@ static uint64_t huge_bytes(uintptr_t start, size_t len)
     return atomic_load_explicit(&is_unknown, memory_order_relaxed) || fd < 0 ? 0 : total + 1;
 }
 
-/* A new peak, twice that of the last recording of what is used; an eighth above it and a while after; or a
- * second. */
+void (*profile_record_usage)(void);
+_Atomic bool profile_is_usage_due;
+
+/* All of it: at each new peak, but no more often than takes a hundredth of the time; and once a second while anything
+ * changes. Under the capture's lock. */
 static struct {
-    uint64_t pinned, peak, recorded_peak, recorded_ns;
-    _Atomic bool is_due;
+    uint64_t pinned, peak, recorded_peak, recorded_ns, took_ns;
+    bool all;
+    size_t nr_fresh;
+    struct profile_range fresh[64]; /* registered, and not told of yet */
 } usage;
+
+static void note_due(bool all)
+{
+    usage.all |= all;
+    atomic_store_explicit(&profile_is_usage_due, true, memory_order_relaxed);
+}
 
 static void note_pinned(uint64_t change, uint64_t now)
 {
     usage.pinned += change;
-    if (usage.pinned <= usage.peak)
-        return;
-    usage.peak = usage.pinned;
-    uint64_t grown = usage.peak - usage.recorded_peak, passed = now - usage.recorded_ns;
-    if (grown > usage.recorded_peak || (grown > usage.recorded_peak / 8 && passed > 50000000) ||
-        passed > 1000000000) {
+    if (usage.pinned > usage.peak)
+        usage.peak = usage.pinned;
+    const uint64_t least_ns = 10000000, most_ns = 1000000000;
+    uint64_t pause = usage.took_ns * 100 > least_ns ? usage.took_ns * 100 : least_ns;
+    uint64_t passed = now - usage.recorded_ns;
+    if (usage.peak > 2 * usage.recorded_peak || (usage.peak > usage.recorded_peak && passed > pause) ||
+        passed > (pause > most_ns ? pause : most_ns)) {
         usage.recorded_peak = usage.peak;
         usage.recorded_ns = now;
-        atomic_store_explicit(&usage.is_due, true, memory_order_relaxed);
+        note_due(true);
     }
 }
 
-bool profile_is_usage_due(void)
+static void note_fresh(uintptr_t va, size_t len)
 {
-    return live_take_request() || (atomic_load_explicit(&usage.is_due, memory_order_relaxed) &&
-                                   atomic_exchange_explicit(&usage.is_due, false, memory_order_relaxed));
+    if (usage.nr_fresh < sizeof(usage.fresh) / sizeof(usage.fresh[0]))
+        usage.fresh[usage.nr_fresh++] = (struct profile_range){va, len};
+    note_due(usage.nr_fresh == sizeof(usage.fresh) / sizeof(usage.fresh[0]));
+}
+
+size_t profile_take_fresh(struct profile_range *ranges, size_t max, bool *all)
+{
+    size_t nr = 0;
+    atomic_store_explicit(&profile_is_usage_due, false, memory_order_relaxed);
+    *all = live_take_request();
+    if (!capture_begin())
+        return 0;
+    *all |= usage.all || usage.nr_fresh > max;
+    for (; !*all && nr < usage.nr_fresh; nr++)
+        ranges[nr] = usage.fresh[nr];
+    usage.all = false;
+    usage.nr_fresh = 0;
+    capture_end();
+    return nr;
+}
+
+void profile_end_door(void)
+{
+    profile_drop_stack();
+    if (!profile_record_usage ||
+        !(atomic_load_explicit(&profile_is_usage_due, memory_order_relaxed) || live_is_asked()))
+        return;
+    uint64_t began = os_monotonic_ns();
+    profile_record_usage();
+    if (!capture_begin())
+        return;
+    uint64_t now = os_monotonic_ns();
+    if (now - began > usage.took_ns / 2) /* what is new takes less than all of it */
+        usage.took_ns = now - began;
+    capture_end();
 }
 
 uint32_t profile_record_site(void)
@@ -115,8 +160,10 @@ void profile_record_map(const struct profile_mapping *mapping)
     record_number(record, (uint64_t)-mapping->error);
     record_number(record, huge);
     capture_write(record, now);
-    if (mapping->owner == OWNER_ANYDMA && !mapping->error)
+    if (mapping->owner == OWNER_ANYDMA && !mapping->error) {
+        note_fresh(mapping->va, mapping->len);
         note_pinned(mapping->len, now);
+    }
     capture_end();
 }
 
@@ -156,28 +203,32 @@ void profile_record_owed(uint32_t site, uintptr_t va, size_t len)
     capture_end();
 }
 
-/* A record of the time and up to three numbers. */
-static void write_short(enum record_type type, uint64_t a, uint64_t b, uint64_t c, unsigned nr)
+void profile_record_unowed(uintptr_t va, size_t len)
 {
-    const uint64_t fields[] = {a, b, c};
     if (!profile_is_on || !capture_begin())
         return;
     uint64_t now = os_monotonic_ns();
-    struct record *record = capture_event(type, now);
-    for (unsigned i = 0; i < nr; i++)
-        record_number(record, fields[i]);
+    struct record *record = capture_event(RECORD_UNOWED, now);
+    record_number(record, va);
+    record_number(record, len);
     capture_write(record, now);
     capture_end();
 }
 
-void profile_record_unowed(uintptr_t va, size_t len)
+void profile_record_used(uintptr_t va, size_t len, const struct profile_usage *use)
 {
-    write_short(RECORD_UNOWED, va, len, 0, 2);
-}
-
-void profile_record_used(uintptr_t va, size_t len, size_t used)
-{
-    write_short(RECORD_USED, va, len, used, 3);
+    if (!profile_is_on || !capture_begin())
+        return;
+    uint64_t now = os_monotonic_ns();
+    struct record *record = capture_event(RECORD_USED, now);
+    record_number(record, va);
+    record_number(record, len);
+    record_number(record, use->used);
+    record_number(record, use->free);
+    record_number(record, use->untouched);
+    record_number(record, use->flags);
+    capture_write(record, now);
+    capture_end();
 }
 
 void profile_record_refused(uintptr_t va, int error)

@@ -43,18 +43,24 @@ enum record_type {
     RECORD_UNOWED,      /* time va len: the promise ended, kept or not */
     RECORD_REFUSED,     /* time tid site va error: a lookup */
     RECORD_HAZARD,      /* time tid site kind va len holder-site: enum profile_hazard */
-    RECORD_USED,        /* time va len used: of a registration, inside live allocations and mappings */
-    RECORD_SAMPLE,      /* time tid site address size weight: an allocation that stands for `weight` bytes */
-    RECORD_FREED,       /* time address: a sampled allocation */
-    RECORD_FORK,        /* time pinned: a fork copies pinned memory for the child */
-    RECORD_STATS,       /* time, then struct anydma_stats field by field */
-    RECORD_LOST,        /* time error, events (8 bytes, fixed): the capture stopped here */
-    RECORD_END,         /* time: an orderly exit */
-    RECORD_SNAPSHOT,    /* time: copied by `anydma snapshot` up to here, of a process that was running */
+    RECORD_USED,   /* time va len used free untouched flags: of a registration, bytes inside live allocations
+                           and mappings, free in the heap, and of the used ones in pages of zeroes; enum profile_use */
+    RECORD_SAMPLE, /* time tid site address size weight: an allocation that stands for `weight` bytes */
+    RECORD_FREED,  /* time address: a sampled allocation */
+    RECORD_FORK,   /* time pinned: a fork copies pinned memory for the child */
+    RECORD_STATS,  /* time, then struct anydma_stats field by field */
+    RECORD_LOST,   /* time error, events (8 bytes, fixed): the capture stopped here */
+    RECORD_END,    /* time: an orderly exit */
+    RECORD_SNAPSHOT, /* time: copied by `anydma snapshot` up to here, of a process that was running */
+    RECORD_PLACED,   /* time tid site address len weight: a mapping of the program's, as SAMPLE */
+    RECORD_REMOVED,  /* time address len: such mappings end there */
     NR_RECORD_TYPES
 };
 
 enum profile_owner { OWNER_ANYDMA, OWNER_APPLICATION, OWNER_ALIAS /* the application's, over one of ours */ };
+/* Flags of RECORD_USED: whether `free` is told, `untouched` was looked for, and something in it was ever looked up or is
+ * the application's own mapping, too. */
+enum profile_use { USE_HAS_FREE = 1, USE_HAS_TOUCHED = 2, USE_LOOKED_UP = 4 };
 enum profile_hazard { HAZARD_UNMAPPED_HELD, HAZARD_UNMAPPED_APPLICATION, HAZARD_FREED_HELD };
 
 #endif

@@ -105,6 +105,13 @@ void live_write(const struct live_numbers *numbers)
     atomic_store_explicit(&live_page->sequence, sequence + 2, memory_order_release);
 }
 
+bool live_is_asked(void)
+{
+    struct live_page *page = __atomic_load_n(&live_page, __ATOMIC_ACQUIRE);
+    return page && atomic_load_explicit(&page->asked, memory_order_relaxed) !=
+                       atomic_load_explicit(&taken, memory_order_relaxed);
+}
+
 bool live_take_request(void)
 {
     struct live_page *page = __atomic_load_n(&live_page, __ATOMIC_ACQUIRE);

@@ -51,7 +51,9 @@ void live_close(void);
 /* In a forked child: the page is the parent's. */
 void live_forget(void);
 void live_write(const struct live_numbers *numbers);
-/* Whether a snapshot was asked for since the last call that said so: the caller records, then answers. */
+/* Whether a snapshot was asked for that nobody has taken on. */
+bool live_is_asked(void);
+/* Takes it on: the caller records, then answers. */
 bool live_take_request(void);
 void live_answer(void);
 

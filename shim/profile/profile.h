@@ -9,6 +9,7 @@
 #ifndef PROFILE_PROFILE_H
 #define PROFILE_PROFILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,9 +29,17 @@ void profile_lock_for_fork(uint64_t pinned);
 void profile_unlock_after_fork(void);
 void profile_become_child(bool locks_are_lost);
 
-/* Whether so much was pinned since it was last recorded that how much of it is used should be recorded anew,
- * or a snapshot was asked for. */
-bool profile_is_usage_due(void);
+/* How much of what is registered is used: recorded at the end of the door that registered it, for all of it at each new
+ * peak, once a second, and when a snapshot asks for it. Who records it stands above; set once, at the start. */
+struct profile_range {
+    uintptr_t start;
+    size_t len;
+};
+extern void (*profile_record_usage)(void);
+extern _Atomic bool profile_is_usage_due;
+/* What was registered since the last call, at most `max` ranges. *all: everything is due. Returns how many. */
+size_t profile_take_fresh(struct profile_range *ranges, size_t max, bool *all);
+void profile_end_door(void);
 
 void profile_take_stack(void);
 void profile_drop_stack(void);
@@ -44,10 +53,11 @@ static inline void profile_enter(void)
         profile_take_stack();
 }
 
+/* At its end: no lock may be held. */
 static inline void profile_leave(void)
 {
     if (__builtin_expect(profile_is_on, 0))
-        profile_drop_stack();
+        profile_end_door();
 }
 
 /* The thread's current stack without the capture: return addresses, innermost first. Returns how many. */
@@ -82,7 +92,11 @@ void profile_record_owed(uint32_t site, uintptr_t va, size_t len);
 void profile_record_unowed(uintptr_t va, size_t len);
 void profile_record_refused(uintptr_t va, int error);
 void profile_record_hazard(enum profile_hazard kind, uintptr_t va, size_t len, uint32_t holder);
-void profile_record_used(uintptr_t va, size_t len, size_t used);
+struct profile_usage {
+    size_t used, free, untouched;
+    unsigned flags; /* enum profile_use */
+};
+void profile_record_used(uintptr_t va, size_t len, const struct profile_usage *usage);
 
 static inline uint32_t profile_site(void)
 {

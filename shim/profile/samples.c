@@ -98,8 +98,7 @@ static bool remember(const void *ptr)
     return true;
 }
 
-/* How many bytes an allocation of `size` stands for, having been chosen: size over the chance of that. */
-static uint64_t weight_of(size_t size)
+uint64_t samples_weight(size_t size)
 {
     if (size <= config.sample_bytes / 64) /* the series' first terms, to 1 in 40,000 */
         return config.sample_bytes + size / 2;
@@ -107,8 +106,7 @@ static uint64_t weight_of(size_t size)
     return chance > 0 ? (uint64_t)((double)size / chance + 0.5) : size;
 }
 
-/* Whether one of the bytes is chosen; sets out for the next. */
-static bool choose(size_t size)
+bool samples_choose(size_t size)
 {
     if (!random_state) { /* the thread's first: a gap, and maybe this one is in it */
         random_state = os_monotonic_ns() ^ (uint64_t)os_gettid() << 40 ^ (uintptr_t)&random_state;
@@ -134,13 +132,13 @@ static void write_sample(const void *ptr, size_t size)
     record_number(record, site);
     record_number(record, (uintptr_t)ptr);
     record_number(record, size);
-    record_number(record, weight_of(size));
+    record_number(record, samples_weight(size));
     capture_write(record, now);
 }
 
 __attribute__((noinline, cold)) void *samples_take(void *ptr, size_t size)
 {
-    if (!choose(size) || !ptr)
+    if (!samples_choose(size) || !ptr)
         return ptr;
     profile_take_stack();
     if (capture_begin()) {

@@ -31,6 +31,10 @@ void samples_start(uintptr_t start, size_t len);
  * frame of theirs would be one more to unwind. */
 void *samples_take(void *ptr, size_t size);
 void samples_forget(void *ptr);
+/* After samples_pass_by said no: whether one of the bytes is chosen; sets out for the next. */
+bool samples_choose(size_t size);
+/* How many bytes an allocation of `size` stands for, having been chosen: size over the chance of that. */
+uint64_t samples_weight(size_t size);
 
 static inline size_t samples_hash(const void *ptr)
 {

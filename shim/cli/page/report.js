@@ -51,7 +51,11 @@ const rows = data.sites.map((site, index) => ({ site, index, path: (site.label ?
 let step = -1, focus = null;
 
 function bytesOf(row) {
-  return step < 0 ? row.site.pinned + row.site.app_pinned : (data.steps.bytes[row.index] || [])[step] || 0;
+  if (step < 0) return row.site.pinned + row.site.app_pinned;
+  const changes = data.steps.rows[row.index];
+  let bytes = 0;
+  for (let i = 0; i < changes.length && changes[i] <= step; i += 2) bytes = changes[i + 1][0] + (changes[i + 1][1] || 0);
+  return bytes;
 }
 function buildTree() {
   const root = { name: 'all', bytes: 0, children: new Map(), title: 'all' };

@@ -23,6 +23,7 @@
 #include "memory/arena.h"
 #include "memory/checked.h"
 #include "memory/foreign.h"
+#include "memory/heap.h"
 
 enum { CHECK_EXIT = 2, EXIT_HAZARDS = 99 };
 
@@ -163,7 +164,7 @@ static bool start(void)
     }
     owner_pid = os_getpid();
     if (config.heap == HEAP_OWN)
-        arena_init();
+        heap_init();
     registry_init(&foreign_memory_ops);
     /* Before jemalloc registers its own: its locks are taken before ours, and let go after. */
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mlockall's door. The kernel's would charge the arena's whole reservation to the memlock limit and fill the lookup
- * table: what is mapped is locked mapping by mapping instead, the reservation left out. */
+/* mlockall's door. The kernel's would fill the lookup table: what is mapped is locked mapping by mapping instead, the table
+ * left out. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,7 +12,6 @@
 #include "base/procmaps.h"
 #include "dma/pagemap.h"
 #include "interpose/lifecycle.h"
-#include "memory/arena.h"
 
 /* Calls mlock2 for each mapping, or only adds up how much there is. */
 static int walk(bool lock, int flags, uint64_t *total)
@@ -24,8 +23,6 @@ static int walk(bool lock, int flags, uint64_t *total)
         return error;
     *total = 0;
     while (procmaps_next(&maps, &entry)) {
-        if (entry.prot == PROT_NONE && arena_contains(entry.start))
-            continue; /* the reservation */
         if (pagemap_contains(entry.start))
             continue; /* a table of which few pages are ever touched */
         *total += entry.end - entry.start;
@@ -56,10 +53,8 @@ int mlockall(int flags)
         result = os_call(SYS_mlockall, flags, 0, 0, 0, 0, 0);
     else if (flags & MCL_CURRENT)
         result = lock_current(flags & MCL_ONFAULT ? MLOCK_ONFAULT : 0);
-    if (!result && lifecycle_enter() && flags & MCL_FUTURE) {
-        arena_locked_in_future(true);
+    if (!result && lifecycle_enter() && flags & MCL_FUTURE)
         result = os_call(SYS_mlockall, flags & ~MCL_CURRENT, 0, 0, 0, 0, 0);
-    }
     if (!result)
         return 0;
     errno = (int)-result;
@@ -69,7 +64,8 @@ int mlockall(int flags)
 int munlockall(void)
 {
     intptr_t result = os_call(SYS_munlockall, 0, 0, 0, 0, 0, 0);
-    if (lifecycle_enter())
-        arena_locked_in_future(false);
-    return result ? -1 : 0;
+    if (!result)
+        return 0;
+    errno = (int)-result;
+    return -1;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The doors of address space. A range is split where the arena begins and ends: inside, the arena decides what happens
- * to the pages and keeps the address reserved; outside, memory/foreign.h is told before the kernel's call is made.
+ * to the pages and to their addresses; outside, memory/foreign.h is told before the kernel's call is made.
  * Results and errno are the kernel's.
  */
 #include <errno.h>
@@ -99,7 +99,7 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
         foreign_leaves(addr, whole);
         return os_mmap(addr, len, prot, flags, fd, offset);
     }
-    if (flags & MAP_FIXED_NOREPLACE) { /* what is reserved but nobody's is free to the program */
+    if (flags & MAP_FIXED_NOREPLACE) { /* what is held back is free to the program */
         if (!all_free_inside(addr, whole))
             return -EEXIST;
         if (arena_is_heap(addr) || registry_covers(addr, whole))
@@ -207,7 +207,7 @@ static int install_guards(uintptr_t addr, size_t len, int prot)
     return error;
 }
 
-/* Mapping by mapping: what is reserved and nobody's is none. Advice that takes no pages is the kernel's affair. */
+/* Mapping by mapping: where nothing is mapped there is none. Advice that takes no pages is the kernel's affair. */
 static int advise_used(uintptr_t addr, size_t len, int advice)
 {
     bool stops_at_hole = advice == ADVICE_POPULATE_READ || advice == ADVICE_POPULATE_WRITE, has_hole = false;

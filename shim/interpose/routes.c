@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -203,6 +204,10 @@ long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
         return truncate((const char *)a, b);
     case SYS_fallocate:
         return fallocate((int)a, (int)b, c, d);
+    case SYS_setrlimit:
+        return setrlimit((int)a, (const struct rlimit *)b);
+    case SYS_prlimit64:
+        return prlimit((int)a, (int)b, (const struct rlimit *)c, (struct rlimit *)d);
     case SYS_remap_file_pages:
         return remap_file_pages((void *)a, (size_t)b, (int)c, (size_t)d, (int)e);
     default:
@@ -225,6 +230,7 @@ __asm__(".text\n"
                             HAS_DOOR_OF(SYS_ioctl) HAS_DOOR_OF(SYS_unshare) HAS_DOOR_OF(SYS_setns)
                                 HAS_DOOR_OF(SYS_ftruncate) HAS_DOOR_OF(SYS_truncate)
                                     HAS_DOOR_OF(SYS_fallocate)
+                                        HAS_DOOR_OF(SYS_setrlimit) HAS_DOOR_OF(SYS_prlimit64)
                                         HAS_DOOR_OF(SYS_remap_file_pages) "mov %rdi, %rax\n\t"
                                                                           "mov %rsi, %rdi\n\t"
                                                                           "mov %rdx, %rsi\n\t"

@@ -17,7 +17,6 @@
 #define RW (PROT_READ | PROT_WRITE)
 #define MIB ((size_t)1 << 20)
 #define GIB ((size_t)1 << 30)
-#define DECOMMIT_LEAST (16 * MIB) /* smaller stretches stay committed, without pages */
 
 struct arena_bounds arena_first_heap;
 
@@ -30,7 +29,7 @@ void arena_init(void)
     zones_init();
     for (unsigned i = nr_zones; i-- > 0;)
         if (zones[i].kind == ZONE_HEAP)
-            arena_first_heap = (struct arena_bounds){zones[i].start, zones[i].limit - zones[i].start};
+            arena_first_heap = (struct arena_bounds){zones[i].start, zones[i].end - zones[i].start};
 }
 
 bool arena_contains(uintptr_t addr)
@@ -49,10 +48,9 @@ uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside)
     unsigned n = atomic_load_explicit(&nr_zones, memory_order_acquire);
     *inside = false;
     for (unsigned i = 0; i < n; i++) {
-        uintptr_t zone_end = atomic_load_explicit(&zones[i].end, memory_order_acquire);
-        if (addr >= zones[i].start && addr < zone_end) {
+        if (addr >= zones[i].start && addr < zones[i].end) {
             *inside = true;
-            return zone_end < end ? zone_end : end;
+            return zones[i].end < end ? zones[i].end : end;
         }
         if (zones[i].start > addr && zones[i].start < end)
             end = zones[i].start;
@@ -126,20 +124,28 @@ static void zero_dirty(struct zone *zone, uintptr_t start, size_t len)
 
 /* --- the heap's pages ------------------------------------------------------------------------------------------------ */
 
+static bool is_economical;               /* what is committed and not used is too much */
+static size_t decommit_least = 16 * MIB; /* smaller stretches stay committed, without pages */
+
 /* Commits the granules around [start, start + len) as far as `run`, which is RUN_NONE, goes. */
 static int commit(struct zone *zone, const struct run *run, uintptr_t start, size_t len,
                   uintptr_t *committed_end)
 {
-    size_t granule = granule_at(zone, start) > BLOCK_SIZE ? granule_at(zone, start) : BLOCK_SIZE;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    size_t granule = granule_at(zone, start);
+    if (granule < BLOCK_SIZE || is_economical)
+        granule = BLOCK_SIZE;
     uintptr_t run_end = run->start + run->len;
     uintptr_t end = (start + len + granule - 1) & ~(granule - 1);
     if (end > run_end)
         end = run_end;
-    intptr_t got = os_mmap(start, end - start, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    intptr_t got = zone_map_free(start, end - start, RW, flags);
     if (os_is_error(got)) {
         end = start + len;
-        got = os_mmap(start, end - start, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        got = zone_map_free(start, end - start, RW, flags);
     }
+    if (got == -EEXIST)
+        zone_close_taken(zone, start, len);
     if (os_is_error(got))
         return (int)got;
     huge_committed(zone, start, end - start);
@@ -156,36 +162,75 @@ static uintptr_t take_ready(struct zone *zone, size_t len, size_t align)
     return start;
 }
 
-static uintptr_t take_fresh(struct zone *zone, size_t len, size_t align, uintptr_t *committed_end)
+/* Returns 0 and *start; -ENOSPC: the zone has no room; or the kernel's refusal. */
+static int take_fresh(struct zone *zone, size_t len, size_t align, uintptr_t *start, uintptr_t *committed_end)
 {
-    uintptr_t start;
-    struct run *run = runs_fit(&zone->runs, RUN_NONE, len, align > BLOCK_SIZE ? align : BLOCK_SIZE, &start);
-    if (!run || commit(zone, run, start, len, committed_end) != 0 ||
-        runs_set(&zone->runs, start, len, heap_used) != 0)
-        return 0;
-    return start;
+    struct run *run;
+    int error = -EEXIST;
+    while (error == -EEXIST) {
+        run = runs_fit(&zone->runs, RUN_NONE, len, align > BLOCK_SIZE ? align : BLOCK_SIZE, start);
+        error = run ? commit(zone, run, *start, len, committed_end) : -ENOSPC;
+    }
+    return error ? error : runs_set(&zone->runs, *start, len, heap_used);
 }
 
 static uintptr_t take_locked(size_t len, size_t align, struct zone **from, uintptr_t *committed_end)
 {
+    uintptr_t start;
+    int error = -ENOSPC;
     for (unsigned i = 0; i < nr_zones; i++) {
-        uintptr_t start = zones[i].kind == ZONE_HEAP ? take_ready(&zones[i], len, align) : 0;
         *from = &zones[i];
-        if (start)
+        if (zones[i].kind == ZONE_HEAP && (start = take_ready(&zones[i], len, align)) != 0)
             return start;
     }
-    for (int tries = 0; tries < 2; tries++) {
-        for (unsigned i = 0; i < nr_zones; i++) {
-            uintptr_t start =
-                zones[i].kind == ZONE_HEAP ? take_fresh(&zones[i], len, align, committed_end) : 0;
-            *from = &zones[i];
-            if (start)
-                return start;
-        }
-        if (!zones_grow(ZONE_HEAP, len + align))
-            break;
+    for (unsigned i = 0; error == -ENOSPC && (i < nr_zones || zones_grow(ZONE_HEAP, len + align)); i++) {
+        *from = &zones[i];
+        if (zones[i].kind == ZONE_HEAP)
+            error = take_fresh(&zones[i], len, align, &start, committed_end);
     }
-    return 0;
+    return error ? 0 : start;
+}
+
+/* Where the stretch of blocks that are all pinned, or all not, ends. */
+static uintptr_t same_pinned_until(uintptr_t start, uintptr_t end, bool *is_pinned)
+{
+    uintptr_t next = (start | (BLOCK_SIZE - 1)) + 1;
+    *is_pinned = pagemap_is_pinned(start);
+    while (next < end && pagemap_is_pinned(next) == *is_pinned)
+        next += BLOCK_SIZE;
+    return next < end ? next : end;
+}
+
+/* Unmaps the whole blocks of a run that are nobody's and not pinned. */
+static void unmap_ready(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
+{
+    uintptr_t end = (start + len) & ~(BLOCK_SIZE - 1), next;
+    bool is_pinned;
+    if (kind.state != RUN_READY)
+        return;
+    for (start = (start + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1); start < end; start = next) {
+        next = same_pinned_until(start, end, &is_pinned);
+        if (is_pinned || os_munmap(start, next - start) != 0)
+            continue;
+        set_dirty(zone, start, next - start, false);
+        zone_set_or_leak(zone, start, next - start, none);
+    }
+}
+
+static void trim_locked(void)
+{
+    for (unsigned i = 0; i < nr_zones; i++)
+        if (zones[i].kind == ZONE_HEAP)
+            zone_for_each_run(&zones[i], zones[i].start, zones[i].end, unmap_ready);
+}
+
+void arena_economize(void)
+{
+    lock_take(&zones_lock);
+    is_economical = true;
+    decommit_least = BLOCK_SIZE;
+    trim_locked();
+    lock_release(&zones_lock);
 }
 
 uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero)
@@ -208,8 +253,8 @@ uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero)
 /* Drops the pages of memory that nothing pins. */
 static void drop_pages(struct zone *zone, uintptr_t start, size_t len, struct run_kind to)
 {
-    if (to.state == RUN_READY && len >= DECOMMIT_LEAST && !(start & (BLOCK_SIZE - 1)) &&
-        zone_decommit(start, len) == 0) {
+    if (to.state == RUN_READY && len >= decommit_least && !(start & (BLOCK_SIZE - 1)) &&
+        os_munmap(start, len) == 0) {
         set_dirty(zone, start, len, false);
         zone_set_or_leak(zone, start, len, none);
         return;
@@ -217,16 +262,6 @@ static void drop_pages(struct zone *zone, uintptr_t start, size_t len, struct ru
     set_dirty(zone, start, len, os_madvise(start, len, MADV_DONTNEED) != 0); /* EINVAL: locked */
     huge_dropped(zone, start, len);
     zone_set_or_leak(zone, start, len, to);
-}
-
-/* Where the stretch of blocks that are all pinned, or all not, ends. */
-static uintptr_t same_pinned_until(uintptr_t start, uintptr_t end, bool *is_pinned)
-{
-    uintptr_t next = (start | (BLOCK_SIZE - 1)) + 1;
-    *is_pinned = pagemap_is_pinned(start);
-    while (next < end && pagemap_is_pinned(next) == *is_pinned)
-        next += BLOCK_SIZE;
-    return next < end ? next : end;
 }
 
 void arena_heap_give(uintptr_t addr, size_t len)
@@ -243,7 +278,7 @@ void arena_heap_give(uintptr_t addr, size_t len)
             zone_set_or_leak(zone, start, next - start, ready);
         } else {
             uintptr_t aligned = (start + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1);
-            if (aligned > start && aligned < next && next - aligned >= DECOMMIT_LEAST)
+            if (aligned > start && aligned < next && next - aligned >= decommit_least)
                 next = aligned;
             drop_pages(zone, start, next - start, ready);
         }

@@ -8,10 +8,10 @@
  *   256 GiB                           416 GiB                512 GiB
  *   | heap zone, granules of 2 to 64 MiB | map zone              |  further zones from 1 TiB, granules of 256 MiB and 1 GiB
  *
- * In the map zone nothing is mapped but what the program has and what is held back (memory/zones.h).
+ * Nothing is reserved: what is mapped there is what is used (memory/zones.h).
  * While a page may be pinned (dma/pagemap.c says so) it stays where it is: a heap page given back is zeroed when it is
- * handed out again, a page that the program unmaps becomes PROT_NONE and its address is held back, until nothing alive
- * is left in the registration and the registry releases it.
+ * handed out again, the address of a page that the program unmaps is held back, until nothing alive is left in the
+ * registration and the registry releases it.
  */
 #ifndef MEMORY_ARENA_H
 #define MEMORY_ARENA_H
@@ -23,7 +23,7 @@
 #include "dma/registry.h"
 #include "memory/runs.h"
 
-/* Reserves address space. Without any, arena_contains is always false and everything else refuses. */
+/* Without it arena_contains is always false, and everything else refuses. */
 void arena_init(void);
 extern const struct memory_ops arena_memory_ops;
 
@@ -44,6 +44,8 @@ uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside);
  * zeroed, and then whether they are. */
 uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero);
 void arena_heap_give(uintptr_t addr, size_t len);
+/* The program has a limit on its address space or data: nothing stays committed for later, but what may be pinned. */
+void arena_economize(void);
 
 /* A place for a mapping of the program's, PROT_NONE and kept from everyone else until arena_map_done. 0: none. */
 uintptr_t arena_map_place(size_t len);
@@ -64,12 +66,12 @@ void arena_map_undo(uintptr_t addr, size_t len);
 void arena_map_taken(uintptr_t addr, size_t len);
 /* Takes [addr, addr + len), free now and next to a mapping, for growing in place. False: not free. */
 bool arena_map_grow(uintptr_t addr, size_t len);
-/* The program unmaps part of a map zone: its pages go, the reservation stays. Returns 0 or -errno. */
+/* The program unmaps part of a zone. Returns 0 or -errno. */
 int arena_unmap(uintptr_t addr, size_t len);
 /* Before a call that replaces what is mapped there with something of another kind (MAP_FIXED, MREMAP_FIXED). */
 void arena_replace_begin(uintptr_t addr, size_t len);
 void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed);
-/* Whether the whole range is reserved but nobody's: free, to the program. */
+/* Whether nothing is mapped in the range, which lies in one zone. */
 bool arena_is_free(uintptr_t addr, size_t len);
 /* Whether all of it is the program's, with all of `flags` (enum run_flag). */
 bool arena_is_used(uintptr_t addr, size_t len, unsigned flags);
@@ -82,11 +84,8 @@ void arena_protected(uintptr_t addr, size_t len, int prot);
 int arena_protection(uintptr_t addr, size_t *run_len);
 /* Zeroes what may be pinned of the range in place and purges the rest. Returns 0 or -errno. */
 int arena_purge(uintptr_t addr, size_t len, int advice);
-/* Every later mmap is locked by the kernel: reservations are made unlocked. */
-void arena_locked_in_future(bool locked);
 
 uint64_t arena_held_bytes(void);
-uint64_t arena_reserved_bytes(void);
 
 void arena_lock_for_fork(void);
 void arena_unlock_after_fork(void);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "base/os.h"
@@ -12,10 +13,11 @@
 /* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
  * request. By default an extent of more than 64 times the request is left alone: extents that lie side by side, as the arena
  * hands them out, grow into one that is never used again. The rest keeps the program's surroundings as they are. */
+#define CONF                                                                                                 \
+    "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"                  \
+    "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63"
 extern const char *jem_malloc_conf;
-const char *jem_malloc_conf =
-    "retain:false,dss:disabled,abort_conf:false,background_thread:false,zero_realloc:free,"
-    "oversize_threshold:0,muzzy_decay_ms:0,lg_extent_max_active_fit:63";
+const char *jem_malloc_conf = CONF;
 
 void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
 void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed);
@@ -26,6 +28,27 @@ int heap_mprotect(void *addr, size_t len, int prot);
 void *heap_sbrk(intptr_t increment);
 ssize_t heap_readlink(const char *path, char *buf, size_t len);
 char *heap_getenv(const char *name);
+
+/* jemalloc crashes where there is not enough for its own records. */
+static bool has_room(void)
+{
+    enum { LEAST = 32 << 20 };
+    intptr_t got =
+        os_mmap(0, LEAST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return !os_is_error(got) && os_munmap((uintptr_t)got, LEAST) == 0;
+}
+
+void heap_init(void)
+{
+    bool is_limited = os_limit(RLIMIT_AS) != UINT64_MAX || os_limit(RLIMIT_DATA) != UINT64_MAX;
+    if (is_limited && !has_room())
+        return;
+    arena_init();
+    if (!is_limited)
+        return;
+    jem_malloc_conf = CONF ",dirty_decay_ms:0";
+    arena_economize();
+}
 
 static bool is_heap(const void *addr)
 {
@@ -133,6 +156,22 @@ static size_t read_size(const char *name)
 {
     size_t value = 0, len = sizeof(value);
     return jem_mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
+}
+
+void heap_economize(void)
+{
+    ssize_t at_once = 0;
+    char name[] = "arena.0000.dirty_decay_ms";
+    unsigned nr = 0;
+    size_t len = sizeof(nr);
+    jem_mallctl("arenas.dirty_decay_ms", NULL, NULL, &at_once, sizeof(at_once)); /* of later ones */
+    jem_mallctl("arenas.narenas", &nr, &len, NULL, 0);
+    for (unsigned i = 0; i < nr && i < 10000; i++) {
+        for (unsigned digit = 9, rest = i; digit >= 6; digit--, rest /= 10)
+            name[digit] = (char)('0' + rest % 10);
+        jem_mallctl(name, NULL, NULL, &at_once, sizeof(at_once));
+    }
+    arena_economize();
 }
 
 bool heap_trim(void)

@@ -27,6 +27,12 @@ static inline bool heap_owns(const void *ptr)
 }
 bool heap_owns_elsewhere(const void *ptr);
 
+/* Sets the arena up, unless the process may have too little memory for a heap there. */
+void heap_init(void);
+/* The program has a limit on its address space or data, which what is kept for later would count against: from here on
+ * everything goes back at once. */
+void heap_economize(void);
+
 /* Gives back what no allocation uses. True when something was. */
 bool heap_trim(void);
 

@@ -103,8 +103,10 @@ uintptr_t arena_map_place(size_t len)
 
 void arena_map_taken(uintptr_t addr, size_t len)
 {
+    struct zone *zone = zone_of(addr);
     lock_take(&zones_lock);
-    zone_set_or_leak(zone_of(addr), addr, len, closed);
+    zone_set_or_leak(zone, addr, len, none);
+    zone_close_taken(zone, addr, len);
     lock_release(&zones_lock);
 }
 
@@ -156,7 +158,7 @@ void arena_map_undo(uintptr_t addr, size_t len)
 
 void arena_map_give(uintptr_t addr, size_t len)
 {
-    if (zone_vacate(zone_of(addr), addr, len) == 0)
+    if (os_munmap(addr, len) == 0)
         arena_map_undo(addr, len);
 }
 
@@ -235,8 +237,10 @@ static void make_as_it_was(struct zone *zone, uintptr_t start, size_t len, struc
         return;
     kind.state = kind.flags >> WAS_SHIFT;
     kind.flags &= (uint8_t)~WAS_MASK;
-    if (kind.state == RUN_HELD)
+    if (kind.state == RUN_HELD) {
         zones_held_bytes += len;
+        os_munmap(start, len); /* it may have been exposed when it became pending */
+    }
     zone_set_or_leak(zone, start, len, kind);
 }
 
@@ -286,7 +290,7 @@ static void hold(struct zone *zone, uintptr_t start, size_t len, struct run_kind
 
 static void make_free(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
-    if (kind.state == RUN_PENDING && zone_vacate(zone, start, len) == 0)
+    if (kind.state == RUN_PENDING)
         zone_set_or_leak(zone, start, len, none);
 }
 
@@ -318,30 +322,12 @@ static bool unmap_unregistered(uintptr_t addr, size_t len, int *error)
     lock_take(&zones_lock);
     bool is_simple = !registry_has_any() || (!registry_owes_any() && !is_any_pinned(addr, len));
     if (is_simple) {
-        *error = zone_vacate(zone, addr, len);
+        *error = os_munmap(addr, len);
         if (!*error)
             zone_for_each_run(zone, addr, addr + len, free_used);
     }
     lock_release(&zones_lock);
     return is_simple;
-}
-
-static void vacate_nobodys(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
-{
-    if (kind.state == RUN_NONE && zone_vacate(zone, start, len) != 0)
-        zone_set_or_leak(zone, start, len, closed);
-}
-
-/* What is held back stays reserved, and so does, for the moment, what is not. */
-static int decommit_pending(uintptr_t addr, size_t len)
-{
-    struct zone *zone = zone_of(addr);
-    lock_take(&zones_lock);
-    int error = zone_decommit(addr, len);
-    if (!error && zone->kind == ZONE_MAP)
-        zone_for_each_run(zone, addr, addr + len, vacate_nobodys);
-    lock_release(&zones_lock);
-    return error;
 }
 
 int arena_unmap(uintptr_t addr, size_t len)
@@ -351,7 +337,7 @@ int arena_unmap(uintptr_t addr, size_t len)
         return result;
     change_runs(addr, len, make_pending_if_used);
     registry_forget(addr, len);
-    int error = decommit_pending(addr, len);
+    int error = os_munmap(addr, len);
     if (error)
         undo_pending(addr, len);
     else
@@ -394,13 +380,14 @@ void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, boo
 static void expose_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
     if (kind.state == RUN_HELD)
-        os_mprotect(start, len, RW); /* failing, it can't be pinned: the registry says so */
+        zone_map_free(start, len, RW,
+                      MAP_PRIVATE | MAP_ANONYMOUS); /* failing, it can't be pinned: the registry says so */
 }
 
 static void conceal_run(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
 {
     if (kind.state == RUN_HELD)
-        zone_decommit(start, len);
+        os_munmap(start, len);
 }
 
 bool arena_expose(uintptr_t addr, size_t len, bool exposed)
@@ -500,13 +487,6 @@ int arena_purge(uintptr_t addr, size_t len, int advice)
 uint64_t arena_held_bytes(void)
 {
     return zones_held_bytes;
-}
-
-void arena_locked_in_future(bool locked)
-{
-    lock_take(&zones_lock);
-    zones_lock_in_future(locked);
-    lock_release(&zones_lock);
 }
 
 /* --- fork --------------------------------------------------------------------------------------------------------------- */

@@ -13,11 +13,11 @@
 #include "base/pool.h"
 
 enum run_state {
-    RUN_NONE, /* reserved, nobody's: PROT_NONE */
+    RUN_NONE, /* nobody's, nothing is mapped */
     RUN_READY, /* committed readable and writable, nobody's; zero but for pages in the dirty map (heap zones) */
     RUN_USED,     /* handed out */
     RUN_PENDING,  /* between two steps of a door: neither to be handed out nor to be registered */
-    RUN_HELD,     /* unmapped by the program; its address is held back for a live registration */
+    RUN_HELD,     /* unmapped by the program; its address is given to nobody while a registration covers it */
     RUN_DETACHED, /* handed out, but over a live registration of what was there before */
     RUN_CLOSED,   /* never to be handed out: a page of ours, or what somebody else has mapped there */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The reserved stretches of address space that the arena hands out from. Under LOCK_ARENA but for the lock-free
- * membership tests: a zone is published once and only ever grows. */
+/* The stretches of address space that the arena hands out from. Under LOCK_ARENA but for the lock-free membership tests: a
+ * zone is published once and stays as it is. */
 #ifndef MEMORY_ZONES_H
 #define MEMORY_ZONES_H
 
@@ -12,9 +12,11 @@
 #include "base/lock.h"
 #include "memory/runs.h"
 
-/* Address space that is nobody's (RUN_NONE) is a PROT_NONE reservation in heap zones. In map zones nothing is mapped there,
- * so that the program's mappings cost what they would cost elsewhere: the kernel itself places nothing so low, and whoever
- * asks for such an address gets it, which is noticed when a place for a mapping turns out to be taken. */
+/*
+ * Where nobody's address space is (RUN_NONE, RUN_HELD) nothing is mapped: a reservation would count against the limits
+ * that a program sets itself (RLIMIT_AS), against mlockall, and against the number of mappings. The kernel itself places
+ * nothing so low; whoever else asks for an address in a zone gets it, which is noticed when a place turns out to be taken.
+ */
 enum zone_kind { ZONE_HEAP, ZONE_MAP };
 enum { MAX_ZONES = 64 };
 
@@ -24,9 +26,8 @@ enum { MAX_ZONES = 64 };
 struct zone {
     enum zone_kind kind;
     uintptr_t start;
-    _Atomic(uintptr_t) end; /* reserved so far */
-    uintptr_t limit;        /* may grow to here */
-    bool has_anchor;        /* map zones: memory/mappings.c has put its page there */
+    uintptr_t end;
+    bool has_anchor; /* map zones: memory/mappings.c has put its page there */
     struct runs runs;
     _Atomic uint64_t
         *dirty; /* heap zones: a bit for each page that is nobody's and not zero; NULL until needed */
@@ -50,20 +51,17 @@ void zone_set_or_leak(struct zone *zone, uintptr_t start, size_t len, struct run
 void zone_for_each_run(struct zone *zone, uintptr_t start, uintptr_t end,
                        void (*change)(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind));
 
-/* Reserves the first zones. */
+/* The first zones. */
 void zones_init(void);
-/* More room for `len` bytes in some zone of that kind. False: there is none to be had. */
+/* A further zone of that kind, with room for `len` bytes. False: there is none to be had. */
 bool zones_grow(enum zone_kind kind, size_t len);
 struct zone *zone_of(uintptr_t addr);
 /* mmap of anonymous memory at `addr` unless something is mapped there, with no flag but the caller's: a sandbox may kill
  * for MAP_FIXED_NOREPLACE. Returns `addr`, -EEXIST, or -errno. */
 intptr_t zone_map_free(uintptr_t addr, size_t len, int prot, int flags);
-/* Makes [addr, addr + len) PROT_NONE again, its pages gone. Returns 0 or -errno. */
-int zone_decommit(uintptr_t addr, size_t len);
-/* Makes it what nobody's address space is in that zone. Returns 0 or -errno. */
-int zone_vacate(const struct zone *zone, uintptr_t addr, size_t len);
+/* That said -EEXIST: what somebody else has mapped in [start, start + len) is closed, all of it. */
+void zone_close_taken(struct zone *zone, uintptr_t start, size_t len);
 /* What was RUN_HELD there is nobody's from now on. */
 void zone_let_go(struct zone *zone, uintptr_t start, size_t len);
-void zones_lock_in_future(bool locked);
 
 #endif

@@ -14,6 +14,7 @@
 
 #define PAGE ((size_t)4096)
 #define RW (PROT_READ | PROT_WRITE)
+#define BLOCK_PAGES ((size_t)512)
 
 static void start(void)
 {
@@ -45,12 +46,9 @@ static uint64_t pinned(void)
 /* A mapping of the program's, as the door makes it. */
 static uintptr_t map(size_t nr_pages)
 {
-    uintptr_t at = arena_map_place_for(nr_pages * PAGE, RW, RUN_ORDINARY);
-    cr_assert_neq(at, 0);
-    cr_assert_eq(
-        (uintptr_t)mmap((void *)at, nr_pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), at);
-    arena_map_made(at, nr_pages * PAGE, RW, RUN_ORDINARY);
-    return at;
+    intptr_t at = arena_map(nr_pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, RUN_ORDINARY);
+    cr_assert_gt(at, 0);
+    return (uintptr_t)at;
 }
 
 static bool is_zero_at(uintptr_t at, size_t len)
@@ -137,9 +135,9 @@ Test(arena, what_was_unmapped_is_not_mapped_any_more, .init = start)
     cr_assert_not(is_mapped(at));
     cr_assert_eq(look_up(at + 8 * PAGE), 0);
     cr_assert_eq(arena_unmap(at + 8 * PAGE, 4 * PAGE), 0);
-    cr_assert(is_mapped(at + 8 * PAGE), "held back");
+    cr_assert_eq(arena_held_bytes(), 4 * PAGE);
+    cr_assert_not(is_mapped(at + 8 * PAGE), "held back, but not mapped");
     cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
-    cr_assert_not(is_mapped(at + 8 * PAGE), "let go");
     cr_assert_not(is_mapped(at + 12 * PAGE));
 }
 
@@ -154,6 +152,20 @@ Test(arena, an_unmap_wider_than_what_is_mapped_leaves_the_rest_free, .init = sta
     cr_assert_eq(map(16), at, "and is handed out again");
 }
 
+Test(arena, what_the_program_does_not_use_is_not_mapped, .init = start)
+{
+    uintptr_t small = take(1), at = take(16 * BLOCK_PAGES), above = take(1);
+    cr_assert(is_mapped(at + 16 * BLOCK_PAGES * PAGE - PAGE));
+    arena_heap_give(at, 16 * BLOCK_PAGES * PAGE);
+    uintptr_t middle = (at + 8 * BLOCK_PAGES * PAGE) & ~(BLOCK_PAGES * PAGE - 1);
+    cr_assert_not(is_mapped(middle), "nothing is reserved");
+    arena_economize();
+    arena_heap_give(small, PAGE);
+    arena_heap_give(above, PAGE);
+    cr_assert(arena_contains(small) && arena_contains(above));
+    memset((void *)take(1), 1, PAGE);
+}
+
 Test(arena, what_somebody_else_has_mapped_is_never_handed_out, .init = start)
 {
     uintptr_t at = map(16);
@@ -164,7 +176,7 @@ Test(arena, what_somebody_else_has_mapped_is_never_handed_out, .init = start)
     *(unsigned char *)(at + 8 * PAGE) = 0x55;
     uintptr_t place = arena_map_place(16 * PAGE);
     cr_assert_neq(place, 0);
-    cr_assert(place + 16 * PAGE <= at || place >= at + 16 * PAGE);
+    cr_assert(place + 16 * PAGE <= at + 8 * PAGE || place >= at + 9 * PAGE);
     cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x55);
     cr_assert_not(arena_is_free(at, 16 * PAGE));
     arena_map_give(place, 16 * PAGE);

@@ -28,11 +28,12 @@ BASE   := $(C11) $(WARN) -fvisibility=hidden -Ishim -Iinclude -DANYDMA_VERSION='
 CORE_SRC := $(wildcard shim/base/*.c shim/iommu/*.c shim/dma/*.c shim/memory/*.c shim/profile/*.c)
 DOOR_SRC := $(wildcard shim/interpose/*.c)
 CLI_SRC  := $(wildcard shim/cli/*.c)
+REPORT_SRC := $(wildcard shim/cli/report/*.c) shim/cli/text.c shim/cli/pages.c
 # What the examples and the VM tests share: each examples/*.h has a .c beside it.
 EXAMPLE_COMMON := $(patsubst %.h,%.c,$(wildcard examples/*.h))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(filter-out $(EXAMPLE_COMMON),$(wildcard examples/*.c)))
 SHIM := $(BUILD)/libanydma.so.0
-PRODUCT := $(SHIM) $(BUILD)/anydma $(BUILD)/anydma.pc $(EXAMPLES)
+PRODUCT := $(SHIM) $(BUILD)/anydma $(BUILD)/anydma-report $(BUILD)/anydma.pc $(EXAMPLES)
 
 all: needs-build $(PRODUCT)
 
@@ -105,14 +106,21 @@ $(SHIM): $(SHIM_OBJ) $(BUILD)/libje.a shim/libanydma.map
 	$(Q)ln -sf libanydma.so.0 $(BUILD)/libanydma.so
 
 # --- the command, and what is installed beside it ---------------------------------------------------------------------
+# What reads captures is a program of its own: `anydma run` works where its libraries are not. ncurses, for top, is linked in
+# where it can be.
+NCURSES ?= $(foreach l,ncurses tinfo,$(filter /%,$(shell $(CC) -print-file-name=lib$(l).a)))
 $(BUILD)/anydma: $(call obj,cli,$(CLI_SRC))
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $^ -ldw -lelf -ljansson -lncurses -lz -lm -lstdc++ $(LDFLAGS)
+	$(Q)$(CC) -o $@ $^ $(or $(NCURSES),-lncurses) -lm $(LDFLAGS)
+
+$(BUILD)/anydma-report: $(call obj,cli,$(REPORT_SRC))
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@ $^ -ldw -lelf -ljansson -lz -lm -lstdc++ $(LDFLAGS)
 
 # The page's chart library (Debian's libjs-chart.js), embedded: a report needs no network.
 CHART_JS ?= $(firstword $(wildcard /usr/share/javascript/chart.js/chart.min.js /usr/share/javascript/chart.js/[Cc]hart*.js) /usr/share/javascript/chart.js/chart.min.js)
-$(BUILD)/cli/shim/cli/html.o: private EXTRA := -DANYDMA_CHART_JS='"$(CHART_JS)"'
-$(BUILD)/cli/shim/cli/html.o: shim/cli/page/report.html shim/cli/page/report.js
+$(BUILD)/cli/shim/cli/report/html.o: private EXTRA := -DANYDMA_CHART_JS='"$(CHART_JS)"'
+$(BUILD)/cli/shim/cli/report/html.o: shim/cli/report/page/report.html shim/cli/report/page/report.js
 
 $(BUILD)/anydma.pc: Makefile
 	@mkdir -p $(@D)
@@ -152,6 +160,7 @@ install: all
 	install -m 644 shim/cli/anydma.1 $(DESTDIR)$(PREFIX)/share/man/man1/anydma.1
 	install -m 644 shim/cli/anydma-capture.5 $(DESTDIR)$(PREFIX)/share/man/man5/anydma-capture.5
 	install -m 755 $(BUILD)/anydma $(DESTDIR)$(PREFIX)/bin/anydma
+	install -D -m 755 $(BUILD)/anydma-report $(DESTDIR)$(PREFIX)/libexec/anydma/anydma-report
 	install -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/lib/libanydma.so.0
 	ln -sf libanydma.so.0 $(DESTDIR)$(PREFIX)/lib/libanydma.so
 	install -m 644 include/anydma.h $(DESTDIR)$(PREFIX)/include/anydma.h

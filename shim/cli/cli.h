@@ -13,5 +13,6 @@ int cli_check(int argc, char **argv);
 int cli_snapshot(int argc, char **argv);
 int cli_top(int argc, char **argv);
 int cli_version(int argc, char **argv);
+int cli_help(int argc, char **argv);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "cli/cli.h"
 #include "cli/pages.h"
-#include "cli/view.h"
+#include "cli/text.h"
 
 enum { MAX_PROCESSES = 512 };
 
@@ -130,8 +130,8 @@ static void describe(const struct process *p, char *line, size_t size)
         snprintf(mappings, sizeof(mappings), "%" PRIu64 "/%" PRIu64, p->now.entries_used,
                  p->now.entries_limit);
     snprintf(line, size, "%7" PRIu64 " %10s %10s %10s %10s %12s %8" PRIu64 " %8" PRIu64 " %7" PRIu64 "  %s",
-             p->pid, view_size(a, p->now.pinned + p->now.app_pinned), view_size(b, p->now.pinned_peak),
-             view_size(c, p->now.app_pinned), p->memlock == UINT64_MAX ? "none" : view_size(d, p->memlock),
+             p->pid, text_size(a, p->now.pinned + p->now.app_pinned), text_size(b, p->now.pinned_peak),
+             text_size(c, p->now.app_pinned), p->memlock == UINT64_MAX ? "none" : text_size(d, p->memlock),
              mappings, rate(p->now.maps + p->now.app_maps, p->before.maps + p->before.app_maps, p->seconds),
              rate(p->now.unmaps + p->now.app_unmaps, p->before.unmaps + p->before.app_unmaps, p->seconds),
              p->now.map_failures + p->now.unmap_failures, p->command);

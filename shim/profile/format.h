@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The capture file, written by the shim (profile/capture.c) and read by the command (cli/reader.c). Described
+ * The capture file, written by the shim (profile/capture.c) and read by the command (cli/report/reader.c). Described
  * for other readers in anydma-capture(5); a change here that an old reader can't skip raises CAPTURE_VERSION.
  *
  * The file is a row of blocks, each at a multiple of CAPTURE_BLOCK bytes: a header, then records. A record is

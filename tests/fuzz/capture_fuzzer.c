@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "cli/view.h"
+#include "cli/report/view.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -52,7 +52,7 @@ $(BUILD)/tests/fuzz/program_fuzzer: $(call obj,libfuzzer,$(filter-out %/malloc.c
 	$(Q)$(FUZZER_LINK) -rdynamic -o $@ $@.o -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -luring -lunwind -lm -pthread
 # The command's reader, without the rest of it.
 $(BUILD)/tests/fuzz/capture_fuzzer: $(patsubst %,$(BUILD)/libfuzzer/%.o,tests/fuzz/capture_fuzzer \
-		$(addprefix shim/cli/,reader progress model replay symbols view))
+		shim/cli/text $(addprefix shim/cli/report/,reader progress model replay symbols view))
 	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -ldw -lelf -lz -lm -lstdc++)
 $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/libfuzzer/tests/fuzz/%_fuzzer.o $(BUILD)/libfuzzer/core.a
 	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -lunwind -pthread)

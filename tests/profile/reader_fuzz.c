@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "cli/model.h"
+#include "cli/report/model.h"
 
 static uint64_t seed;
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/symbols.h"
+#include "cli/report/symbols.h"
 
 enum { MOST_BYTES = 1 << 20, NR_ADDRESSES = 60, CODE_AT = 0x1000, CODE_BYTES = 0x1000 };
 

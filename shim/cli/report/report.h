@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "cli/view.h"
+#include "cli/report/view.h"
 
 /* Everything, as JSON. Returns 0 or the exit status after a message. */
 int report_json(const struct view *view, FILE *to);

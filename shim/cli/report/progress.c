@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Draws the bar over itself. */
-#include "cli/progress.h"
+#include "cli/report/progress.h"
 
 #include <stdio.h>
 #include <string.h>

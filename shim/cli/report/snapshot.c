@@ -20,7 +20,7 @@
 
 #include "cli/cli.h"
 #include "cli/pages.h"
-#include "cli/view.h"
+#include "cli/report/view.h"
 #include "profile/format.h"
 
 enum { NR_TRIES = 100, ANSWER_MS = 500, STEP_MS = 5 };
@@ -263,7 +263,7 @@ static int take(const struct live_page *page, const struct options *options)
         status = fail("%s holds nothing yet", page->capture);
     else if (to >= 0 && options->output)
         status = printf("%s: %s of process %d (%s)\n", options->output,
-                        view_size(size, (uint64_t)nr * CAPTURE_BLOCK), options->pid, page->command) < 0
+                        text_size(size, (uint64_t)nr * CAPTURE_BLOCK), options->pid, page->command) < 0
                      ? CLI_FAILED
                      : 0;
     else if (to >= 0)

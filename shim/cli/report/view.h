@@ -3,8 +3,9 @@
 #ifndef CLI_VIEW_H
 #define CLI_VIEW_H
 
-#include "cli/model.h"
-#include "cli/symbols.h"
+#include "cli/report/model.h"
+#include "cli/report/symbols.h"
+#include "cli/text.h"
 
 /* What a row pinned from one of the view's steps on. */
 struct view_step {
@@ -50,17 +51,10 @@ void view_free(struct view *view);
 
 /* "peak", "end" or a time such as 1.5s, 200ms, since the start. Returns 0 or -EINVAL. */
 int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *time_ns);
-/* "512K", "2.5M", "3GiB" or plain bytes. Returns 0 or -EINVAL. */
-int view_parse_size(const char *text, uint64_t *bytes);
-/* Short and readable: "12.0 MiB", "1.25 ms". `buf` of at least 32 bytes, returned. */
-const char *view_size(char *buf, uint64_t bytes);
-const char *view_time(char *buf, uint64_t ns);
 /* "function file:line" of a row's innermost function; "(no call stack)" where there is none. */
 const char *view_place(char *buf, size_t size, const struct view_row *row);
 /* "ENOMEM", or "error 512". */
 const char *view_error_name(int error);
-/* The whole percent that `part` is of `whole`, rounded to the nearest: 0 without a whole. */
-unsigned view_percent(uint64_t part, uint64_t whole);
 /* What the state of the file makes uncertain, in words; "" when nothing. `buf` of at least 512 bytes,
  * returned. */
 const char *view_doubts(char *buf, size_t size, const struct model *model);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "anydma.h"
-#include "cli/reader.h"
+#include "cli/report/reader.h"
 
 enum {
     MODEL_MAX_POINTS = 1024,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Names addresses with libdw. Each module is opened once, each address named once. */
-#include "cli/symbols.h"
+#include "cli/report/symbols.h"
 
 #include <dwarf.h>
 #include <elfutils/libdw.h>

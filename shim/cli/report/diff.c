@@ -9,7 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/memory.h"
-#include "cli/view.h"
+#include "cli/report/view.h"
 
 struct pair {
     const char *key;
@@ -45,14 +45,14 @@ static int by_change(const void *a, const void *b)
 static const char *signed_size(char *buf, int64_t bytes)
 {
     buf[0] = bytes < 0 ? '-' : '+';
-    view_size(buf + 1, (uint64_t)llabs(bytes));
+    text_size(buf + 1, (uint64_t)llabs(bytes));
     return bytes ? buf : strcpy(buf, "=");
 }
 
 static void print_line(const char *what, uint64_t before, uint64_t after)
 {
     char a[33], b[33], c[33];
-    printf("%-10s %10s -> %10s  %11s\n", what, view_size(a, before), view_size(b, after),
+    printf("%-10s %10s -> %10s  %11s\n", what, text_size(a, before), text_size(b, after),
            signed_size(c, (int64_t)(after - before)));
 }
 
@@ -75,8 +75,8 @@ static void print_pair(const struct pair *pair)
     char a[33], b[33], c[33], place[512];
     const struct view_row *row = pair->row[1] ? pair->row[1] : pair->row[0];
     printf("%11s  %10s -> %10s  %s%s%s%s\n", signed_size(c, change_of(pair)),
-           pair->row[0] ? view_size(a, pinned_of(pair->row[0])) : "new",
-           pair->row[1] ? view_size(b, pinned_of(pair->row[1])) : "gone", row->label[0] ? "[" : "",
+           pair->row[0] ? text_size(a, pinned_of(pair->row[0])) : "new",
+           pair->row[1] ? text_size(b, pinned_of(pair->row[1])) : "gone", row->label[0] ? "[" : "",
            row->label, row->label[0] ? "] " : "", view_place(place, sizeof(place), row));
     for (size_t i = 1; i < row->stack.nr && i < 4; i++)
         printf("%39s <- %s\n", "", row->stack.symbols[i]->function);

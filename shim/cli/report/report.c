@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/report.h"
-#include "cli/view.h"
+#include "cli/report/report.h"
+#include "cli/report/view.h"
 
 enum { HTML_STEPS = 200 };
 
@@ -115,9 +115,9 @@ static void print_limits(const struct model *m)
     const char *between = "";
     printf("limits    ");
     if (m->memlock != UINT64_MAX) {
-        printf("memlock %s, %s left at the peak (%u%% used)", view_size(a, m->memlock),
-               view_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0),
-               view_percent(m->peak, m->memlock));
+        printf("memlock %s, %s left at the peak (%u%% used)", text_size(a, m->memlock),
+               text_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0),
+               text_percent(m->peak, m->memlock));
         between = ";  ";
     } else {
         printf("no memlock limit");
@@ -149,7 +149,7 @@ static void print_calls(const struct model *m)
         if (!h->count)
             continue;
         printf("%s%" PRIu64 " %s (half within %s, longest %s)", between, h->count, names[i],
-               view_time(a, model_percentile(h, 50)), view_time(b, h->longest_ns));
+               text_time(a, model_percentile(h, 50)), text_time(b, h->longest_ns));
         between = ";  ";
     }
     printf("%s\n", *between ? "" : "none");
@@ -175,7 +175,7 @@ static void print_trouble(const struct model *m)
                m->hazards_seen);
     if (m->forks)
         printf("forks     %" PRIu64 " with memory pinned, %s copied for children in all\n", m->forks,
-               view_size(a, m->fork_bytes));
+               text_size(a, m->fork_bytes));
 }
 
 static void print_waste(const struct model_amount *at)
@@ -190,11 +190,11 @@ static void print_waste(const struct model_amount *at)
                  {at->untold, "in no live allocation or mapping"}};
     char a[32], b[32];
     const char *between = ": ";
-    printf("waste     %s of %s registered by anydma (%u%%)", view_size(a, model_waste(at)),
-           view_size(b, at->known), view_percent(model_waste(at), at->known));
+    printf("waste     %s of %s registered by anydma (%u%%)", text_size(a, model_waste(at)),
+           text_size(b, at->known), text_percent(model_waste(at), at->known));
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (kinds[i].bytes) {
-            printf("%s%s %s", between, view_size(a, kinds[i].bytes), kinds[i].what);
+            printf("%s%s %s", between, text_size(a, kinds[i].bytes), kinds[i].what);
             between = ", ";
         }
     printf("\n");
@@ -204,19 +204,19 @@ static void print_amounts(const struct model *m)
 {
     char a[32], b[32], c[32];
     uint64_t at = m->at.pinned + m->at.app_pinned;
-    printf("peak      %s at %s", view_size(a, m->peak), view_time(b, m->peak_ns));
+    printf("peak      %s at %s", text_size(a, m->peak), text_time(b, m->peak_ns));
     if (m->peak_app)
-        printf("  (the application's own mappings: %s at most)", view_size(c, m->peak_app));
+        printf("  (the application's own mappings: %s at most)", text_size(c, m->peak_app));
     printf("\nnow       %s  (at the end, %s after the start)\n",
-           view_size(a, m->nr_points
+           text_size(a, m->nr_points
                             ? m->points[m->nr_points - 1].pinned + m->points[m->nr_points - 1].app_pinned
                             : 0),
-           view_time(b, m->end_ns));
+           text_time(b, m->end_ns));
     if (m->at.known)
         print_waste(&m->at);
     if (m->at.huge_known)
-        printf("hugepages %s of %s (%u%%)\n", view_size(a, m->at.huge), view_size(b, m->at.huge_known),
-               view_percent(m->at.huge, m->at.huge_known));
+        printf("hugepages %s of %s (%u%%)\n", text_size(a, m->at.huge), text_size(b, m->at.huge_known),
+               text_percent(m->at.huge, m->at.huge_known));
     if (!at && !m->calls[CALL_MAP].count && !m->calls[CALL_APP_MAP].count)
         printf("\nnothing was pinned: nothing was looked up or mapped; try `anydma run --mode=eager`, or "
                "`--iommu=sim` "
@@ -228,12 +228,12 @@ static void print_row(const struct view_row *row, const struct model *m, unsigne
     char a[32], b[32], place[512], line[1024], waste[32] = "-", huge[16] = "-";
     uint64_t bytes = pinned_of(row);
     if (row->at.known)
-        view_size(waste, model_waste(&row->at));
+        text_size(waste, model_waste(&row->at));
     if (row->at.huge_known)
-        snprintf(huge, sizeof(huge), "%u%%", view_percent(row->at.huge, row->at.huge_known));
-    snprintf(line, sizeof(line), "%10s %3u%% %10s %5s %8" PRIu64 " %10s  %s%s%s%s", view_size(a, bytes),
-             view_percent(bytes, m->at.pinned + m->at.app_pinned), waste, huge, maps_of(row),
-             view_size(b, row->group->peak), row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
+        snprintf(huge, sizeof(huge), "%u%%", text_percent(row->at.huge, row->at.huge_known));
+    snprintf(line, sizeof(line), "%10s %3u%% %10s %5s %8" PRIu64 " %10s  %s%s%s%s", text_size(a, bytes),
+             text_percent(bytes, m->at.pinned + m->at.app_pinned), waste, huge, maps_of(row),
+             text_size(b, row->group->peak), row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
              view_place(place, sizeof(place), row));
     printf("%.*s\n", width, line);
     for (size_t i = 1; i < row->stack.nr && i <= depth; i++) {
@@ -262,7 +262,7 @@ static void print_rows(const struct view *view, size_t top, unsigned depth, int 
         rest += pinned_of(&view->rows[i]);
     if (view->nr_rows - quiet > shown) {
         char a[32];
-        printf("%10s       in %zu more call sites (--top)\n", view_size(a, rest),
+        printf("%10s       in %zu more call sites (--top)\n", text_size(a, rest),
                view->nr_rows - quiet - shown);
     }
 }
@@ -288,11 +288,11 @@ static void print_shares(const struct view *view, size_t top, unsigned depth, in
         sorted[i] = &view->rows[i];
     qsort(sorted, view->nr_rows, sizeof(*sorted), by_share);
     printf("\n%10s %4s %10s %8s  live allocations in it, sampled every %s\n", "pinned for", "", "live",
-           "samples", view_size(a, m->sample_mean));
+           "samples", text_size(a, m->sample_mean));
     for (size_t i = 0; i < view->nr_rows && i < top && sorted[i]->shared; i++) {
         const struct view_row *row = sorted[i];
-        snprintf(line, sizeof(line), "%10s %3u%% %10s %8" PRIu64 "  %s%s%s%s", view_size(a, row->shared),
-                 view_percent(row->shared, m->at.pinned), view_size(b, row->sampled_live), row->samples,
+        snprintf(line, sizeof(line), "%10s %3u%% %10s %8" PRIu64 "  %s%s%s%s", text_size(a, row->shared),
+                 text_percent(row->shared, m->at.pinned), text_size(b, row->sampled_live), row->samples,
                  row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
                  view_place(place, sizeof(place), row));
         printf("%.*s\n", width, line);
@@ -307,8 +307,8 @@ static void print_shares(const struct view *view, size_t top, unsigned depth, in
                 {m->rest.unknown, "(live, in no sampled allocation)"}};
     for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
         if (rest[i].bytes)
-            printf("%10s %3u%%                      %s\n", view_size(a, rest[i].bytes),
-                   view_percent(rest[i].bytes, m->at.pinned), rest[i].what);
+            printf("%10s %3u%%                      %s\n", text_size(a, rest[i].bytes),
+                   text_percent(rest[i].bytes, m->at.pinned), rest[i].what);
     free(sorted);
 }
 
@@ -330,8 +330,8 @@ static void print_report(const struct view *view, size_t top, unsigned depth)
     print_limits(m);
     print_calls(m);
     print_trouble(m);
-    printf("shown     %s: %s in %zu mappings\n", view_time(doubts, m->at_ns),
-           view_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
+    printf("shown     %s: %s in %zu mappings\n", text_time(doubts, m->at_ns),
+           text_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
     print_rows(view, top, depth, width);
     if (m->sample_mean && m->at.pinned)
         print_shares(view, top, depth, width);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
-#include "cli/view.h"
+#include "cli/report/view.h"
 
 enum { CHECK_EXCEEDED = 1, CHECK_UNUSABLE = 2 };
 
@@ -52,7 +52,7 @@ static int parse(int argc, char **argv, struct limits *limits)
         char *end = NULL;
         switch (choice) {
         case 'p':
-            ok = limits->has_peak = view_parse_size(optarg, &limits->peak) == 0;
+            ok = limits->has_peak = text_parse_size(optarg, &limits->peak) == 0;
             break;
         case 'w':
             limits->waste = strtod(optarg, &end);
@@ -89,8 +89,8 @@ static bool is_within(bool is_asked, const char *what, uint64_t is, uint64_t mos
         return true;
     const char *verdict = is <= most ? "ok  " : "FAIL";
     if (is_bytes)
-        printf("%s %s: %s (%" PRIu64 "), at most %s (%" PRIu64 ")\n", verdict, what, view_size(a, is), is,
-               view_size(b, most), most);
+        printf("%s %s: %s (%" PRIu64 "), at most %s (%" PRIu64 ")\n", verdict, what, text_size(a, is), is,
+               text_size(b, most), most);
     else
         printf("%s %s: %" PRIu64 ", at most %" PRIu64 "\n", verdict, what, is, most);
     return is <= most;

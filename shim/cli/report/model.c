@@ -7,7 +7,7 @@
 #include <uthash.h>
 
 #include "cli/memory.h"
-#include "cli/replay.h"
+#include "cli/report/replay.h"
 
 static uint64_t since_start(const struct model *model, const struct reader_event *event)
 {

@@ -8,7 +8,7 @@
 #include <uthash.h>
 #include <zlib.h>
 
-#include "cli/export.h"
+#include "cli/report/export.h"
 #include "cli/memory.h"
 
 /* A message being put together. */

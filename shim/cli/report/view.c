@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Joins the sites of a capture by their named stacks, and writes numbers for people. */
-#include "cli/view.h"
+#include "cli/report/view.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,7 +11,7 @@
 #include <uthash.h>
 
 #include "cli/memory.h"
-#include "cli/progress.h"
+#include "cli/report/progress.h"
 
 struct joined {
     const char *key;
@@ -179,28 +179,6 @@ void view_free(struct view *view)
     model_free(&view->model);
 }
 
-int view_parse_size(const char *text, uint64_t *bytes)
-{
-    char *end;
-    double value = strtod(text, &end);
-    static const char units[] = "KMGT";
-    if (end == text || !(value >= 0))
-        return -EINVAL;
-    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
-    if (*end && (*end & ~0x20) != 'B' && !unit)
-        return -EINVAL;
-    if (unit && *unit) {
-        value = ldexp(value, 10 * (int)(unit - units + 1));
-        end++;
-        end += *end == 'i';
-    }
-    end += *end == 'B' || *end == 'b';
-    if (*end || value >= 18446744073709551616.0)
-        return -EINVAL;
-    *bytes = (uint64_t)value;
-    return 0;
-}
-
 int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *time_ns)
 {
     static const struct {
@@ -221,35 +199,6 @@ int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *tim
         return 0;
     }
     return -EINVAL;
-}
-
-const char *view_size(char *buf, uint64_t bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double value = (double)bytes;
-    unsigned unit = 0;
-    while (value >= 1024 && unit < 6) {
-        value /= 1024;
-        unit++;
-    }
-    if (unit == 0)
-        snprintf(buf, 32, "%" PRIu64 " B", bytes);
-    else
-        snprintf(buf, 32, "%.*f %s", value < 100 && value != floor(value) ? 1 : 0, value, units[unit]);
-    return buf;
-}
-
-const char *view_time(char *buf, uint64_t ns)
-{
-    if (ns < 1000)
-        snprintf(buf, 32, "%" PRIu64 " ns", ns);
-    else if (ns < 1000000)
-        snprintf(buf, 32, "%.1f us", (double)ns / 1e3);
-    else if (ns < 1000000000)
-        snprintf(buf, 32, "%.1f ms", (double)ns / 1e6);
-    else
-        snprintf(buf, 32, "%.2f s", (double)ns / 1e9);
-    return buf;
 }
 
 const char *view_place(char *buf, size_t size, const struct view_row *row)
@@ -275,11 +224,6 @@ const char *view_error_name(int error)
         return name;
     snprintf(text, sizeof(text), "error %d", error);
     return text;
-}
-
-unsigned view_percent(uint64_t part, uint64_t whole)
-{
-    return whole ? (unsigned)(100.0 * (double)part / (double)whole + 0.5) : 0;
 }
 
 const char *view_doubts(char *buf, size_t size, const struct model *model)

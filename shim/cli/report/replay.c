@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Applies a capture's records to a model, one by one. */
-#include "cli/replay.h"
+#include "cli/report/replay.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/report.h"
+#include "cli/report/report.h"
 
 /* JSON's numbers are exact to 2^53; no limit is null. */
 static json_t *number(uint64_t value)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/report.h"
+#include "cli/report/report.h"
 
 /* A file as a string, from its first byte to a terminating zero. */
 #define EMBED(name, path)                                                                                    \
@@ -17,8 +17,8 @@
             "\"\n.byte 0\n.popsection\n");                                                                   \
     extern const char name[] __attribute__((visibility("hidden")))
 
-EMBED(page_html, "shim/cli/page/report.html");
-EMBED(page_js, "shim/cli/page/report.js");
+EMBED(page_html, "shim/cli/report/page/report.html");
+EMBED(page_js, "shim/cli/report/page/report.js");
 EMBED(page_chart, ANYDMA_CHART_JS);
 
 static json_t *numbers_of(const struct model_amount *at, uint64_t shared)

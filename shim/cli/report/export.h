@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "cli/view.h"
+#include "cli/report/view.h"
 
 int export_folded(const struct view *view, FILE *to);
 int export_speedscope(const struct view *view, FILE *to);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* anydma export: a capture in the formats of other tools. The text ones are here; pprof.c has its own. */
-#include "cli/export.h"
+#include "cli/report/export.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -7,7 +7,7 @@
 #include <bsd/sys/tree.h>
 #include <uthash.h>
 
-#include "cli/model.h"
+#include "cli/report/model.h"
 
 struct live_key {
     uint64_t iova;

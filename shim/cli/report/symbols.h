@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "cli/model.h"
+#include "cli/report/model.h"
 
 struct symbol {
     const char *function; /* never NULL: "libfoo.so+0x1234" where nothing is known */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The capture's reader. Trusts nothing in the file: lengths are checked against what is there before they are
  * used. */
-#include "cli/reader.h"
+#include "cli/report/reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "cli/progress.h"
+#include "cli/report/progress.h"
 
 /* What each record holds: t its time, n a number, s a string, f a count and as many numbers,
  * * as many numbers as there are. */

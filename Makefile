@@ -64,10 +64,13 @@ needs-%:
 FLAGS_pic = $(BASE) $(CFLAGS) -DNDEBUG -fPIC -ftls-model=initial-exec -fno-builtin-malloc -DANYDMA_BUILDING_SHIM
 FLAGS_cli = $(BASE) $(CFLAGS)
 
+# Which headers a target is made of, under both of its names: scripts have an absolute BUILD.
+DEPENDENCIES = -MMD -MP $(patsubst %,-MT %,$(sort $(abspath $@) $(patsubst $(CURDIR)/%,%,$(abspath $@))))
+
 obj = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 define tree
 $(BUILD)/$(1)/%.o: %.c $(BUILD)/$(1).flags | $(or $(NEEDS_$(1)),needs-build)
-	$$(call compile,CC,$(or $(CC_$(1)),$$(CC)) -MMD -MP $$(FLAGS_$(1)) $$(EXTRA) -c $$< -o $$@)
+	$$(call compile,CC,$(or $(CC_$(1)),$$(CC)) $$(DEPENDENCIES) $$(FLAGS_$(1)) $$(EXTRA) -c $$< -o $$@)
 endef
 
 # Changes when the flags do: what was made with others is made again.
@@ -130,7 +133,7 @@ $(BUILD)/anydma.pc: Makefile
 
 # --- examples and tests: one source each ------------------------------------------------------------------------------
 FLAGS_program = $(C11) $(WARN) $(CFLAGS) -Iinclude -Iexamples
-program = $(CC) -MMD -MP -MF $@.d -MT $@ $(FLAGS_program) $(1) -o $@ $<
+program = $(CC) -MF $@.d $(DEPENDENCIES) $(FLAGS_program) $(1) -o $@ $<
 EXAMPLE_OBJ := $(call obj,program,$(EXAMPLE_COMMON))
 $(BUILD)/examples/%: examples/%.c $(EXAMPLE_OBJ) $(BUILD)/program.flags
 	$(call compile,CC,$(call program) $(EXAMPLE_OBJ) -pthread)

@@ -13,7 +13,7 @@ $(foreach t,san plain tsan libfuzzer,$(eval $(call archive,$t)))
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | needs-unit
-	$(call compile,CC,$(CC) -MMD -MP -MF $@.d -MT $@ $(filter-out -Wmissing-prototypes,$(FLAGS_san)) -fvisibility=default \
+	$(call compile,CC,$(CC) -MF $@.d $(DEPENDENCIES) $(filter-out -Wmissing-prototypes,$(FLAGS_san)) -fvisibility=default \
 		-o $@ $< $(BUILD)/san/core.a -lcriterion -lunwind -pthread)
 
 VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))
@@ -27,7 +27,7 @@ PRELOAD_LIBS := $(patsubst tests/preload/%.c,$(BUILD)/tests/preload/%.so,$(wildc
 $(BUILD)/tests/preload/%: tests/preload/%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fno-builtin) -pthread)
 $(BUILD)/tests/preload/%: tests/preload/%.cc $(BUILD)/program.flags
-	$(call compile,CXX,$(CXX) -MMD -MP -MF $@.d -MT $@ -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread)
+	$(call compile,CXX,$(CXX) -MF $@.d $(DEPENDENCIES) -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread)
 # These bring the device that the simulated IOMMU looks for in the program.
 $(BUILD)/tests/preload/routes_%: tests/preload/routes_%.c $(BUILD)/program.flags | needs-unit
 	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -luring -pthread)

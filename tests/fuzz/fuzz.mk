@@ -16,7 +16,7 @@ $(BUILD)/tests/fuzz/doors: $(FUZZ_PROGRAM) $(wildcard tests/fuzz/*.h) tests/prel
 FUZZ_BASE = $(filter-out -Wmissing-prototypes -DANYDMA_BUILDING_SHIM,$(1)) -I.
 $(BUILD)/san/shim/interpose/%.o: private EXTRA := -fvisibility=default
 $(BUILD)/san/tests/fuzz/%.o: tests/fuzz/%.c $(BUILD)/san.flags | needs-unit
-	$(call compile,CC,$(CC) -MMD -MP $(call FUZZ_BASE,$(FLAGS_san)) -c $< -o $@)
+	$(call compile,CC,$(CC) $(DEPENDENCIES) $(call FUZZ_BASE,$(FLAGS_san)) -c $< -o $@)
 
 # The doors under other names: the sanitizers need the C library's.
 define link_with_doors
@@ -34,7 +34,7 @@ $(BUILD)/tests/fuzz/insides: $(call obj,san,$(filter-out %/malloc.c,$(DOOR_SRC))
 # ThreadSanitizer, on the modules below the doors: it places memory where the arena would.
 FLAGS_tsan = $(BASE) -fsanitize=thread -DANYDMA_BUILDING_SHIM -O1 -g
 $(BUILD)/tests/fuzz/%_tsan: tests/fuzz/%_tsan.c $(BUILD)/tsan/core.a
-	$(call compile,CC,$(CC) -MMD -MP -MF $@.d -MT $@ $(filter-out -Wmissing-prototypes,$(FLAGS_tsan)) -I. -o $@ $< $(BUILD)/tsan/core.a -lunwind -pthread)
+	$(call compile,CC,$(CC) -MF $@.d $(DEPENDENCIES) $(filter-out -Wmissing-prototypes,$(FLAGS_tsan)) -I. -o $@ $< $(BUILD)/tsan/core.a -lunwind -pthread)
 
 # --- libFuzzer, which comes with clang: that builds everything once more --------------------------------------------------
 CC_libfuzzer := clang
@@ -43,7 +43,7 @@ FLAGS_libfuzzer = $(filter-out -Werror -fvisibility=hidden,$(BASE)) -w -fsanitiz
 	-fno-sanitize-recover=undefined -DANYDMA_BUILDING_SHIM -O1 -g
 FUZZER_LINK := clang -fsanitize=fuzzer,address,undefined
 $(BUILD)/libfuzzer/tests/%.o: tests/%.c $(BUILD)/libfuzzer.flags | needs-unit needs-lint
-	$(call compile,CC,clang -MMD -MP $(call FUZZ_BASE,$(FLAGS_libfuzzer)) -c $< -o $@)
+	$(call compile,CC,clang $(DEPENDENCIES) $(call FUZZ_BASE,$(FLAGS_libfuzzer)) -c $< -o $@)
 
 $(BUILD)/tests/fuzz/program_fuzzer: $(call obj,libfuzzer,$(filter-out %/malloc.c,$(DOOR_SRC)) $(filter-out %/fuzz.c,$(FUZZ_PROGRAM)) \
 		tests/fuzz/insides.c tests/fuzz/program_fuzzer.c) $(BUILD)/libfuzzer/core.a $(BUILD)/libje.a

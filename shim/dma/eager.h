@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Eager mode: what the program has, and what it is handed, is registered at once at IOVA == address, for programs that
+ * rely on that without asking. What can't be is told on stderr, at once and at exit; or its allocation fails
+ * (ANYDMA_ON_LIMIT=refuse). Under LOCK_REGISTRY but for what says otherwise.
+ */
+#ifndef DMA_EAGER_H
+#define DMA_EAGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Registers everything that is alive now; from here on what is handed out. Does nothing when it is on already. */
+void eager_start(void);
+/* The last container is gone, or this is a forked child. */
+void eager_end(void);
+/* Whether what is handed out is registered. No lock. */
+bool eager_is_on(void);
+
+/* [start, start + len) is not registered any more, or an IOVA there is free again: eager_refill then registers what is
+ * alive there. For the application's own mappings, before which ours gives way. */
+void eager_released(uintptr_t start, size_t len);
+void eager_refill(void);
+/* Everything that nobody was told of was released, so that a mapping of the application's finds room: it ends here. */
+void eager_gave_way(void);
+
+/* At exit: what was handed out unregistered. Takes no lock. */
+void eager_tell_end(void);
+
+#endif

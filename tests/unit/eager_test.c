@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* Eager mode: what it registers, where it ends, and what it leaves to the application. */
+#include <linux/vfio.h>
+
+#include "base/config.h"
+#include "dma/eager.h"
+#include "fake_memory.h"
+
+#define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
+
+enum { FD = 50, MANY = 1000 };
+
+static void attach_with_limit(uint64_t bytes)
+{
+    config.mode = MODE_EAGER;
+    config.limit_bytes = bytes;
+    start_registry();
+    cr_assert_eq(attach_fake(FD, MANY, ALL_IOVAS), 0);
+}
+
+static void attached(void)
+{
+    attach_with_limit(UINT64_C(1) << 40);
+}
+
+static size_t registered_pages(void)
+{
+    size_t nr = 0;
+    for (size_t i = 0; i < NR_PAGES; i++) {
+        struct registration *reg = registration_from(START + i * PAGE);
+        nr += reg && reg->start <= START + i * PAGE && reg->mapped == registry.attached &&
+              reg->iova == reg->start;
+    }
+    return nr;
+}
+
+static int hand_out(size_t first, size_t nr)
+{
+    set_alive(first, nr, true);
+    return registry_offer(START + first * PAGE, nr * PAGE);
+}
+
+Test(eager, what_is_alive_and_what_is_handed_out_is_registered, .init = attached)
+{
+    cr_assert_eq(registered_pages(), NR_PAGES / 2);
+    cr_assert_eq(hand_out(200, 20), 0);
+    cr_assert_eq(registered_pages(), NR_PAGES / 2 + 20);
+}
+
+Test(eager, a_container_after_the_last_one_gets_everything_again, .init = attached)
+{
+    cr_assert_eq(registry_detach_fd(FD), 0);
+    cr_assert_not(eager_is_on());
+    cr_assert_eq(hand_out(200, 20), 0);
+    cr_assert_eq(registered_pages(), 0, "there is nowhere to");
+    cr_assert_eq(attach_fake(FD + 1, MANY, ALL_IOVAS), 0);
+    cr_assert_eq(registered_pages(), NR_PAGES / 2 + 20);
+}
+
+Test(eager, a_limit_is_kept_and_what_is_beyond_it_is_let_pass)
+{
+    attach_with_limit((NR_PAGES / 2 + 40) * PAGE);
+    cr_assert_eq(hand_out(160, 32), 0);
+    cr_assert_eq(hand_out(200, 32), 0);
+    cr_assert_eq(registered_pages(), NR_PAGES / 2 + 32);
+    cr_assert_eq(hand_out(240, 1), 0);
+    cr_assert_eq(registered_pages(), NR_PAGES / 2 + 32, "it has stopped");
+}
+
+Test(eager, beyond_a_limit_allocations_can_be_refused)
+{
+    config.on_limit = LIMIT_REFUSE;
+    attach_with_limit((NR_PAGES / 2 + 40) * PAGE);
+    cr_assert_eq(hand_out(160, 32), 0);
+    cr_assert_eq(registry_admit(START + 200 * PAGE, 32 * PAGE), -ENOMEM);
+    cr_assert_eq(registry_admit(0, 32 * PAGE), -ENOMEM);
+    cr_assert_eq(hand_out(200, 32), -ENOMEM);
+    set_alive(200, 32, false);
+    cr_assert_eq(hand_out(240, 4), 0, "what fits passes still");
+    cr_assert_eq(registry_offer(START + 160 * PAGE, 32 * PAGE), 0, "and what is registered");
+    cr_assert_eq(registry_admit(START + 160 * PAGE, 32 * PAGE), 0);
+    set_alive(160, 32, false);
+    registry_forget(START + 160 * PAGE, 32 * PAGE);
+    cr_assert_eq(hand_out(200, 32), 0, "once there is room again");
+}
+
+Test(eager, a_full_table_and_memlock_are_limits_too, .init = attached)
+{
+    config.on_limit = LIMIT_REFUSE;
+    fail_map = -ENOSPC;
+    cr_assert_eq(hand_out(160, 16), -ENOMEM);
+    fail_map = -ENOMEM;
+    cr_assert_eq(hand_out(160, 16), -ENOMEM);
+    fail_map = 0;
+    cr_assert_eq(hand_out(160, 16), 0);
+}
+
+static int app_map(uint64_t iova, size_t page, size_t nr)
+{
+    struct vfio_iommu_type1_dma_map map = {
+        .argsz = sizeof(map), .flags = 3, .vaddr = START + page * PAGE, .iova = iova, .size = nr * PAGE};
+    return registry_app_map(FD, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+static int app_unmap(uint64_t iova, size_t nr)
+{
+    struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap), .iova = iova, .size = nr * PAGE};
+    return registry_app_unmap(FD, VFIO_IOMMU_UNMAP_DMA, &unmap);
+}
+
+Test(eager, what_the_application_maps_elsewhere_costs_those_addresses_only, .init = attached)
+{
+    cr_assert_eq(app_map(START + 20 * PAGE, 100, 4), 0, "at the addresses of other memory");
+    cr_assert_eq(registered_pages(), NR_PAGES / 2 - 4);
+    cr_assert_eq(app_unmap(START + 20 * PAGE, 4), 0);
+    cr_assert_eq(registered_pages(), NR_PAGES / 2, "which are registered again afterwards");
+}
+
+Test(eager, a_mapping_of_the_applications_that_fails_costs_nothing, .init = attached)
+{
+    fail_forward = -EFAULT;
+    cr_assert_eq(app_map(START + 20 * PAGE, 100, 4), -EFAULT);
+    cr_assert_eq(registered_pages(), NR_PAGES / 2);
+}
+
+/* Nothing is registered where a device would not look for it. */
+Test(eager, an_address_that_is_taken_is_left_out, .init = start_registry)
+{
+    config.limit_bytes = UINT64_C(1) << 40;
+    registry_note_lookup();
+    cr_assert_eq(attach_fake(FD, MANY, ALL_IOVAS), 0);
+    cr_assert_eq(app_map(START + 20 * PAGE, 100, 4), 0);
+    config.mode = MODE_EAGER;
+    cr_assert_eq(attach_fake(FD + 1, MANY, ALL_IOVAS), 0);
+    cr_assert_eq(registered_pages(), NR_PAGES / 2 - 4);
+    cr_assert_eq(stats_now().pinned, 2 * (NR_PAGES / 2 - 4) * PAGE, "and not elsewhere either");
+}

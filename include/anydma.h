@@ -71,6 +71,8 @@ struct anydma_stats {
         containers_seen;   /* attached since start; with none attached now, the limits are the last one's */
     uint64_t hazards;      /* with ANYDMA_CHECK: freed or unmapped while a device could reach it */
     uint64_t entries_peak; /* the most mappings that one container ever held */
+    uint64_t app_map_failures; /* the application's own calls that failed */
+    uint64_t app_unmap_failures;
 };
 
 #ifndef ANYDMA_BUILDING_SHIM

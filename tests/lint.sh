@@ -48,7 +48,7 @@ includes_follow_the_layers() {
         [dma]='dma iommu profile base'
         [memory]='memory dma iommu profile base'
         [interpose]='interpose memory dma iommu profile base'
-        [cli]='cli profile/format.h profile/live.h' # a separate program: it shares the formats only
+        [cli]='cli profile/format.h profile/live.h profile/reasons.h' # a separate program: it shares the formats only
     )
     for layer in shim/*/; do
         layer=$(basename "$layer")

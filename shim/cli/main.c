@@ -21,10 +21,12 @@ static const struct command {
 } commands[] = {
     {"run", cli_run, "anydma run", "run [options] -- app [args]   run a program with the shim preloaded"},
     {"report", become_report, "report", "report [options] FILE         who pinned how much, from a capture"},
-    {"export", become_report, "export", "export -f FORMAT FILE         a capture in the formats of other tools"},
+    {"export", become_report, "export",
+     "export -f FORMAT FILE         a capture in the formats of other tools"},
     {"diff", become_report, "diff", "diff BEFORE AFTER             what two captures pin, compared"},
     {"check", become_report, "check", "check [limits] FILE           hold a capture against limits, for CI"},
-    {"snapshot", become_report, "snapshot", "snapshot [options] PID        the same of a process that is running"},
+    {"snapshot", become_report, "snapshot",
+     "snapshot [options] PID        the same of a process that is running"},
     {"top", cli_top, "anydma top", "top [--batch] [PID...]        what processes have pinned, live"},
     {"version", cli_version, "anydma version", "version                       print the version"},
     {"help", cli_help, "anydma help", "help [COMMAND]                this, or what a command takes"},
@@ -56,7 +58,8 @@ static int become_report(int argc, char **argv)
         execv(path, arguments);
     }
     fprintf(stderr,
-            "anydma %s: anydma-report, which reads captures, is neither beside this command nor in ../libexec/anydma (%s): "
+            "anydma %s: anydma-report, which reads captures, is neither beside this command nor in "
+            "../libexec/anydma (%s): "
             "install it there\n",
             argv[0], strerror(errno));
     return CLI_FAILED;

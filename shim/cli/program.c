@@ -83,8 +83,8 @@ static bool is_go(const struct file *file)
 {
     char note[16];
     for (unsigned i = 0; i < file->header.e_phnum; i++)
-        if (file->phdrs[i].p_type == PT_NOTE && read_at(file->fd, note, sizeof(note), file->phdrs[i].p_offset) &&
-            memcmp(note + 12, "Go", 3) == 0)
+        if (file->phdrs[i].p_type == PT_NOTE &&
+            read_at(file->fd, note, sizeof(note), file->phdrs[i].p_offset) && memcmp(note + 12, "Go", 3) == 0)
             return true;
     return false;
 }
@@ -107,7 +107,9 @@ static const char *look(struct file *file, const char *path, const struct stat *
     if (ident[EI_CLASS] == ELFCLASS32)
         return snprintf(reason, size, "is a 32-bit program, and anydma is for 64 bits"), reason;
     if (file->header.e_machine != EM_X86_64)
-        return snprintf(reason, size, "is for another kind of processor (ELF machine %u)", file->header.e_machine), reason;
+        return snprintf(reason, size, "is for another kind of processor (ELF machine %u)",
+                        file->header.e_machine),
+               reason;
     if (file->header.e_phnum > MAX_PHDRS || file->header.e_phentsize != sizeof(Elf64_Phdr) ||
         !read_at(file->fd, file->phdrs, file->header.e_phnum * sizeof(Elf64_Phdr), file->header.e_phoff))
         return NULL; /* the kernel will say */
@@ -119,12 +121,17 @@ static const char *look(struct file *file, const char *path, const struct stat *
     if (interp->p_filesz < sizeof(loader))
         (void)!read_at(file->fd, loader, interp->p_filesz, interp->p_offset);
     if (strstr(loader, "ld-musl"))
-        return snprintf(reason, size, "is linked with musl, and anydma is built for the GNU C library"), reason;
+        return snprintf(reason, size, "is linked with musl, and anydma is built for the GNU C library"),
+               reason;
     const char *privilege = privileges(path, st);
     if (privilege)
-        return snprintf(reason, size, "%s: the loader ignores a preload that is not in a system folder", privilege), reason;
+        return snprintf(reason, size, "%s: the loader ignores a preload that is not in a system folder",
+                        privilege),
+               reason;
     if (is_go(file))
-        return snprintf(reason, size, "is a Go program, whose memory comes from the kernel and not from libc"), reason;
+        return snprintf(reason, size,
+                        "is a Go program, whose memory comes from the kernel and not from libc"),
+               reason;
     return NULL;
 }
 

@@ -134,7 +134,7 @@ static void describe(const struct process *p, char *line, size_t size)
              text_size(c, p->now.app_pinned), p->memlock == UINT64_MAX ? "none" : text_size(d, p->memlock),
              mappings, rate(p->now.maps + p->now.app_maps, p->before.maps + p->before.app_maps, p->seconds),
              rate(p->now.unmaps + p->now.app_unmaps, p->before.unmaps + p->before.app_unmaps, p->seconds),
-             p->now.map_failures + p->now.unmap_failures, p->command);
+             p->now.map_failures + p->now.unmap_failures + p->now.app_failures + p->now.refused, p->command);
 }
 
 static void print_all(void)

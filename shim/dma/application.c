@@ -79,16 +79,6 @@ static struct profile_mapping profile_of(const struct container *container, cons
                                     .began_ns = began_ns};
 }
 
-/* A MAP that failed: who asked for what. */
-static void record_failure(struct container *container, const struct vfio_iommu_type1_dma_map *arg,
-                           uint64_t began_ns, int error)
-{
-    const struct app_map map = {.iova = arg->iova, .len = arg->size, .va = arg->vaddr};
-    struct profile_mapping profile = profile_of(container, &map, began_ns);
-    profile.error = error;
-    profile_record_map(&profile);
-}
-
 static void record(struct container *container, const struct vfio_iommu_type1_dma_map *arg, bool is_alias,
                    uint64_t began_ns)
 {
@@ -220,10 +210,8 @@ static int app_map_locked(struct container *container, unsigned long request,
         registry.eager_stopped = true;
         result = forward(container, request, arg);
     }
-    if (result != 0) {
-        record_failure(container, arg, began_ns, result);
-        return result;
-    }
+    if (result != 0)
+        return result; /* the door tells of it */
     record(container, arg, false, began_ns);
     if (config.mode == MODE_AUTO && !registry.manages_itself) {
         if (arg->iova == arg->vaddr)

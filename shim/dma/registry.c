@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
+#include "profile/failures.h"
 #include "profile/profile.h"
 
 struct registry registry = {
@@ -166,6 +167,7 @@ static int map_in(struct registration *reg, unsigned index)
     profile_record_map(&profile);
     if (error) {
         registry.count.map_failures++;
+        failures_note(FAILED_MAP, -error, reg->len);
         return error;
     }
     if (!reg->mapped)
@@ -200,6 +202,7 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
     profile_record_unmap(&profile);
     if (error || unmapped != reg->len) {
         registry.count.unmap_failures++;
+        failures_note(FAILED_UNMAP, error ? -error : EIO, reg->len);
         log_write(LOG_ERROR,
                   "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside "
                   "and never used "
@@ -490,5 +493,6 @@ void registry_reset(bool locks_are_lost)
     registry.eager_stopped = registry.manages_itself = false;
     atomic_store_explicit(&registry.nr_registrations, 0, memory_order_relaxed);
     memset(&registry.count, 0, sizeof(registry.count));
+    failures_forget();
     pins_reset();
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "dma/registration.h"
+#include "profile/failures.h"
 
 static void narrow(struct anydma_stats *stats, const struct iommu_info *info)
 {
@@ -52,6 +53,8 @@ void registry_fill_stats(struct anydma_stats *stats)
     stats->unmap_failures = registry.count.unmap_failures;
     stats->app_maps = registry.count.app_maps;
     stats->app_unmaps = registry.count.app_unmaps;
+    stats->app_map_failures = failures_count(FAILED_APP_MAP, 0);
+    stats->app_unmap_failures = failures_count(FAILED_APP_UNMAP, 0);
     stats->lookups_cold = registry.count.lookups_cold;
     stats->lookups_refused = registry.count.lookups_refused;
     lock_release(&registry.lock);
@@ -117,6 +120,8 @@ void registry_publish(void)
         .unmap_failures = registry.count.unmap_failures,
         .app_maps = registry.count.app_maps,
         .app_unmaps = registry.count.app_unmaps,
+        .app_failures = failures_count(FAILED_APP_MAP, 0) + failures_count(FAILED_APP_UNMAP, 0),
+        .refused = registry.count.lookups_refused,
         .containers = stats.containers,
         .entries_used = stats.entries_used,
         .entries_limit = stats.entries_limit,

@@ -13,6 +13,7 @@
 #include "interpose/lifecycle.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
+#include "profile/failures.h"
 
 uint64_t anydma_iova(const void *addr);
 int anydma_iova_range(const void *addr, size_t len, uint64_t *iova);
@@ -43,17 +44,10 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
         profile_record_refused(va, error);
     profile_leave();
     if (error)
+        failures_note(FAILED_LOOKUP, -error, want);
+    if (error)
         log_write(LOG_INFO, "no IOVA for 0x%lx: error %d (%s)", va, -error,
-                  error == -EOPNOTSUPP
-                      ? "this kind of memory can't be watched; use malloc, or an anonymous private mmap"
-                  : error == -ENODEV
-                      ? "no device is attached yet, and only memory that anydma placed can be promised before"
-                  : error == -ESTALE ? "its pages were purged, moved or replaced behind a live registration"
-                  : error == -EFAULT ? "nothing readable and writable is mapped there"
-                  : error == -ENOMEM ? "the memlock limit is reached; raise `ulimit -l`"
-                  : error == -ENOSPC
-                      ? "the IOMMU's table of mappings is full; raise vfio_iommu_type1.dma_entry_limit"
-                      : "see <anydma.h>");
+                  failed_reason(FAILED_LOOKUP, -error));
     return error;
 }
 

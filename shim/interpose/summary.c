@@ -3,6 +3,8 @@
 #include "interpose/summary.h"
 
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "anydma.h"
 #include "base/config.h"
@@ -10,6 +12,7 @@
 #include "base/os.h"
 #include "dma/registry.h"
 #include "memory/arena.h"
+#include "profile/failures.h"
 
 void summary_fill(struct anydma_stats *stats)
 {
@@ -38,6 +41,24 @@ static void print_limits(const struct anydma_stats *s)
                  s->entries_limit);
 }
 
+/* Each kind of failure with its errno, its reason and what to do about it; in red on a terminal. */
+static void print_failures(void)
+{
+    enum { MOST_ERRNO = 134 };
+    struct winsize size;
+    bool is_red = !getenv("NO_COLOR") && os_ioctl(2, TIOCGWINSZ, &size) == 0;
+    for (int call = 0; call < NR_FAILED; call++)
+        for (int error = 1; error < MOST_ERRNO; error++) {
+            uint64_t count = failures_count((enum failed_call)call, error);
+            const char *remedy = failed_remedy((enum failed_call)call, error);
+            if (count)
+                log_line(2, "%s    %lu times %s: error %d, %s%s%s%s", is_red ? "\033[31m" : "", count,
+                         failed_call_name((enum failed_call)call), error,
+                         failed_reason((enum failed_call)call, error), remedy ? "; " : "",
+                         remedy ? remedy : "", is_red ? "\033[0m" : "");
+        }
+}
+
 void summary_print(void)
 {
     struct anydma_stats s = {0};
@@ -56,8 +77,12 @@ void summary_print(void)
         print_limits(&s);
     log_line(2, "  ioctls      %lu map, %lu unmap; the application's own: %lu map, %lu unmap", s.maps,
              s.unmaps, s.app_maps, s.app_unmaps);
-    log_line(2, "  failures    %lu map, %lu unmap, %lu of %lu cold lookups refused", s.map_failures,
-             s.unmap_failures, s.lookups_refused, s.lookups_cold);
+    log_line(2,
+             "  failures    %lu map, %lu unmap, %lu of %lu cold lookups refused; the application's own: %lu "
+             "map, %lu unmap",
+             s.map_failures, s.unmap_failures, s.lookups_refused, s.lookups_cold, s.app_map_failures,
+             s.app_unmap_failures);
+    print_failures();
     log_line(
         2,
         "  waiting     %lu ranges owed to a device not yet attached, %lu KiB held back for live neighbours",

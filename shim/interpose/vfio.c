@@ -16,6 +16,7 @@
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
 #include "memory/foreign.h"
+#include "profile/failures.h"
 #include "profile/profile.h"
 
 static int to_libc(intptr_t result)
@@ -65,9 +66,28 @@ static int set_container(int group, int *container)
 
 static int app_map(int fd, unsigned long request, void *arg)
 {
+    const struct vfio_iommu_type1_dma_map *map = arg;
     profile_enter();
+    uint64_t began_ns = profile_now();
     int result = registry_app_map(fd, request, arg);
+    if (result < 0 && map) {
+        profile_record_map(&(struct profile_mapping){.owner = OWNER_APPLICATION,
+                                                     .va = map->vaddr,
+                                                     .len = map->size,
+                                                     .iova = map->iova,
+                                                     .began_ns = began_ns,
+                                                     .error = result});
+        failures_note(FAILED_APP_MAP, -result, map->size);
+    }
     profile_leave();
+    return result;
+}
+
+static int app_unmap(int fd, unsigned long request, void *arg)
+{
+    int result = registry_app_unmap(fd, request, arg);
+    if (result < 0)
+        failures_note(FAILED_APP_UNMAP, -result, 0);
     return result;
 }
 
@@ -96,7 +116,7 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg)
     case VFIO_IOMMU_MAP_DMA:
         return is_ours(fd) ? app_map(fd, request, arg) : os_ioctl(fd, request, arg);
     case VFIO_IOMMU_UNMAP_DMA:
-        return is_ours(fd) ? registry_app_unmap(fd, request, arg) : os_ioctl(fd, request, arg);
+        return is_ours(fd) ? app_unmap(fd, request, arg) : os_ioctl(fd, request, arg);
     default:
         return os_ioctl(fd, request, arg);
     }

@@ -17,13 +17,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LIVE_MAGIC UINT64_C(0x3245564c41444e41) /* "ANDALVE2" */
+#define LIVE_MAGIC UINT64_C(0x3345564c41444e41) /* "ANDALVE3" */
 
 enum { LIVE_BYTES = 4096, LIVE_PATH_BYTES = 3072 };
 
 struct live_numbers {
     uint64_t pinned, pinned_peak, app_pinned, app_pinned_peak, registrations, owed;
     uint64_t maps, unmaps, map_failures, unmap_failures, app_maps, app_unmaps;
+    uint64_t app_failures, refused;
     uint64_t containers, entries_used, entries_limit; /* of the fullest container */
 };
 

@@ -10,6 +10,7 @@
 
 #include "anydma.h"
 #include "cli/report/reader.h"
+#include "profile/reasons.h"
 
 enum {
     MODEL_MAX_POINTS = 1024,
@@ -88,9 +89,8 @@ struct model_point {
 };
 
 /* What failed, together: the same call from one site with one error. */
-enum model_failed { FAILED_MAP, FAILED_UNMAP, FAILED_APP_MAP, FAILED_APP_UNMAP, FAILED_LOOKUP, NR_FAILED };
 struct model_failure {
-    enum model_failed what;
+    enum failed_call what;
     int error;
     struct model_site *site;
     uint64_t count, bytes; /* asked for, where told */

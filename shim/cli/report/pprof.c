@@ -8,8 +8,8 @@
 #include <uthash.h>
 #include <zlib.h>
 
-#include "cli/report/export.h"
 #include "cli/memory.h"
+#include "cli/report/export.h"
 
 /* A message being put together. */
 struct message {

@@ -187,7 +187,7 @@ void replay_drop(struct model *model, struct live *live)
     free(live);
 }
 
-static struct model_failure *failure_of(struct model *model, struct model_site *site, enum model_failed what,
+static struct model_failure *failure_of(struct model *model, struct model_site *site, enum failed_call what,
                                         int error)
 {
     struct model_private *private = model->private;
@@ -206,7 +206,7 @@ static struct model_failure *failure_of(struct model *model, struct model_site *
     return &model->failed[entry->index];
 }
 
-static void fail(struct model *model, struct model_site *site, enum model_failed what, uint64_t error,
+static void fail(struct model *model, struct model_site *site, enum failed_call what, uint64_t error,
                  uint64_t bytes, uint64_t now)
 {
     if (model->private->is_second)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* anydma report: one screen that says who pins how much, how near the limits are, and what is waste. */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -109,6 +110,11 @@ static void choose(struct view *view, const char *filter)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+static const char *red(bool is_on)
+{
+    return !text_has_colour(1) ? "" : is_on ? "\033[31m" : "\033[0m";
+}
+
 static void print_limits(const struct model *m)
 {
     char a[32], b[32];
@@ -155,24 +161,39 @@ static void print_calls(const struct model *m)
     printf("%s\n", *between ? "" : "none");
 }
 
-static void print_trouble(const struct model *m)
+/* What failed, by errno and call site, and what to do about it. */
+static void print_failures(const struct view *view)
 {
-    char a[32];
-    if (m->failures || m->refused) {
-        const char *between = "";
-        printf("refused   %" PRIu64 " map or unmap calls failed, %" PRIu64 " lookups refused: ", m->failures,
-               m->refused);
-        for (int i = 1; i < 4096; i++)
-            if (m->errors[i]) {
-                printf("%s%s %" PRIu64 "x", between, strerror(i), m->errors[i]);
-                between = ", ";
-            }
-        printf("\n");
+    enum { MOST = 8 };
+    const struct model *m = &view->model;
+    char a[32], b[32], place[512];
+    printf("%sFAILED    %" PRIu64 " map or unmap calls, %" PRIu64 " lookups refused%s\n", red(true),
+           m->failures, m->refused, red(false));
+    for (size_t i = 0; i < m->nr_failed && i < MOST; i++) {
+        const struct model_failure *f = &m->failed[i];
+        const char *remedy = failed_remedy(f->what, f->error);
+        printf("%s%8" PRIu64 "x %s: %s, %s%s", red(true), f->count, failed_call_name(f->what),
+               view_error_name(f->error), failed_reason(f->what, f->error), red(false));
+        if (f->error == ENOMEM && m->memlock != UINT64_MAX)
+            printf(" (memlock %s, %s pinned then)", text_size(a, m->memlock), text_size(b, f->pinned));
+        printf("\n          at %s\n", view_site_place(view, f->site, place, sizeof(place)));
+        if (remedy && (!i || m->failed[i - 1].error != f->error))
+            printf("          %s\n", remedy);
     }
+    if (m->nr_failed > MOST)
+        printf("          and %zu more; --json has them all\n", m->nr_failed - MOST);
+}
+
+static void print_trouble(const struct view *view)
+{
+    const struct model *m = &view->model;
+    char a[32];
+    if (m->failures || m->refused)
+        print_failures(view);
     if (m->hazards_seen)
-        printf("HAZARDS   %" PRIu64
-               " times memory went away that a device could still reach; see --json or --html\n",
-               m->hazards_seen);
+        printf("%sHAZARDS   %" PRIu64
+               " times memory went away that a device could still reach; see --json or --html%s\n",
+               red(true), m->hazards_seen, red(false));
     if (m->forks)
         printf("forks     %" PRIu64 " with memory pinned, %s copied for children in all\n", m->forks,
                text_size(a, m->fork_bytes));
@@ -329,7 +350,7 @@ static void print_report(const struct view *view, size_t top, unsigned depth)
     print_amounts(m);
     print_limits(m);
     print_calls(m);
-    print_trouble(m);
+    print_trouble(view);
     printf("shown     %s: %s in %zu mappings\n", text_time(doubts, m->at_ns),
            text_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
     print_rows(view, top, depth, width);

@@ -201,9 +201,9 @@ int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *tim
     return -EINVAL;
 }
 
-const char *view_place(char *buf, size_t size, const struct view_row *row)
+static const char *stack_place(char *buf, size_t size, const struct stack_view *stack)
 {
-    const struct symbol *symbol = row->stack.nr ? row->stack.symbols[0] : NULL;
+    const struct symbol *symbol = stack->nr ? stack->symbols[0] : NULL;
     const char *base = symbol && symbol->file && strrchr(symbol->file, '/') ? strrchr(symbol->file, '/') + 1
                        : symbol                                             ? symbol->file
                                                                             : NULL;
@@ -213,6 +213,20 @@ const char *view_place(char *buf, size_t size, const struct view_row *row)
         snprintf(buf, size, "%s  %s:%d", symbol->function, base, symbol->line);
     else
         snprintf(buf, size, "%s", symbol->function);
+    return buf;
+}
+
+const char *view_place(char *buf, size_t size, const struct view_row *row)
+{
+    return stack_place(buf, size, &row->stack);
+}
+
+const char *view_site_place(const struct view *view, const struct model_site *site, char *buf, size_t size)
+{
+    struct stack_view stack;
+    symbols_stack(view->symbols, site, &stack);
+    stack_place(buf, size, &stack);
+    symbols_free_stack(&stack);
     return buf;
 }
 

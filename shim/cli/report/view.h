@@ -53,6 +53,8 @@ void view_free(struct view *view);
 int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *time_ns);
 /* "function file:line" of a row's innermost function; "(no call stack)" where there is none. */
 const char *view_place(char *buf, size_t size, const struct view_row *row);
+/* The same of a site's innermost function. */
+const char *view_site_place(const struct view *view, const struct model_site *site, char *buf, size_t size);
 /* "ENOMEM", or "error 512". */
 const char *view_error_name(int error);
 /* What the state of the file makes uncertain, in words; "" when nothing. `buf` of at least 512 bytes,

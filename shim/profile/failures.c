@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* A counter for each errno of each call; the last one for whatever lies beyond. */
+#include "profile/failures.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "base/os.h"
+
+enum { NR_ERRORS = 134 };
+
+static _Atomic uint64_t counts[NR_FAILED][NR_ERRORS + 1];
+
+static void tell(enum failed_call call, int error, size_t len)
+{
+    const char *remedy = failed_remedy(call, error);
+    uint64_t limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
+    log_write(LOG_WARNING,
+              "%s of %lu KiB failed: error %d, %s%s%s; further ones are counted (--stats, `anydma report`)",
+              failed_call_name(call), (unsigned long)((len + 1023) >> 10), error, failed_reason(call, error),
+              remedy ? "; " : "", remedy ? remedy : "");
+    if (error == ENOMEM && limit != UINT64_MAX)
+        log_write(LOG_WARNING, "the limit on locked memory of this process is %lu KiB (`ulimit -l`)",
+                  (unsigned long)(limit >> 10));
+}
+
+void failures_note(enum failed_call call, int error, size_t len)
+{
+    int index = error > 0 && error < NR_ERRORS ? error : NR_ERRORS;
+    uint64_t before = atomic_fetch_add_explicit(&counts[call][index], 1, memory_order_relaxed);
+    bool is_limit = error == ENOMEM || error == ENOSPC || error == EADDRNOTAVAIL;
+    if (!before && (call == FAILED_APP_MAP || (call == FAILED_LOOKUP && is_limit)))
+        tell(call, error, len);
+}
+
+uint64_t failures_count(enum failed_call call, int error)
+{
+    uint64_t sum = 0;
+    if (error)
+        return atomic_load_explicit(&counts[call][error < NR_ERRORS ? error : NR_ERRORS],
+                                    memory_order_relaxed);
+    for (int i = 0; i <= NR_ERRORS; i++)
+        sum += atomic_load_explicit(&counts[call][i], memory_order_relaxed);
+    return sum;
+}
+
+void failures_forget(void)
+{
+    for (int call = 0; call < NR_FAILED; call++)
+        for (int i = 0; i <= NR_ERRORS; i++)
+            atomic_store_explicit(&counts[call][i], 0, memory_order_relaxed);
+}

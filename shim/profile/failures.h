@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls that failed, counted by what they were and by errno; with and without a capture. Any caller, no lock. */
+#ifndef PROFILE_FAILURES_H
+#define PROFILE_FAILURES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "profile/reasons.h"
+
+/* `error` is positive. The first of a kind that asks for something to be done is told on stderr; one of anydma's own calls,
+ * which are tried again in another way, never is. `len`: bytes that were asked for, 0 where unknown. */
+void failures_note(enum failed_call call, int error, size_t len);
+/* How many of the call failed, with that error; 0 for `error`: with any. */
+uint64_t failures_count(enum failed_call call, int error);
+/* In a forked child. */
+void failures_forget(void);
+
+#endif

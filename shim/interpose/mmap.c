@@ -62,17 +62,15 @@ static bool renew_in_place(uintptr_t addr, size_t len, int prot, int flags)
     return true;
 }
 
-static bool all_free_inside(uintptr_t addr, size_t len)
+/* In the arena, if nothing is mapped there; else -EEXIST. */
+static intptr_t map_if_free(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-    for (uintptr_t end = addr + len, next; addr < end; addr = next) {
-        bool is_inside;
-        next = arena_split(addr, end, &is_inside);
-        if (is_inside && !arena_is_free(addr, next - addr))
-            return false;
-        if (!is_inside) /* the kernel says whether that part is free: only when it is all of the range */
-            return false;
-    }
-    return true;
+    size_t whole = os_page_up(len);
+    if (!arena_claim(addr, whole))
+        return -EEXIST;
+    intptr_t result = os_mmap(addr, len, prot, flags, fd, offset);
+    arena_replace_end(addr, whole, prot, run_flags(flags), result != (intptr_t)addr);
+    return result;
 }
 
 /* Whether the kernel would map that at all: what is registered is given up only for a call that succeeds. */
@@ -99,12 +97,8 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
         foreign_leaves(addr, whole);
         return os_mmap(addr, len, prot, flags, fd, offset);
     }
-    if (flags & MAP_FIXED_NOREPLACE) { /* what is held back is free to the program */
-        if (!all_free_inside(addr, whole))
-            return -EEXIST;
-        if (arena_is_heap(addr) || registry_covers(addr, whole))
-            flags = (flags & ~MAP_FIXED_NOREPLACE) | MAP_FIXED;
-    }
+    if (flags & MAP_FIXED_NOREPLACE)
+        return map_if_free(addr, len, prot, flags, fd, offset);
     hazards_look(addr, whole, false);
     if (renew_in_place(addr, whole, prot, flags))
         return (intptr_t)addr;
@@ -123,14 +117,19 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
 {
     if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
         return map_fixed((uintptr_t)addr, len, prot, flags, fd, offset);
-    if (!addr && len && is_for_arena(len, prot, flags)) {
+    uintptr_t hint = (uintptr_t)addr & ~(OS_PAGE_SIZE - 1);
+    if (hint && !is_beyond_end(hint, len) && overlaps_arena(hint, os_page_up(len))) {
+        intptr_t result = map_if_free(hint, len, prot, flags, fd, offset);
+        if (result != -EEXIST)
+            return result;
+        hint = 0;
+    }
+    if (!hint && len && is_for_arena(len, prot, flags)) {
         intptr_t result = arena_map(os_page_up(len), prot, flags, run_flags(flags));
         if (result != -ENOSPC)
             return result;
     }
-    bool is_hint_ours = addr && !is_beyond_end((uintptr_t)addr & ~(OS_PAGE_SIZE - 1), len) &&
-                        overlaps_arena((uintptr_t)addr & ~(OS_PAGE_SIZE - 1), os_page_up(len));
-    return os_mmap(is_hint_ours ? 0 : (uintptr_t)addr, len, prot, flags, fd, offset);
+    return os_mmap(hint, len, prot, flags, fd, offset);
 }
 
 /* Tells the sampler of a mapping, which may lie where another one was. */

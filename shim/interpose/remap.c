@@ -126,19 +126,18 @@ static int move_mapping(const struct move *move, bool from_inside)
     return 0;
 }
 
-static int grow_in_place(uintptr_t addr, size_t old_len, size_t new_len, int prot, unsigned flags)
+/* -ENOMEM where there is no room; any other reason of the kernel's comes first. */
+static intptr_t grow_in_place(uintptr_t addr, size_t old_len, size_t new_len, int prot, unsigned flags)
 {
     uintptr_t tail = addr + old_len;
     size_t tail_len = new_len - old_len;
-    if (!arena_map_grow(tail, tail_len))
-        return -ENOMEM;
-    intptr_t result = os_mremap(addr, old_len, new_len, 0, 0);
-    if (os_is_error(result)) {
-        arena_map_undo(tail, tail_len);
-        return (int)result;
+    if (!arena_claim(tail, tail_len)) {
+        intptr_t result = os_mremap(addr, old_len, old_len, 0, 0);
+        return os_is_error(result) ? result : -ENOMEM;
     }
-    arena_map_done(tail, tail_len, prot, flags);
-    return 0;
+    intptr_t result = os_mremap(addr, old_len, new_len, 0, 0);
+    arena_replace_end(tail, tail_len, prot, flags, os_is_error(result));
+    return result;
 }
 
 static intptr_t remap_to_new_place(struct move *move, int prot, unsigned flags)
@@ -209,9 +208,8 @@ static intptr_t remap_inside(struct move *move)
                         : 0;
         return error ? error : (intptr_t)move->from;
     }
-    if (grow_in_place(move->from, move->from_len, move->to_len, prot, flags) == 0)
-        return (intptr_t)move->from;
-    return move->flags & MREMAP_MAYMOVE ? remap_to_new_place(move, prot, flags) : -ENOMEM;
+    intptr_t result = grow_in_place(move->from, move->from_len, move->to_len, prot, flags);
+    return result == -ENOMEM && move->flags & MREMAP_MAYMOVE ? remap_to_new_place(move, prot, flags) : result;
 }
 
 /* What stays where it is keeps its registration. */

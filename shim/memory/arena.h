@@ -64,13 +64,14 @@ void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags);
 void arena_map_undo(uintptr_t addr, size_t len);
 /* Somebody else has mapped something there, not through the doors: the place is never handed out again. */
 void arena_map_taken(uintptr_t addr, size_t len);
-/* Takes [addr, addr + len), free now and next to a mapping, for growing in place. False: not free. */
-bool arena_map_grow(uintptr_t addr, size_t len);
 /* The program unmaps part of a zone. Returns 0 or -errno. */
 int arena_unmap(uintptr_t addr, size_t len);
 /* Before a call that replaces what is mapped there with something of another kind (MAP_FIXED, MREMAP_FIXED). */
 void arena_replace_begin(uintptr_t addr, size_t len);
 void arena_replace_end(uintptr_t addr, size_t len, int prot, unsigned flags, bool failed);
+/* Begins a replacement, which arena_replace_end finishes, of a range in one zone where nothing is mapped. False: something
+ * is, or another thread is at work there. */
+bool arena_claim(uintptr_t addr, size_t len);
 /* Whether nothing is mapped in the range, which lies in one zone. */
 bool arena_is_free(uintptr_t addr, size_t len);
 /* Whether all of it is the program's, with all of `flags` (enum run_flag). */

@@ -162,26 +162,20 @@ void arena_map_give(uintptr_t addr, size_t len)
         arena_map_undo(addr, len);
 }
 
-bool arena_map_grow(uintptr_t addr, size_t len)
+static bool is_free_locked(struct zone *zone, uintptr_t addr, size_t len)
 {
-    struct zone *zone = zone_of(addr);
-    bool grown = false;
-    lock_take(&zones_lock);
-    struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
-    if (run && run->kind.state == RUN_NONE && zone->kind == ZONE_MAP && run->start + run->len - addr >= len)
-        grown = runs_set(&zone->runs, addr, len, pending) == 0;
-    lock_release(&zones_lock);
-    return grown;
+    if (!zone || len > zone->end - addr)
+        return false;
+    for (struct run *run = runs_at(&zone->runs, addr); run && run->start < addr + len; run = runs_next(run))
+        if (run->kind.state != RUN_NONE && run->kind.state != RUN_HELD)
+            return false;
+    return true;
 }
 
 bool arena_is_free(uintptr_t addr, size_t len)
 {
-    struct zone *zone = zone_of(addr);
     lock_take(&zones_lock);
-    struct run *run = zone ? runs_at(&zone->runs, addr) : NULL;
-    bool is_free = run;
-    for (; is_free && run && run->start < addr + len; run = runs_next(run))
-        is_free = run->kind.state == RUN_NONE || run->kind.state == RUN_HELD;
+    bool is_free = is_free_locked(zone_of(addr), addr, len);
     lock_release(&zones_lock);
     return is_free;
 }
@@ -270,6 +264,17 @@ static void let_go_if_uncovered(uintptr_t start, size_t len, bool is_covered)
 {
     if (!is_covered)
         change_runs(start, len, let_go);
+}
+
+bool arena_claim(uintptr_t addr, size_t len)
+{
+    struct zone *zone = zone_of(addr);
+    lock_take(&zones_lock);
+    bool is_free = is_free_locked(zone, addr, len);
+    if (is_free)
+        zone_for_each_run(zone, addr, addr + len, make_pending);
+    lock_release(&zones_lock);
+    return is_free;
 }
 
 /* The call failed. The registration that something was held back for, or detached from, may be gone by now. */

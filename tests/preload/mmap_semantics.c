@@ -5,6 +5,7 @@
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -104,13 +105,75 @@ static void free_address_taken_behind_the_doors(void)
     EXPECT(is_refused(at + PAGE, EFAULT));
 }
 
-static void hint_inside_the_arena(void)
+static void hint_at_a_free_place(void)
 {
     char *at = map_pages(4), *got;
     munmap(at, 4 * PAGE);
-    got = mmap(at, PAGE, RW, ANONYMOUS, -1, 0);
-    EXPECT(got != MAP_FAILED && anydma_iova(got) != ANYDMA_BAD_IOVA);
-    munmap(got, PAGE);
+    got = mmap(at + PAGE + 5, PAGE, RW, ANONYMOUS, -1, 0);
+    EXPECT(got == at + PAGE && anydma_iova(got) == (uintptr_t)got);
+    int fd = memfd_create("hint", MFD_CLOEXEC);
+    EXPECT(ftruncate(fd, 2 * PAGE) == 0);
+    char *file = mmap(at + 2 * PAGE, PAGE, RW, MAP_SHARED, fd, 0);
+    EXPECT(file == at + 2 * PAGE && is_refused(file, EOPNOTSUPP));
+    EXPECT(mremap(file, PAGE, 2 * PAGE, 0) == file);
+    file[PAGE] = 7;
+    EXPECT(*got == 0 && munmap(file, 2 * PAGE) == 0 && munmap(got, PAGE) == 0);
+    close(fd);
+}
+
+static void hint_at_a_place_in_use(void)
+{
+    char *at = map_pages(4);
+    *at = 5;
+    char *got = mmap(at, 2 * PAGE, RW, ANONYMOUS, -1, 0);
+    EXPECT(got != MAP_FAILED && got != at && *at == 5 && anydma_iova(got) != ANYDMA_BAD_IOVA);
+    munmap(got, 2 * PAGE);
+    munmap(at, 4 * PAGE);
+}
+
+static void hint_at_what_is_held_back(void)
+{
+    char *at = map_with_a_page_held_back();
+    char *got = mmap(at + PAGE, PAGE, RW, ANONYMOUS, -1, 0);
+    EXPECT(got == at + PAGE && *got == 0 && is_refused(got, ESTALE));
+    munmap(at, 4 * PAGE);
+}
+
+/* Into the hole in front of a live neighbour, which may lie in the same registration. */
+static void growth_into_what_is_held_back(void)
+{
+    char *at = map_with_a_page_held_back();
+    at[0] = 3;
+    EXPECT(mremap(at, PAGE, 2 * PAGE, 0) == at && at[0] == 3 && at[PAGE] == 0);
+    EXPECT(anydma_iova(at) == (uintptr_t)at && is_refused(at + PAGE, ESTALE));
+    EXPECT(mremap(at, 2 * PAGE, 3 * PAGE, 0) == MAP_FAILED && errno == ENOMEM);
+    EXPECT(munmap(at, 4 * PAGE) == 0 && is_refused(at, EFAULT));
+}
+
+enum { NR_MSEAL = 462 }; /* since Linux 6.10 */
+
+static void growth_that_is_refused(void)
+{
+    char *sealed = map_pages(4), *locked = map_pages(4);
+    struct rlimit before, limit;
+    munmap(sealed + 2 * PAGE, PAGE);
+    if (syscall(NR_MSEAL, sealed, 2 * PAGE, 0) == 0) {
+        EXPECT(mremap(sealed, 2 * PAGE, 3 * PAGE, 0) == MAP_FAILED && errno == EPERM);
+        EXPECT(mremap(sealed, 2 * PAGE, 4 * PAGE, 0) == MAP_FAILED && errno == EPERM);
+        EXPECT(mremap(sealed, 2 * PAGE, 9 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EPERM);
+    }
+    munmap(locked + 2 * PAGE, 2 * PAGE);
+    EXPECT(mlock(locked, 2 * PAGE) == 0 && getrlimit(RLIMIT_MEMLOCK, &before) == 0);
+    limit = before;
+    limit.rlim_cur = 2 * PAGE;
+    bool is_user = setrlimit(RLIMIT_MEMLOCK, &limit) == 0 && seteuid(65534) == 0;
+    if (is_user) {
+        EXPECT(mremap(locked, 2 * PAGE, 4 * PAGE, 0) == MAP_FAILED && errno == EAGAIN);
+        EXPECT(mremap(locked, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EAGAIN);
+        EXPECT(seteuid(0) == 0);
+    }
+    setrlimit(RLIMIT_MEMLOCK, &before);
+    munmap(locked, 2 * PAGE);
 }
 
 static void failed_replacement(void)
@@ -225,7 +288,11 @@ int main(void)
     behaviour("held_back_page_is_not_handed_out", held_back_page_is_not_handed_out);
     behaviour("held_back_page_is_free_to_who_asks_for_it", held_back_page_asked_for);
     behaviour("free_address_taken_behind_the_doors_is_gone_around", free_address_taken_behind_the_doors);
-    behaviour("hint_inside_the_arena_gives_memory_that_can_be_looked_up", hint_inside_the_arena);
+    behaviour("hint_at_a_free_place_is_taken", hint_at_a_free_place);
+    behaviour("hint_at_a_place_in_use_gives_another_that_can_be_looked_up", hint_at_a_place_in_use);
+    behaviour("hint_at_what_is_held_back_is_taken", hint_at_what_is_held_back);
+    behaviour("mapping_grows_into_what_is_held_back", growth_into_what_is_held_back);
+    behaviour("growth_is_refused_with_the_kernels_reason", growth_that_is_refused);
     behaviour("replacement_that_fails_leaves_what_was_there", failed_replacement);
     behaviour("replacement_that_fails_keeps_the_registration", failed_replacement_of_all);
     behaviour("move_that_fails_leaves_its_destination_free", failed_move);

@@ -329,8 +329,7 @@ static bool shrink(const struct step *step, long at, long len)
     return true;
 }
 
-/* In place where the window has room. An address that is held back for a live registration is no room: then
- * ours moves, or can't, and the kernel's is made to follow. */
+/* In place where the window has room. */
 static bool grow(const struct step *step, long at, long len)
 {
     unsigned more = 1 + step->choice % 9;
@@ -340,15 +339,6 @@ static bool grow(const struct step *step, long at, long len)
     if (!is_one_mapping(step->at, step->pages) || shared || step->at + step->pages + more > WINDOW_PAGES)
         return true;
     call_both(step, SYS_mremap, (long[6]){at, len, new_len, flags}, &a, &b);
-    bool grew_only_there = b == at + (long)kernels.window && a != at + (long)ours.window;
-    if (with_lookups && grew_only_there && a == -ENOMEM && !flags) {
-        b = raw_call(SYS_mremap, b, new_len, len, 0, 0, 0);
-        return true;
-    }
-    if (with_lookups && grew_only_there && !is_error(a)) {
-        long place = raw_call(SYS_mmap, 0, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        b = raw_call(SYS_mremap, b, new_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, place, 0);
-    }
     if (is_error(a) || is_error(b) || is_in_window(&kernels, b)) {
         if (!is_error(a) && !is_error(b))
             set_owner(step->at, step->pages + more, who, shared);

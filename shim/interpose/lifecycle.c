@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Start, fork and exit of the shim. Called by every door; owns no lock, but takes all of them around a fork. */
+/* Start and exit of the shim. Called by every door; owns no lock. */
 #include "interpose/lifecycle.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,10 +17,10 @@
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
+#include "interpose/fork.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
-#include "memory/checked.h"
 #include "memory/foreign.h"
 #include "memory/heap.h"
 
@@ -29,43 +28,6 @@ enum { CHECK_EXIT = 2, EXIT_HAZARDS = 99 };
 
 _Atomic int lifecycle_state;
 static int owner_pid;
-
-static void before_fork(void)
-{
-    registry_lock_for_fork();
-    arena_lock_for_fork();
-    checked_lock_for_fork();
-    profile_lock_for_fork(registry_pinned());
-}
-
-static void after_fork_in_parent(void)
-{
-    profile_unlock_after_fork();
-    checked_unlock_after_fork();
-    arena_unlock_after_fork();
-    registry_unlock_after_fork();
-}
-
-static void become_child(bool locks_are_lost)
-{
-    owner_pid = os_getpid();
-    profile_become_child(locks_are_lost);
-    registry_reset(locks_are_lost);
-    pagemap_reset();
-    arena_reset(locks_are_lost);
-    if (locks_are_lost)
-        checked_reset_lock();
-    foreign_reset();
-}
-
-static void after_fork_in_child(void)
-{
-    profile_unlock_after_fork();
-    checked_unlock_after_fork();
-    arena_unlock_after_fork();
-    registry_unlock_after_fork();
-    become_child(false);
-}
 
 /* The program's, if it has them. Not by dlsym: what it does not find costs it an allocation, and a program with a malloc of
  * its own may be inside that, with its lock taken, when it makes its first mapping. */
@@ -122,16 +84,6 @@ static void attach_sim(void)
                   -error);
 }
 
-/* The C library's own says whose handlers they are, and drops them when exit() finishes that library: a thread that is
- * inside fork just then would keep every lock of jemalloc's for ever. jemalloc calls this one too. */
-__attribute__((visibility("hidden"))) int pthread_atfork(void (*prepare)(void), void (*parent)(void),
-                                                         void (*child)(void))
-{
-    extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
-                                 void *owner);
-    return __register_atfork(prepare, parent, child, NULL);
-}
-
 /* The ANYDMA_* variables that the program was started with: for a start before the C library's own, when there is no
  * environ yet. Source: proc_pid_environ(5). */
 static char **initial_environment(void)
@@ -162,12 +114,11 @@ static bool start(void)
         log_write(LOG_ERROR, "no memory for the lookup table: anydma is off");
         return false;
     }
-    owner_pid = os_getpid();
+    lifecycle_own();
     if (config.heap == HEAP_OWN)
         heap_init();
     registry_init(&foreign_memory_ops);
-    /* Before jemalloc registers its own: its locks are taken before ours, and let go after. */
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    fork_init();
     profiler_start();
     if (config.iommu == IOMMU_SIM)
         attach_sim();
@@ -193,8 +144,13 @@ bool lifecycle_enter(void)
     if (state != STATE_ACTIVE && !(state == STATE_NEW && lifecycle_start()))
         return false;
     if (!pagemap_is_ours() && os_getpid() != owner_pid)
-        become_child(true); /* a raw clone, or _Fork: no handler ran */
+        fork_become_child(true); /* a raw clone, or _Fork: no handler ran */
     return true;
+}
+
+void lifecycle_own(void)
+{
+    owner_pid = os_getpid();
 }
 
 bool lifecycle_is_owner(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* When the shim is there: its start, which may come before its constructor, and what fork does to it. */
+/* When the shim is there: its start, which may come before its constructor, and whose it is. */
 #ifndef INTERPOSE_LIFECYCLE_H
 #define INTERPOSE_LIFECYCLE_H
 
@@ -20,6 +20,9 @@ bool lifecycle_enter(void);
 
 /* False in a vfork child, which shares this memory but neither its descriptors nor its IOMMU state. */
 bool lifecycle_is_owner(void);
+
+/* The calling process owns the IOMMU state from here on. */
+void lifecycle_own(void);
 
 struct iommu;
 /* A simulated container with the program's device behind it, if it has one; `fd` stands for it, or -1. Returns 0 or

@@ -3,7 +3,7 @@
 # Builds and runs every test: tests/check.sh [--all] [--only PATTERN]. One line each, "ok NAME", "skip NAME: why" or
 # "FAIL NAME" with its output; the last line is "N passed, N failed" (", N skipped"), the status 0 when none failed.
 #
-# Tests are found by wildcard: tests/lint.sh, tests/unit/*_test.c, tests/preload/*.{c,cc,sh}, tests/{programs,profile}/*.sh, and what
+# Tests are found by wildcard: tests/lint.sh, tests/unit/*_test.c, tests/preload/*.{c,cc,sh}, tests/{cli,programs,fuzz,profile}/*.sh, and what
 # the lines "@vm command" of tests/vm/*.{c,sh} and examples/*.c name: one boot of the VM for each combination runs them all.
 # Lines that begin with @ in a test's header say how it is run:
 #   @env NAME=VALUE ...   (preload) instead of ANYDMA_IOMMU=sim
@@ -270,6 +270,7 @@ with "${all:+lint}" run_test lint 300 tests/lint.sh ${all:+--all}
 with unit run_units
 run_preloads
 with programs run_scripts preload 60
+with programs run_scripts cli 60
 with programs run_scripts programs 120
 with unit run_scripts fuzz 150
 with programs run_scripts profile 120

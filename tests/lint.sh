@@ -48,7 +48,7 @@ includes_follow_the_layers() {
         [dma]='dma iommu profile base'
         [memory]='memory dma iommu profile base'
         [interpose]='interpose memory dma iommu profile base'
-        [cli]='cli profile/format.h profile/live.h profile/reasons.h' # a separate program: it shares the formats only
+        [cli]='cli profile/format.h profile/live.h profile/reasons.h base/settings.h' # programs beside it: formats and options only
     )
     for layer in shim/*/; do
         layer=$(basename "$layer")
@@ -107,7 +107,7 @@ sources_are_formatted() {
 # So that each runs by itself in a fresh clone: what a script mentions below $BUILD is among what it asks setup.bash for.
 scripts_build_what_they_use() {
     local script
-    for script in tests/{preload,profile,programs,fuzz,vm}/*.sh; do
+    for script in tests/{preload,cli,profile,programs,fuzz,vm}/*.sh; do
         case $script in */run.sh | */kernel.sh | */guest.sh | */large_all.sh) continue ;; esac # not tests, or one of another
         grep -qE '(setup|common)\.bash"|compare\.inc"' "$script" || echo "$script: does not source tests/setup.bash"
         grep -oE '(\$BUILD|\$build|\$\{build\})/(tests|examples)/[a-z0-9_/.]+[a-z0-9]' "$script" | sed 's#^[^/]*/##' | sort -u |

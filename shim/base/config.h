@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The ANYDMA_* environment, read once before anything else; constant afterwards. */
+/* The ANYDMA_* environment, read once before anything else; constant afterwards. base/settings.h has the options and what
+ * they mean. */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
 
@@ -32,8 +33,5 @@ extern struct config config;
 
 /* Reads every ANYDMA_* variable of `environment`; what can't be understood is warned about and left at its default. */
 void config_read(char *const *environment);
-
-/* "64K", "2M", "1G", "1T" or plain bytes. Returns 0 or -EINVAL. */
-int config_parse_size(const char *text, uint64_t *bytes);
 
 #endif

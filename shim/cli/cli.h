@@ -12,6 +12,7 @@ int cli_diff(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_snapshot(int argc, char **argv);
 int cli_top(int argc, char **argv);
+int cli_completion(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 

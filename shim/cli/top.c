@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/pages.h"
 #include "cli/text.h"
 
@@ -26,16 +27,6 @@ struct process {
 
 static struct process processes[MAX_PROCESSES];
 static size_t nr_processes;
-
-static void usage(FILE *to)
-{
-    fprintf(to, "usage: anydma top [--batch] [-d SECONDS] [-n TIMES] [-a | PID...]\n\n"
-                "Shows what processes under anydma with a device attached have pinned, the most first. In "
-                "the table: q quits.\n\n"
-                "  --batch, -b   print instead of drawing; once, unless -n is given\n"
-                "  -d SECONDS    between two looks; default: 1\n"
-                "  -n TIMES      so many looks\n");
-}
 
 static bool read_page(int folder, const char *name, struct live_page *copy)
 {
@@ -196,13 +187,11 @@ static void run_screen(char **pids, double delay, long times)
 
 int cli_top(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"batch", no_argument, NULL, 'b'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool is_batch = !isatty(1);
     double delay = 1;
     long times = 0;
     int choice;
-    while ((choice = getopt_long(argc, argv, "abhd:n:", names, NULL)) != -1) {
+    while ((choice = cli_next_option(argc, argv)) != -1) {
         switch (choice) {
         case 'a':
             break;
@@ -215,9 +204,6 @@ int cli_top(int argc, char **argv)
         case 'n':
             times = strtol(optarg, NULL, 10);
             break;
-        case 'h':
-            usage(stdout);
-            return 0;
         default:
             return CLI_FAILED;
         }

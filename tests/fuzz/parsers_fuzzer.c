@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/procmaps.h"
+#include "base/settings.h"
 #include "dma/registration.h"
 #include "iommu/iommu.h"
 
@@ -20,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static void parse_size(const char *text)
 {
     uint64_t bytes = 0;
-    if (config_parse_size(text, &bytes) == 0 && (text[0] < '0' || text[0] > '9'))
+    if (setting_parse_size(text, &bytes) == 0 && (text[0] < '0' || text[0] > '9'))
         abort();
 }
 

@@ -57,6 +57,10 @@ run --no-such-option -- true
 expect unknown_option_is_an_error '125|*no-such-option*' "$code|$err"
 run --mode=sometimes -- true
 expect wrong_value_is_an_error '125|*--mode*auto|lazy|eager*sometimes*' "$code|$err"
+for option in limit=abc limit=0 granule=3K granule=2K sample=1X depth=0 depth=65 verbose=4 check=3; do
+    run --$option -- "$basics" tell
+    expect "${option/=/_}_is_an_error" "125||anydma run: --${option%%=*} takes *, not '${option#*=}'" "$code|$out|$err"
+done
 run --mode
 expect missing_value_is_an_error '125|*mode*' "$code|$err"
 run --help

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/report/view.h"
 
 enum { CHECK_EXCEEDED = 1, CHECK_UNUSABLE = 2 };
@@ -17,19 +18,6 @@ struct limits {
     bool has_peak, has_ioctls, has_failures, has_waste, no_hazards;
 };
 
-static void usage(FILE *to)
-{
-    fprintf(to,
-            "usage: anydma check [limits] FILE\n\n"
-            "Exits with 0 when the capture is within all limits, 1 when it exceeds one, 2 when it can't be "
-            "judged.\n\n"
-            "  --max-peak SIZE     bytes pinned at the peak, the application's own mappings included\n"
-            "  --max-waste PCT     of what anydma registered, at the peak, in no live allocation or mapping\n"
-            "  --max-ioctls N      map and unmap calls over the whole time\n"
-            "  --max-failures N    maps, unmaps and lookups that failed\n"
-            "  --no-hazards        no memory that went away while a device could reach it\n");
-}
-
 static bool parse_count(const char *text, uint64_t *count)
 {
     char *end;
@@ -39,16 +27,9 @@ static bool parse_count(const char *text, uint64_t *count)
 
 static int parse(int argc, char **argv, struct limits *limits)
 {
-    static const struct option names[] = {{"max-peak", required_argument, NULL, 'p'},
-                                          {"max-waste", required_argument, NULL, 'w'},
-                                          {"max-ioctls", required_argument, NULL, 'i'},
-                                          {"max-failures", required_argument, NULL, 'f'},
-                                          {"no-hazards", no_argument, NULL, 'z'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     int choice;
     bool ok = true;
-    while (ok && (choice = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+    while (ok && (choice = cli_next_option(argc, argv)) != -1) {
         char *end = NULL;
         switch (choice) {
         case 'p':
@@ -68,9 +49,6 @@ static int parse(int argc, char **argv, struct limits *limits)
         case 'z':
             limits->no_hazards = true;
             break;
-        case 'h':
-            usage(stdout);
-            exit(0);
         default:
             return CHECK_UNUSABLE;
         }
@@ -78,7 +56,7 @@ static int parse(int argc, char **argv, struct limits *limits)
     if (!ok)
         fprintf(stderr, "anydma check: '%s' is not a limit\n", optarg);
     else if (optind + 1 != argc)
-        usage(stderr);
+        cli_usage(argv[0], stderr);
     return ok && optind + 1 == argc ? 0 : CHECK_UNUSABLE;
 }
 

@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/memory.h"
 #include "cli/report/view.h"
 
@@ -16,14 +17,6 @@ struct pair {
     const struct view_row *row[2];
     UT_hash_handle hh;
 };
-
-static void usage(FILE *to)
-{
-    fprintf(to, "usage: anydma diff [--at peak|end|TIME] [--top N] BEFORE AFTER\n\n"
-                "Compares what two captures show pinned, by call site: the largest changes first. Call sites "
-                "are the\n"
-                "same when their functions are, so a rebuilt program compares.\n");
-}
 
 static uint64_t pinned_of(const struct view_row *row)
 {
@@ -114,29 +107,19 @@ static void print_diff(const struct view *views, size_t top)
 
 int cli_diff(int argc, char **argv)
 {
-    static const struct option names[] = {{"at", required_argument, NULL, 'a'},
-                                          {"top", required_argument, NULL, 'n'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     enum model_moment moment = MOMENT_PEAK;
     uint64_t time_ns = 0;
     size_t top = 20;
     struct view views[2];
     int choice, status;
-    while ((choice = getopt_long(argc, argv, "hn:", names, NULL)) != -1) {
-        if (choice == 'h') {
-            usage(stdout);
-            return 0;
-        }
+    while ((choice = cli_next_option(argc, argv)) != -1) {
         if (choice == 'n')
             top = strtoul(optarg, NULL, 10);
-        if (choice == '?' || (choice == 'a' && view_parse_moment(optarg, &moment, &time_ns))) {
-            usage(stderr);
+        if (choice == '?' || (choice == 'a' && view_parse_moment(optarg, &moment, &time_ns)))
             return CLI_FAILED;
-        }
     }
     if (optind + 2 != argc) {
-        usage(stderr);
+        cli_usage(argv[0], stderr);
         return CLI_FAILED;
     }
     if ((status = view_load(&views[0], argv[optind], moment, time_ns, 0)))

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/memory.h"
 
 static const struct format {
@@ -224,14 +225,6 @@ int export_openmetrics(const struct view *view, FILE *to)
  * ----------------------------------------------------------------------------------------------------------
  */
 
-static void usage(FILE *to)
-{
-    fprintf(to, "usage: anydma export -f FORMAT [-o OUT] [--at peak|end|TIME] FILE\n\n"
-                "Writes a capture for other tools, to stdout or OUT.\n\n");
-    for (int i = 0; i < NR_FORMATS; i++)
-        fprintf(to, "  %-12s %s\n", formats[i].name, formats[i].help);
-}
-
 static const struct format *find_format(const char *name)
 {
     for (int i = 0; i < NR_FORMATS; i++)
@@ -257,22 +250,13 @@ static int write_out(const struct view *view, const struct format *format, const
 
 int cli_export(int argc, char **argv)
 {
-    static const struct option names[] = {{"format", required_argument, NULL, 'f'},
-                                          {"output", required_argument, NULL, 'o'},
-                                          {"at", required_argument, NULL, 'a'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     const struct format *format = NULL;
     enum model_moment moment = MOMENT_PEAK;
     const char *out = NULL;
     uint64_t time_ns = 0;
     struct view view;
     int choice, status;
-    while ((choice = getopt_long(argc, argv, "hf:o:", names, NULL)) != -1) {
-        if (choice == 'h') {
-            usage(stdout);
-            return 0;
-        }
+    while ((choice = cli_next_option(argc, argv)) != -1) {
         if (choice == 'o')
             out = optarg;
         if (choice == '?' || (choice == 'f' && !(format = find_format(optarg))) ||
@@ -280,7 +264,7 @@ int cli_export(int argc, char **argv)
             return CLI_FAILED;
     }
     if (!format || optind + 1 != argc) {
-        usage(stderr);
+        cli_usage(argv[0], stderr);
         return CLI_FAILED;
     }
     if ((status = view_load(&view, argv[optind], moment, time_ns, 0)))

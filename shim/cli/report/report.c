@@ -10,25 +10,11 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/report/report.h"
 #include "cli/report/view.h"
 
 enum { HTML_STEPS = 200 };
-
-static void usage(FILE *to)
-{
-    fprintf(to,
-            "usage: anydma report [options] FILE\n\n"
-            "Says who pinned how much memory for devices, from a capture (`anydma run -o FILE`).\n\n"
-            "  --at peak|end|TIME   the moment that the table shows (TIME: 1.5s, 200ms since the start); "
-            "default: peak\n"
-            "  --sort KEY           pinned (default), peak, waste, maps, time\n"
-            "  --filter TEXT        only call sites with TEXT in their label, functions, files or modules\n"
-            "  --top N              so many call sites; default: what fits the screen\n"
-            "  --depth N            callers shown under each; default: 3\n"
-            "  --json               everything, for programs\n"
-            "  --html OUT           everything, as one self-contained page\n");
-}
 
 /* --- sorting and choosing
  * -------------------------------------------------------------------------------------------- */
@@ -379,17 +365,8 @@ static int bad(const char *option, const char *value)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"at", required_argument, NULL, 'a'},
-                                          {"sort", required_argument, NULL, 's'},
-                                          {"filter", required_argument, NULL, 'f'},
-                                          {"top", required_argument, NULL, 'n'},
-                                          {"depth", required_argument, NULL, 'd'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"html", required_argument, NULL, 'H'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     int choice;
-    while ((choice = getopt_long(argc, argv, "hn:", names, NULL)) != -1) {
+    while ((choice = cli_next_option(argc, argv)) != -1) {
         size_t i = 0;
         switch (choice) {
         case 'a':
@@ -418,16 +395,13 @@ static int parse(int argc, char **argv, struct options *o)
         case 'j':
             o->is_json = true;
             break;
-        case 'h':
-            usage(stdout);
-            exit(0);
         default:
             return CLI_FAILED;
         }
     }
     if (optind + 1 == argc)
         return 0;
-    usage(stderr);
+    cli_usage(argv[0], stderr);
     return CLI_FAILED;
 }
 

@@ -19,6 +19,7 @@
 #include <zlib.h>
 
 #include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/pages.h"
 #include "cli/report/view.h"
 #include "profile/format.h"
@@ -30,17 +31,6 @@ struct options {
     bool is_json;
     pid_t pid;
 };
-
-static void usage(FILE *to)
-{
-    fprintf(to,
-            "usage: anydma snapshot [options] PID\n\n"
-            "Reports what a running process has pinned, by its call sites. It must have been started with a "
-            "capture\n(`anydma run -o FILE`) and have a device attached; it goes on undisturbed.\n\n"
-            "  -o FILE      write a capture of its own, for `anydma report`, export and diff\n"
-            "  --json       the report for programs\n"
-            "  --html OUT   the report as one self-contained page\n");
-}
 
 static int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static int fail(const char *format, ...)
@@ -277,17 +267,8 @@ static int take(const struct live_page *page, const struct options *options)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"html", required_argument, NULL, 'H'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     int choice;
-    while ((choice = getopt_long(argc, argv, "ho:", names, NULL)) != -1) {
-        if (choice == 'h') {
-            usage(stdout);
-            exit(0);
-        }
+    while ((choice = cli_next_option(argc, argv)) != -1) {
         if (choice == '?')
             return CLI_FAILED;
         options->output = choice == 'o' ? optarg : options->output;
@@ -295,7 +276,7 @@ static int parse(int argc, char **argv, struct options *options)
         options->is_json |= choice == 'j';
     }
     if (optind + 1 != argc) {
-        usage(stderr);
+        cli_usage(argv[0], stderr);
         return CLI_FAILED;
     }
     if (options->output && (options->is_json || options->html))

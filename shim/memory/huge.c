@@ -85,13 +85,13 @@ static void want(void)
     lock_release(&zones_lock);
 }
 
-/* One huge page instead of 512: touch a page (an untouched block can't be collapsed), collapse, and pin
- * afterwards (a pinned page can't be). Since Linux 6.1; failure means base pages. */
+/* One huge page instead of 512: fill in a page (an untouched block can't be collapsed), collapse, and pin afterwards (a
+ * pinned page can't be). By calls only: no lock keeps the block mapped. Since Linux 6.1; failure means base pages. */
 static int collapse(uintptr_t block)
 {
-    enum { ADVICE_COLLAPSE = 25 };
-    atomic_fetch_or_explicit((_Atomic unsigned char *)block, 0, memory_order_relaxed);
-    return os_madvise(block, BLOCK_SIZE, ADVICE_COLLAPSE);
+    enum { ADVICE_POPULATE_WRITE = 23, ADVICE_COLLAPSE = 25 };
+    int error = os_madvise(block, OS_PAGE_SIZE, ADVICE_POPULATE_WRITE);
+    return error ? error : os_madvise(block, BLOCK_SIZE, ADVICE_COLLAPSE);
 }
 
 void huge_prepare(struct zone *zone, uintptr_t start, size_t len)

@@ -254,6 +254,22 @@ Test(arena, a_forked_child_is_given_back_what_was_held, .init = start)
     cr_assert(arena_is_free(at, 4 * PAGE));
 }
 
+/* A registration that begins just now takes what is placed and not yet made, or no more there, for mapped. */
+Test(arena, making_huge_pages_touches_nothing_that_is_not_mapped, .init = start)
+{
+    config.thp = THP_AUTO;
+    uintptr_t at = map(2 * BLOCK_PAGES);
+    cr_assert_eq(arena_unmap(at, 2 * BLOCK_PAGES * PAGE), 0);
+    cr_assert_eq(arena_map_place_for(2 * BLOCK_PAGES * PAGE, RW, RUN_ORDINARY), at);
+    cr_assert_not(is_mapped(at));
+    cr_assert_eq(look_up(at), -EFAULT);
+    arena_map_undo(at, 2 * BLOCK_PAGES * PAGE);
+    at = map(2 * BLOCK_PAGES);
+    munmap((void *)(at + BLOCK_PAGES * PAGE / 2), BLOCK_PAGES * PAGE);
+    cr_assert_eq(look_up(at), 0);
+    cr_assert_eq(pinned(), PAGE, "exactly what was asked for");
+}
+
 Test(arena, ranges_are_split_where_it_begins_and_ends, .init = start)
 {
     uintptr_t at = map(1);

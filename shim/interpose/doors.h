@@ -17,7 +17,7 @@
 DOOR void *door_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset, const void *caller);
 DOOR int door_munmap(void *addr, size_t len);
 DOOR int door_madvise(void *addr, size_t len, int advice);
-DOOR int door_mprotect(void *addr, size_t len, int prot);
+DOOR int door_mprotect(void *addr, size_t len, int prot, int key);
 DOOR void *door_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to);
 DOOR void *door_shmat(int id, const void *addr, int flags);
 DOOR int door_shmdt(const void *addr);

@@ -56,10 +56,10 @@ static bool renew_in_place(uintptr_t addr, size_t len, int prot, int flags)
     if (run_flags(flags) != RUN_ORDINARY || !arena_is_used(addr, len, RUN_ORDINARY) ||
         !registry_covers(addr, len))
         return false;
-    if (arena_purge(addr, len, MADV_DONTNEED) != 0 || os_mprotect(addr, len, prot) != 0)
+    if (os_mprotect(addr, len, prot) != 0) /* sealed, perhaps: the kernel's own call says so */
         return false;
     arena_protected(addr, len, prot);
-    return true;
+    return arena_purge(addr, len, MADV_DONTNEED) == 0;
 }
 
 /* In the arena, if nothing is mapped there; else -EEXIST. */
@@ -256,35 +256,50 @@ int madvise(void *addr, size_t len, int advice)
     return door_madvise(addr, len, advice);
 }
 
+enum { NO_KEY = -1 };
+
+static int protect(uintptr_t addr, size_t len, int prot, int key)
+{
+    return key == NO_KEY ? os_mprotect(addr, len, prot)
+                         : (int)os_call(SYS_pkey_mprotect, (long)addr, (long)len, prot, key, 0, 0);
+}
+
 /* As the kernel does: up to the first hole, and then the error. */
-static int protect_inside(uintptr_t addr, size_t len, int prot)
+static int protect_inside(uintptr_t addr, size_t len, int prot, int key)
 {
     size_t used = arena_is_heap(addr) ? len : 0, run_len;
     while (used < len && arena_protection(addr + used, &run_len) >= 0)
         used += run_len;
     used = used < len ? used : len;
-    int error = used ? os_mprotect(addr, used, prot) : 0;
+    int error = used ? protect(addr, used, prot, key) : 0;
     if (used && !error)
         arena_protected(addr, used, prot);
     return !error && used < len ? -ENOMEM : error;
 }
 
-static int protect_outside(uintptr_t addr, size_t len, int prot)
-{
-    return os_mprotect(addr, len, prot);
-}
-
-int door_mprotect(void *addr, size_t len, int prot)
+int door_mprotect(void *addr, size_t len, int prot, int key)
 {
     uintptr_t start = (uintptr_t)addr;
+    int error = 0;
     if (!lifecycle_enter() || is_bad_range(start, len))
-        return to_libc(os_mprotect(start, len, prot));
-    return to_libc(for_each_part(start, os_page_up(len), protect_inside, protect_outside, prot));
+        return to_libc(protect(start, len, prot, key));
+    for (uintptr_t end = start + os_page_up(len), next; start < end && !error; start = next) {
+        bool is_inside;
+        next = arena_split(start, end, &is_inside);
+        error = is_inside ? protect_inside(start, next - start, prot, key)
+                          : protect(start, next - start, prot, key);
+    }
+    return to_libc(error);
 }
 
 int mprotect(void *addr, size_t len, int prot)
 {
-    return door_mprotect(addr, len, prot);
+    return door_mprotect(addr, len, prot, NO_KEY);
+}
+
+int pkey_mprotect(void *addr, size_t len, int prot, int key)
+{
+    return door_mprotect(addr, len, prot, key);
 }
 
 /* --- brk ---------------------------------------------------------------------------------------------------------------- */

@@ -169,7 +169,9 @@ long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
     case SYS_mremap:
         return (long)door_mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
     case SYS_mprotect:
-        return door_mprotect((void *)a, (size_t)b, (int)c);
+        return door_mprotect((void *)a, (size_t)b, (int)c, -1);
+    case SYS_pkey_mprotect:
+        return door_mprotect((void *)a, (size_t)b, (int)c, (int)d);
     case SYS_madvise:
         return door_madvise((void *)a, (size_t)b, (int)c);
     case SYS_process_madvise:
@@ -230,7 +232,7 @@ __asm__(".text\n"
                             HAS_DOOR_OF(SYS_ioctl) HAS_DOOR_OF(SYS_unshare) HAS_DOOR_OF(SYS_setns)
                                 HAS_DOOR_OF(SYS_ftruncate) HAS_DOOR_OF(SYS_truncate)
                                     HAS_DOOR_OF(SYS_fallocate)
-                                        HAS_DOOR_OF(SYS_setrlimit) HAS_DOOR_OF(SYS_prlimit64)
+                                        HAS_DOOR_OF(SYS_pkey_mprotect) HAS_DOOR_OF(SYS_setrlimit) HAS_DOOR_OF(SYS_prlimit64)
                                         HAS_DOOR_OF(SYS_remap_file_pages) "mov %rdi, %rax\n\t"
                                                                           "mov %rsi, %rdi\n\t"
                                                                           "mov %rdx, %rsi\n\t"

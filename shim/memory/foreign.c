@@ -4,16 +4,15 @@
 #include "memory/foreign.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "base/procmaps.h"
 #include "memory/arena.h"
+#include "memory/contents.h"
 #include "memory/runs.h"
 #include "memory/watch.h"
 
@@ -303,22 +302,6 @@ void foreign_leaves(uintptr_t start, size_t len)
     registry_forget(start, len);
 }
 
-/* Writes zeroes whatever the pages' protection is: through /proc/self/mem, as a debugger does. False: it can't. */
-static bool zero_in_place(uintptr_t start, size_t len)
-{
-    static const char zeroes[OS_PAGE_SIZE];
-    int fd = os_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    while (len &&
-           os_call(SYS_pwrite64, fd, (long)zeroes, OS_PAGE_SIZE, (long)start, 0, 0) == (long)OS_PAGE_SIZE) {
-        start += OS_PAGE_SIZE;
-        len -= OS_PAGE_SIZE;
-    }
-    os_close(fd);
-    return !len;
-}
-
 /* The kernel's own purge, whose events are no news: it is over when they are taken. */
 static int purge_unregistered(uintptr_t start, size_t len, int advice)
 {
@@ -343,7 +326,7 @@ static void purge(void *arg)
         int error = 0;
         if (run->kind.state != RUN_USED) {
             error = purge_unregistered(start, next - start, call->advice);
-        } else if (call->advice != MADV_FREE && !zero_in_place(start, next - start)) {
+        } else if (call->advice != MADV_FREE && !contents_zero(start, next - start)) {
             change(start, next, when_emptied); /* without /proc: lookups say no from here on */
             error = os_madvise(start, next - start, call->advice);
         }

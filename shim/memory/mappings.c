@@ -8,6 +8,7 @@
 #include "base/os.h"
 #include "dma/pagemap.h"
 #include "memory/arena.h"
+#include "memory/contents.h"
 #include "memory/huge.h"
 #include "memory/zones.h"
 
@@ -443,13 +444,21 @@ int arena_protection(uintptr_t addr, size_t *run_len)
 
 /* --- purges ------------------------------------------------------------------------------------------------------------- */
 
-static void zero_in_place(uintptr_t addr, size_t len, int prot)
+/* Returns 0, or the kernel's reason not to purge what is sealed and not writable: it does not let its protection be set,
+ * either, to what it is. */
+static int zero_in_place(uintptr_t addr, size_t len, struct run_kind kind)
 {
-    if ((prot & PROT_WRITE) == 0)
-        os_mprotect(addr, len, prot | RW);
-    memset((void *)addr, 0, len);
-    if ((prot & PROT_WRITE) == 0)
-        os_mprotect(addr, len, prot);
+    if (kind.prot & PROT_WRITE) {
+        memset((void *)addr, 0, len);
+        return 0;
+    }
+    int error = os_mprotect(addr, len, kind.prot);
+    if (error || contents_zero(addr, len))
+        return error;
+    arena_replace_begin(addr, len); /* without /proc the kernel's own purge is all that is left */
+    error = os_madvise(addr, len, MADV_DONTNEED);
+    arena_replace_end(addr, len, kind.prot, kind.flags, error != 0);
+    return error;
 }
 
 /* The kernel purges no locked memory, but when told so; MADV_COLD, which changes nothing, is refused for it alike. */
@@ -483,7 +492,7 @@ int arena_purge(uintptr_t addr, size_t len, int advice)
             huge_dropped(zone, addr, next - addr);
         lock_release(&zones_lock);
         if (stays && !result && advice != MADV_FREE)
-            zero_in_place(addr, next - addr, kind.prot);
+            result = zero_in_place(addr, next - addr, kind);
         error = result ? result : error;
     }
     return error;

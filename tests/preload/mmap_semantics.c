@@ -257,6 +257,34 @@ static void registered_memory_made_anew(void)
     munmap(at, 4 * PAGE);
 }
 
+/* A protection given by another call is known, too; a key of -1 is none. */
+static void registered_memory_protected_by_key(void)
+{
+    for (int by_syscall = 0; by_syscall < 2; by_syscall++) {
+        char *at = map_pages(2);
+        memset(at, 7, 2 * PAGE);
+        EXPECT(anydma_iova(at) == (uintptr_t)at);
+        EXPECT((by_syscall ? syscall(SYS_pkey_mprotect, at, PAGE, PROT_READ, -1)
+                           : pkey_mprotect(at, PAGE, PROT_READ, -1)) == 0);
+        EXPECT(madvise(at, 2 * PAGE, MADV_DONTNEED) == 0 && at[0] == 0 && at[PAGE] == 0);
+        EXPECT(pkey_mprotect(at, PAGE, RW, -1) == 0 && anydma_iova(at) == (uintptr_t)at);
+        EXPECT(pkey_mprotect(at, PAGE, PROT_READ, 77) == -1 && errno == EINVAL);
+        munmap(at, 2 * PAGE);
+    }
+}
+
+static void registered_memory_sealed(void)
+{
+    char *at = map_pages(2);
+    memset(at, 7, 2 * PAGE);
+    EXPECT(anydma_iova(at) == (uintptr_t)at && mprotect(at, 2 * PAGE, PROT_READ) == 0);
+    if (syscall(NR_MSEAL, at, 2 * PAGE, 0) != 0)
+        return;
+    EXPECT(madvise(at, 2 * PAGE, MADV_DONTNEED) == -1 && errno == EPERM && *at == 7);
+    EXPECT(mmap(at, 2 * PAGE, RW, ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED && errno == EPERM);
+    EXPECT(*at == 7 && munmap(at, 2 * PAGE) == -1 && errno == EPERM);
+}
+
 static void no_end_of_the_address_space(void)
 {
     char *at = map_pages(4);
@@ -298,6 +326,8 @@ int main(void)
     behaviour("move_that_fails_leaves_its_destination_free", failed_move);
     behaviour("locked_memory_is_not_purged_but_moves", registered_locked_memory);
     behaviour("registered_memory_is_made_anew_in_place", registered_memory_made_anew);
+    behaviour("protection_by_a_key_is_known", registered_memory_protected_by_key);
+    behaviour("sealed_memory_keeps_its_contents", registered_memory_sealed);
     behaviour("ranges_beyond_the_address_space_change_nothing", no_end_of_the_address_space);
     behaviour("addresses_that_the_program_wants_are_honoured", programs_own_addresses);
     return behaviours_failed != 0;

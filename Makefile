@@ -120,9 +120,9 @@ $(BUILD)/anydma-report: $(call obj,cli,$(REPORT_SRC))
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@ $^ -ldw -lelf -ljansson -lz -lm -lstdc++ $(LDFLAGS)
 
-# The page's chart library (Debian's libjs-chart.js), embedded: a report needs no network.
-CHART_JS ?= $(firstword $(wildcard /usr/share/javascript/chart.js/chart.min.js /usr/share/javascript/chart.js/[Cc]hart*.js) /usr/share/javascript/chart.js/chart.min.js)
-$(BUILD)/cli/shim/cli/report/html.o: private EXTRA := -DANYDMA_CHART_JS='"$(CHART_JS)"'
+# D3 (Debian's node-d3) draws the page's charts; embedded: a report needs no network.
+D3_JS ?= /usr/share/nodejs/d3/dist/d3.min.js
+$(BUILD)/cli/shim/cli/report/html.o: private EXTRA := -DANYDMA_D3_JS='"$(D3_JS)"'
 $(BUILD)/cli/shim/cli/report/html.o: shim/cli/report/page/report.html shim/cli/report/page/report.js
 
 $(BUILD)/anydma.pc: Makefile

@@ -8,7 +8,7 @@ set -euo pipefail
 
 packages_of() {
     case $1 in
-    build) echo gcc make binutils libjemalloc-dev libunwind-dev uthash-dev libbsd-dev pkgconf libdw-dev libjansson-dev zlib1g-dev libncurses-dev libjs-chart.js ;;
+    build) echo gcc make binutils libjemalloc-dev libunwind-dev uthash-dev libbsd-dev pkgconf libdw-dev libjansson-dev zlib1g-dev libncurses-dev node-d3 ;;
     unit) echo libcriterion-dev liburing-dev ;;
     # zstd and xz-utils unpack the kernels; ipxe and slirp are not needed.
     vm) echo qemu-system-x86 busybox-static cpio xz-utils zstd ;;
@@ -17,7 +17,7 @@ packages_of() {
     programs) echo python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind zsh fish ;;
     bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
-    browser) echo chromium ;; # the report's page, in check-all
+    browser) echo chromium chromium-driver python3 ;; # the report's page, in check-all
     *) return 1 ;;
     esac
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* anydma report --html: one page that needs no network. Its parts (shim/cli/page, and the chart library that
+/* anydma report --html: one page that needs no network. Its parts (shim/cli/page, and D3, which
  * the Makefile names) are embedded in the command; the data is the JSON report and what each call site pinned
  * at steps in time. */
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/report/report.h"
@@ -19,7 +21,7 @@
 
 EMBED(page_html, "shim/cli/report/page/report.html");
 EMBED(page_js, "shim/cli/report/page/report.js");
-EMBED(page_chart, ANYDMA_CHART_JS);
+EMBED(page_d3, ANYDMA_D3_JS);
 
 static json_t *numbers_of(const struct model_amount *at, uint64_t shared)
 {
@@ -37,6 +39,52 @@ static json_t *numbers_of(const struct model_amount *at, uint64_t shared)
 
 /* What is pinned at each step, in all and by each row; a row's list has [step, numbers] where they change. Zeroes at a
  * list's end are left out. */
+/* The mappings as columns of numbers, by address: 65,535 of them are a few bytes each. */
+static json_t *spans_of(const struct view *view)
+{
+    const struct model *model = &view->model;
+    static const char *const names[] = {"first",     "behind", "address",   "bytes", "iova_off", "row",
+                                        "container", "is_app", "at_moment", "huge",  "used",     "made_us"};
+    enum { NR = sizeof(names) / sizeof(names[0]) };
+    json_t *columns[NR], *spans = json_object();
+    size_t *rows = calloc(view->nr_all_rows + 1, sizeof(*rows));
+    unsigned char *at_moment = calloc(model->nr_mappings_ever + 1, 1);
+    for (int c = 0; c < NR; c++)
+        json_object_set_new(spans, names[c], columns[c] = json_array());
+    for (size_t i = 0; rows && i < view->nr_all_rows; i++)
+        rows[i] = SIZE_MAX;
+    for (size_t i = 0; rows && i < view->nr_rows; i++)
+        rows[view->rows[i].origin] = i;
+    for (size_t i = 0; at_moment && i < model->nr_mappings; i++)
+        at_moment[model->mappings[i].ordinal] = 1;
+    uint64_t last = 0;
+    for (size_t i = 0; rows && at_moment && i < model->nr_spans; i++) {
+        const struct model_span *span = &model->spans[i];
+        const struct model_mapping *m = &span->mapping;
+        if (rows[m->site->row] == SIZE_MAX) /* filtered out */
+            continue;
+        const json_int_t values[NR] = {(json_int_t)span->first,
+                                       (json_int_t)span->last,
+                                       (json_int_t)(m->va - last),
+                                       (json_int_t)m->len,
+                                       (json_int_t)(m->iova - m->va),
+                                       (json_int_t)rows[m->site->row],
+                                       (json_int_t)m->container,
+                                       m->is_app,
+                                       at_moment[m->ordinal],
+                                       m->huge ? (json_int_t)(m->huge - 1) : -1,
+                                       m->amount.known ? (json_int_t)m->amount.used : -1,
+                                       (json_int_t)(m->made_ns / 1000)};
+        last = m->va;
+        for (int c = 0; c < NR; c++)
+            json_array_append_new(columns[c], json_integer(values[c]));
+    }
+    json_object_set_new(spans, "left_out", json_integer((json_int_t)model->spans_left_out));
+    free(rows);
+    free(at_moment);
+    return spans;
+}
+
 static json_t *steps_of(const struct view *view)
 {
     json_t *rows = json_array(), *totals = json_array(), *steps = json_object();
@@ -62,6 +110,7 @@ static json_t *steps_of(const struct view *view)
     json_object_set_new(steps, "fields", fields);
     json_object_set_new(steps, "totals", totals);
     json_object_set_new(steps, "rows", rows);
+    json_object_set_new(steps, "mappings", spans_of(view));
     return steps;
 }
 
@@ -77,12 +126,44 @@ static int write_data(const char *json, FILE *to)
     return 0;
 }
 
-static void write_page(const char *json, FILE *to)
+/* As text inside an element. */
+static void write_escaped(const char *text, FILE *to)
+{
+    for (; *text; text++)
+        if (*text == '<' || *text == '&')
+            fputs(*text == '<' ? "&lt;" : "&amp;", to);
+        else
+            fputc(*text, to);
+}
+
+static void write_text(const struct view *view, FILE *to)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *memory = open_memstream(&text, &len);
+    if (!memory)
+        return;
+    report_text(view, memory, 20, 3);
+    fclose(memory);
+    write_escaped(text, to);
+    free(text);
+}
+
+static void write_title(const struct view *view, FILE *to)
+{
+    const char *exe = view->model.exe, *base = strrchr(exe, '/') ? strrchr(exe, '/') + 1 : exe;
+    char size[32];
+    write_escaped(base, to);
+    fprintf(to, ": %s pinned", text_size(size, view->model.at.pinned + view->model.at.app_pinned));
+}
+
+static void write_page(const struct view *view, const char *json, FILE *to)
 {
     static const struct {
         const char *mark;
         const char *text;
-    } parts[] = {{"/*CHART*/", page_chart}, {"/*DATA*/", NULL}, {"/*PAGE*/", page_js}};
+    } parts[] = {
+        {"@TITLE@", NULL}, {"@TEXT@", NULL}, {"/*D3*/", page_d3}, {"/*DATA*/", NULL}, {"/*PAGE*/", page_js}};
     const char *rest = page_html;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         const char *mark = strstr(rest, parts[i].mark);
@@ -91,6 +172,8 @@ static void write_page(const char *json, FILE *to)
         fwrite(rest, 1, (size_t)(mark - rest), to);
         if (parts[i].text)
             fputs(parts[i].text, to);
+        else if (parts[i].mark[1] == 'T')
+            parts[i].mark[2] == 'I' ? write_title(view, to) : write_text(view, to);
         else
             write_data(json, to);
         rest = mark + strlen(parts[i].mark);
@@ -102,17 +185,20 @@ int report_html(const struct view *view, const char *path)
 {
     char doubts[512];
     json_t *report = report_object(view);
+    json_object_del(report, "mappings"); /* in columns */
     json_object_set_new(report, "steps", steps_of(view));
     json_object_set_new(report, "notes", json_string(view_doubts(doubts, sizeof(doubts), &view->model)));
     char *json = json_dumps(report, JSON_COMPACT);
-    FILE *to = fopen(path, "we");
+    FILE *to = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
     int error = to ? 0 : errno;
     if (to && json)
-        write_page(json, to);
-    if (to && (ferror(to) | fclose(to)))
+        write_page(view, json, to);
+    if (to && (fflush(to) | ferror(to) | (to != stdout && fclose(to))))
         error = errno ? errno : EIO;
     free(json);
     json_decref(report);
+    if (!error && to != stdout && isatty(1))
+        printf("%s: the report of process %" PRIu64 "; open it in a browser\n", path, view->model.pid);
     if (!error)
         return 0;
     fprintf(stderr, "anydma report: %s: %s\n", path, strerror(error));

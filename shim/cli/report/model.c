@@ -292,7 +292,7 @@ static void forget_live(struct model *model)
     struct live *live, *next_live;
     struct sample *sample, *next_sample;
     struct owed *owed, *next_owed;
-    HASH_ITER(hh, private->live, live, next_live) replay_drop(model, live);
+    HASH_ITER(hh, private->live, live, next_live) replay_drop(model, live, UINT64_MAX);
     HASH_ITER(hh, private->samples, sample, next_sample)
     {
         HASH_DEL(private->samples, sample);
@@ -361,6 +361,11 @@ void model_replay(struct model *model, const char *path)
         take_moment(model);
     while (model->private->step < model->nr_steps)
         model->at_step(model->step_arg, model->private->step++);
+    struct live *live, *next;
+    HASH_ITER(hh, model->private->live, live, next)
+    replay_span(model, &live->mapping, UINT64_MAX - model->every_ns);
+    model->nr_mappings_ever = model->private->nr_maps;
+    model->private->is_second = false;           /* nothing that follows is part of the replay */
     for (size_t i = 0; i < model->nr_sites; i++) /* they may end before the model does */
         model->sites[i]->group = NULL;
 }
@@ -392,6 +397,20 @@ void model_free(struct model *model)
     free(model->failed);
     free(model->fork);
     free(private->fates);
+    free(model->spans);
+    struct thread *thread, *next_thread;
+    struct name *name, *next_name;
+    HASH_ITER(hh, private->threads, thread, next_thread)
+    {
+        HASH_DEL(private->threads, thread);
+        free(thread);
+    }
+    HASH_ITER(hh, private->names, name, next_name)
+    {
+        HASH_DEL(private->names, name);
+        free(name->text);
+        free(name);
+    }
     free(model->mappings);
     free(model->sites);
     free(model->exe);

@@ -17,7 +17,9 @@ enum {
     MODEL_BUCKETS = 48,
     MODEL_MAX_CONTAINERS = 32,
     MODEL_MAX_HAZARDS = 1000,
-    MODEL_MAX_FORKS = 1000
+    MODEL_MAX_FORKS = 1000,
+    MODEL_MAX_SPANS = 200000,
+    MODEL_SITE_THREADS = 3
 };
 enum model_moment { MOMENT_PEAK, MOMENT_END, MOMENT_TIME };
 
@@ -59,6 +61,8 @@ struct model_site {
     unsigned depth;
     struct model_frame *frames; /* innermost first */
     char *label;
+    const char *threads[MODEL_SITE_THREADS]; /* the first names of threads that mapped there; NULL */
+    bool has_more_threads;
     struct model_amount at; /* the chosen moment */
     struct model_amount now;
     size_t row;                /* for the view: which of its rows */
@@ -81,6 +85,12 @@ struct model_mapping {
     uint64_t huge;              /* bytes + 1; 0: unknown */
     uint64_t ordinal;           /* 0 for the first successful map, and so on */
     struct model_amount amount; /* what it adds to its site's and to all */
+};
+
+/* A mapping with the steps at which it was there. */
+struct model_span {
+    struct model_mapping mapping;
+    size_t first, last;
 };
 
 struct model_point {
@@ -163,6 +173,7 @@ struct model {
     struct model_amount at;
     struct model_mapping *mappings;
     size_t nr_mappings;
+    uint64_t nr_mappings_ever;
     /* sites, the one with the most pinned first; and modules */
     struct model_site **sites;
     size_t nr_sites;
@@ -173,6 +184,10 @@ struct model {
     void *step_arg;
     size_t nr_steps;
     uint64_t every_ns;
+    struct model_span
+        *spans; /* of what was there at one of the steps or at the moment, at most MODEL_MAX_SPANS */
+    size_t nr_spans;
+    uint64_t spans_left_out;
     struct model_private *private;
 };
 

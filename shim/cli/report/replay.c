@@ -177,8 +177,30 @@ static void note_fate(struct model *model, const struct model_mapping *mapping, 
     model->looks_up |= fate.looked_up;
 }
 
-void replay_drop(struct model *model, struct live *live)
+/* Step n shows what was true at n * every_ns. */
+void replay_span(struct model *model, const struct model_mapping *mapping, uint64_t end_ns)
 {
+    struct model_private *private = model->private;
+    if (!private->is_second || model->nr_steps < 2)
+        return;
+    size_t first = (size_t)((mapping->made_ns + model->every_ns - 1) / model->every_ns);
+    size_t behind = (size_t)((end_ns + model->every_ns - 1) / model->every_ns);
+    behind = behind < model->nr_steps ? behind : model->nr_steps;
+    bool is_at_moment = mapping->made_ns <= model->at_ns && end_ns >= model->at_ns;
+    if (first >= behind && !is_at_moment)
+        return;
+    if (model->nr_spans == MODEL_MAX_SPANS) {
+        model->spans_left_out++;
+        return;
+    }
+    model->spans =
+        memory_grow(model->spans, &private->spans_room, model->nr_spans + 1, sizeof(*model->spans));
+    model->spans[model->nr_spans++] = (struct model_span){*mapping, first, behind};
+}
+
+void replay_drop(struct model *model, struct live *live, uint64_t now)
+{
+    replay_span(model, &live->mapping, now);
     struct model_container *container = &model->containers[live->key.container % MODEL_MAX_CONTAINERS];
     HASH_DEL(model->private->live, live);
     change(model, &live->mapping, NULL);
@@ -228,6 +250,45 @@ static void fail(struct model *model, struct model_site *site, enum failed_call 
     model->errors[error & 4095]++;
 }
 
+static void take_thread(struct model *model, const struct reader_event *event)
+{
+    struct model_private *private = model->private;
+    uint32_t tid = (uint32_t)event->field[0];
+    struct thread *thread;
+    struct name *name;
+    if (private->is_second)
+        return;
+    char *text = text_of(event, 0);
+    HASH_FIND_STR(private->names, text, name);
+    if (name) {
+        free(text);
+    } else {
+        name = memory_take(sizeof(*name));
+        name->text = text;
+        HASH_ADD_KEYPTR(hh, private->names, name->text, strlen(name->text), name);
+    }
+    HASH_FIND(hh, private->threads, &tid, sizeof(tid), thread);
+    if (!thread) {
+        thread = memory_take(sizeof(*thread));
+        thread->tid = tid;
+        HASH_ADD(hh, private->threads, tid, sizeof(thread->tid), thread);
+    }
+    thread->name = name->text;
+}
+
+static void note_thread(struct model *model, struct model_site *site, uint32_t tid)
+{
+    struct thread *thread;
+    HASH_FIND(hh, model->private->threads, &tid, sizeof(tid), thread);
+    for (unsigned i = 0; thread && i < MODEL_SITE_THREADS; i++) {
+        if (!site->threads[i])
+            site->threads[i] = thread->name;
+        if (site->threads[i] == thread->name)
+            return;
+    }
+    site->has_more_threads |= thread != NULL;
+}
+
 static void take_map(struct model *model, const struct reader_event *event, uint64_t now)
 {
     const uint64_t *f = event->field; /* tid site owner container va len iova duration error huge */
@@ -235,6 +296,7 @@ static void take_map(struct model *model, const struct reader_event *event, uint
     struct model_site *site = replay_site(model, f[1]);
     bool is_app = f[2] != OWNER_ANYDMA;
     if (!private->is_second) {
+        note_thread(model, site, (uint32_t)f[0]);
         site->app_maps += is_app;
         site->maps += !is_app;
         site->map_ns += f[7];
@@ -254,7 +316,7 @@ static void take_map(struct model *model, const struct reader_event *event, uint
     }
     struct live *live = find_live(model, is_app, f[3], f[6]);
     if (live) /* its end was lost with a damaged block */
-        replay_drop(model, live);
+        replay_drop(model, live, now);
     struct model_container *container = &model->containers[f[3] % MODEL_MAX_CONTAINERS];
     if (++container->entries > container->entries_peak)
         container->entries_peak = container->entries;
@@ -293,7 +355,7 @@ static void take_unmap(struct model *model, const struct reader_event *event, ui
         fail(model, live ? live->mapping.site : replay_site(model, f[1]),
              is_app ? FAILED_APP_UNMAP : FAILED_UNMAP, f[7], f[5], now);
     else if (live)
-        replay_drop(model, live);
+        replay_drop(model, live, now);
 }
 
 static uint64_t at_most(uint64_t value, uint64_t most)
@@ -357,13 +419,13 @@ static void take_attach(struct model *model, const struct reader_event *event)
         memcpy(container->backend, event->text[0], len);
 }
 
-static void take_detach(struct model *model, const struct reader_event *event)
+static void take_detach(struct model *model, const struct reader_event *event, uint64_t now)
 {
     struct live *live, *next;
     model->containers[event->field[0] % MODEL_MAX_CONTAINERS].is_attached = false;
     HASH_ITER(hh, model->private->live, live, next)
     if (live->key.container == event->field[0])
-        replay_drop(model, live);
+        replay_drop(model, live, now);
 }
 
 static void take_hazard(struct model *model, const struct reader_event *event, uint64_t now)
@@ -538,11 +600,14 @@ void replay_event(struct model *model, const struct reader_event *event, uint64_
     case RECORD_SITE:
         take_site(model, event);
         break;
+    case RECORD_THREAD:
+        take_thread(model, event);
+        break;
     case RECORD_ATTACH:
         take_attach(model, event);
         break;
     case RECORD_DETACH:
-        take_detach(model, event);
+        take_detach(model, event, now);
         break;
     case RECORD_MAP:
         take_map(model, event, now);

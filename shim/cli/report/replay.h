@@ -59,6 +59,16 @@ struct failed {
     UT_hash_handle hh;
 };
 
+struct thread {
+    uint32_t tid;
+    const char *name; /* model_private's names */
+    UT_hash_handle hh;
+};
+struct name {
+    char *text;
+    UT_hash_handle hh;
+};
+
 struct owed {
     uint64_t va;
     struct model_site *site;
@@ -71,6 +81,9 @@ struct model_private {
     struct sample *samples;
     struct owed *owed;
     struct placed_tree placed;
+    struct thread *threads;
+    struct name *names;
+    size_t spans_room;
     struct failed *failed;
     struct fate *fates;
     size_t fates_room;
@@ -88,7 +101,9 @@ struct model_private {
 /* The site of that number, made if need be. */
 struct model_site *replay_site(struct model *model, uint64_t number);
 /* Ends a mapping: its sums and its record. */
-void replay_drop(struct model *model, struct live *live);
+void replay_drop(struct model *model, struct live *live, uint64_t now);
+/* Notes a mapping that is there until `end_ns`, if the steps or the moment show it. */
+void replay_span(struct model *model, const struct model_mapping *mapping, uint64_t end_ns);
 /* Applies one record to the model. */
 void replay_event(struct model *model, const struct reader_event *event, uint64_t now);
 /* Forgets the sampled mappings in the range. */

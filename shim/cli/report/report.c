@@ -96,23 +96,25 @@ static void choose(struct view *view, const char *filter)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+static FILE *out; /* where the text goes */
+
 static const char *red(bool is_on)
 {
-    return !text_has_colour(1) ? "" : is_on ? "\033[31m" : "\033[0m";
+    return out != stdout || !text_has_colour(1) ? "" : is_on ? "\033[31m" : "\033[0m";
 }
 
 static void print_limits(const struct model *m)
 {
     char a[32], b[32];
     const char *between = "";
-    printf("limits    ");
+    fprintf(out, "limits    ");
     if (m->memlock != UINT64_MAX) {
-        printf("memlock %s, %s left at the peak (%u%% used)", text_size(a, m->memlock),
-               text_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0),
-               text_percent(m->peak, m->memlock));
+        fprintf(out, "memlock %s, %s left at the peak (%u%% used)", text_size(a, m->memlock),
+                text_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0),
+                text_percent(m->peak, m->memlock));
         between = ";  ";
     } else {
-        printf("no memlock limit");
+        fprintf(out, "no memlock limit");
         between = ";  ";
     }
     for (unsigned i = 0; i < MODEL_MAX_CONTAINERS; i++) {
@@ -120,14 +122,14 @@ static void print_limits(const struct model *m)
         if (!c->was_attached)
             continue;
         if (c->entries_limit == UINT64_MAX)
-            printf("%scontainer %u (%s): %" PRIu64 " mappings at most", between, i, c->backend,
-                   c->entries_peak);
+            fprintf(out, "%scontainer %u (%s): %" PRIu64 " mappings at most", between, i, c->backend,
+                    c->entries_peak);
         else
-            printf("%scontainer %u (%s): %" PRIu64 " of %" PRIu64 " mappings at most", between, i, c->backend,
-                   c->entries_peak, c->entries_limit);
+            fprintf(out, "%scontainer %u (%s): %" PRIu64 " of %" PRIu64 " mappings at most", between, i,
+                    c->backend, c->entries_peak, c->entries_limit);
         between = ";  ";
     }
-    printf("\n");
+    fprintf(out, "\n");
 }
 
 static void print_calls(const struct model *m)
@@ -135,16 +137,16 @@ static void print_calls(const struct model *m)
     static const char *const names[NR_CALLS] = {"map", "unmap", "its own map", "its own unmap"};
     char a[32], b[32];
     const char *between = "";
-    printf("calls     ");
+    fprintf(out, "calls     ");
     for (unsigned i = 0; i < NR_CALLS; i++) {
         const struct model_histogram *h = &m->calls[i];
         if (!h->count)
             continue;
-        printf("%s%" PRIu64 " %s (half within %s, longest %s)", between, h->count, names[i],
-               text_time(a, model_percentile(h, 50)), text_time(b, h->longest_ns));
+        fprintf(out, "%s%" PRIu64 " %s (half within %s, longest %s)", between, h->count, names[i],
+                text_time(a, model_percentile(h, 50)), text_time(b, h->longest_ns));
         between = ";  ";
     }
-    printf("%s\n", *between ? "" : "none");
+    fprintf(out, "%s\n", *between ? "" : "none");
 }
 
 /* What failed, by errno and call site, and what to do about it. */
@@ -153,21 +155,21 @@ static void print_failures(const struct view *view)
     enum { MOST = 8 };
     const struct model *m = &view->model;
     char a[32], b[32], place[512];
-    printf("%sFAILED    %" PRIu64 " map or unmap calls, %" PRIu64 " lookups refused%s\n", red(true),
-           m->failures, m->refused, red(false));
+    fprintf(out, "%sFAILED    %" PRIu64 " map or unmap calls, %" PRIu64 " lookups refused%s\n", red(true),
+            m->failures, m->refused, red(false));
     for (size_t i = 0; i < m->nr_failed && i < MOST; i++) {
         const struct model_failure *f = &m->failed[i];
         const char *remedy = failed_remedy(f->what, f->error);
-        printf("%s%8" PRIu64 "x %s: %s, %s%s", red(true), f->count, failed_call_name(f->what),
-               view_error_name(f->error), failed_reason(f->what, f->error), red(false));
+        fprintf(out, "%s%8" PRIu64 "x %s: %s, %s%s", red(true), f->count, failed_call_name(f->what),
+                view_error_name(f->error), failed_reason(f->what, f->error), red(false));
         if (f->error == ENOMEM && m->memlock != UINT64_MAX)
-            printf(" (memlock %s, %s pinned then)", text_size(a, m->memlock), text_size(b, f->pinned));
-        printf("\n          at %s\n", view_site_place(view, f->site, place, sizeof(place)));
+            fprintf(out, " (memlock %s, %s pinned then)", text_size(a, m->memlock), text_size(b, f->pinned));
+        fprintf(out, "\n          at %s\n", view_site_place(view, f->site, place, sizeof(place)));
         if (remedy && (!i || m->failed[i - 1].error != f->error))
-            printf("          %s\n", remedy);
+            fprintf(out, "          %s\n", remedy);
     }
     if (m->nr_failed > MOST)
-        printf("          and %zu more; --json has them all\n", m->nr_failed - MOST);
+        fprintf(out, "          and %zu more; --json has them all\n", m->nr_failed - MOST);
 }
 
 static void print_trouble(const struct view *view)
@@ -177,12 +179,13 @@ static void print_trouble(const struct view *view)
     if (m->failures || m->refused)
         print_failures(view);
     if (m->hazards_seen)
-        printf("%sHAZARDS   %" PRIu64
-               " times memory went away that a device could still reach; see --json or --html%s\n",
-               red(true), m->hazards_seen, red(false));
+        fprintf(out,
+                "%sHAZARDS   %" PRIu64
+                " times memory went away that a device could still reach; see --json or --html%s\n",
+                red(true), m->hazards_seen, red(false));
     if (m->forks)
-        printf("forks     %" PRIu64 " with memory pinned, %s copied for children in all\n", m->forks,
-               text_size(a, m->fork_bytes));
+        fprintf(out, "forks     %" PRIu64 " with memory pinned, %s copied for children in all\n", m->forks,
+                text_size(a, m->fork_bytes));
 }
 
 static void print_waste(const struct model_amount *at)
@@ -197,37 +200,38 @@ static void print_waste(const struct model_amount *at)
                  {at->untold, "in no live allocation or mapping"}};
     char a[32], b[32];
     const char *between = ": ";
-    printf("waste     %s of %s registered by anydma (%u%%)", text_size(a, model_waste(at)),
-           text_size(b, at->known), text_percent(model_waste(at), at->known));
+    fprintf(out, "waste     %s of %s registered by anydma (%u%%)", text_size(a, model_waste(at)),
+            text_size(b, at->known), text_percent(model_waste(at), at->known));
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (kinds[i].bytes) {
-            printf("%s%s %s", between, text_size(a, kinds[i].bytes), kinds[i].what);
+            fprintf(out, "%s%s %s", between, text_size(a, kinds[i].bytes), kinds[i].what);
             between = ", ";
         }
-    printf("\n");
+    fprintf(out, "\n");
 }
 
 static void print_amounts(const struct model *m)
 {
     char a[32], b[32], c[32];
     uint64_t at = m->at.pinned + m->at.app_pinned;
-    printf("peak      %s at %s", text_size(a, m->peak), text_time(b, m->peak_ns));
+    fprintf(out, "peak      %s at %s", text_size(a, m->peak), text_time(b, m->peak_ns));
     if (m->peak_app)
-        printf("  (the application's own mappings: %s at most)", text_size(c, m->peak_app));
-    printf("\nnow       %s  (at the end, %s after the start)\n",
-           text_size(a, m->nr_points
-                            ? m->points[m->nr_points - 1].pinned + m->points[m->nr_points - 1].app_pinned
-                            : 0),
-           text_time(b, m->end_ns));
+        fprintf(out, "  (the application's own mappings: %s at most)", text_size(c, m->peak_app));
+    fprintf(out, "\nnow       %s  (at the end, %s after the start)\n",
+            text_size(a, m->nr_points
+                             ? m->points[m->nr_points - 1].pinned + m->points[m->nr_points - 1].app_pinned
+                             : 0),
+            text_time(b, m->end_ns));
     if (m->at.known)
         print_waste(&m->at);
     if (m->at.huge_known)
-        printf("hugepages %s of %s (%u%%)\n", text_size(a, m->at.huge), text_size(b, m->at.huge_known),
-               text_percent(m->at.huge, m->at.huge_known));
+        fprintf(out, "hugepages %s of %s (%u%%)\n", text_size(a, m->at.huge), text_size(b, m->at.huge_known),
+                text_percent(m->at.huge, m->at.huge_known));
     if (!at && !m->calls[CALL_MAP].count && !m->calls[CALL_APP_MAP].count)
-        printf("\nnothing was pinned: nothing was looked up or mapped; try `anydma run --mode=eager`, or "
-               "`--iommu=sim` "
-               "without a device\n");
+        fprintf(out,
+                "\nnothing was pinned: nothing was looked up or mapped; try `anydma run --mode=eager`, or "
+                "`--iommu=sim` "
+                "without a device\n");
 }
 
 static void print_row(const struct view_row *row, const struct model *m, unsigned depth, int width)
@@ -242,7 +246,7 @@ static void print_row(const struct view_row *row, const struct model *m, unsigne
              text_percent(bytes, m->at.pinned + m->at.app_pinned), waste, huge, maps_of(row),
              text_size(b, row->group->peak), row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
              view_place(place, sizeof(place), row));
-    printf("%.*s\n", width, line);
+    fprintf(out, "%.*s\n", width, line);
     for (size_t i = 1; i < row->stack.nr && i <= depth; i++) {
         const struct symbol *s = row->stack.symbols[i];
         const char *base = s->file && strrchr(s->file, '/') ? strrchr(s->file, '/') + 1 : s->file;
@@ -250,7 +254,7 @@ static void print_row(const struct view_row *row, const struct model *m, unsigne
             snprintf(line, sizeof(line), "%53s <- %s  %s:%d", "", s->function, base, s->line);
         else
             snprintf(line, sizeof(line), "%53s <- %s", "", s->function);
-        printf("%.*s\n", width, line);
+        fprintf(out, "%.*s\n", width, line);
     }
 }
 
@@ -261,16 +265,16 @@ static void print_rows(const struct view *view, size_t top, unsigned depth, int 
     for (size_t i = 0; i < view->nr_rows; i++)
         quiet += !sort_value(&view->rows[i]) && !pinned_of(&view->rows[i]);
     if (view->nr_rows > quiet)
-        printf("\n%10s %4s %10s %5s %8s %10s  %s\n", "pinned", "", "waste", "huge", "maps", "own peak",
-               "call site");
+        fprintf(out, "\n%10s %4s %10s %5s %8s %10s  %s\n", "pinned", "", "waste", "huge", "maps", "own peak",
+                "call site");
     for (; shown < view->nr_rows - quiet && shown < top; shown++)
         print_row(&view->rows[shown], &view->model, depth, width);
     for (size_t i = shown; i < view->nr_rows; i++)
         rest += pinned_of(&view->rows[i]);
     if (view->nr_rows - quiet > shown) {
         char a[32];
-        printf("%10s       in %zu more call sites (--top)\n", text_size(a, rest),
-               view->nr_rows - quiet - shown);
+        fprintf(out, "%10s       in %zu more call sites (--top)\n", text_size(a, rest),
+                view->nr_rows - quiet - shown);
     }
 }
 
@@ -294,17 +298,17 @@ static void print_shares(const struct view *view, size_t top, unsigned depth, in
     for (size_t i = 0; i < view->nr_rows; i++)
         sorted[i] = &view->rows[i];
     qsort(sorted, view->nr_rows, sizeof(*sorted), by_share);
-    printf("\n%10s %4s %10s %8s  live allocations in it, sampled every %s\n", "pinned for", "", "live",
-           "samples", text_size(a, m->sample_mean));
+    fprintf(out, "\n%10s %4s %10s %8s  live allocations in it, sampled every %s\n", "pinned for", "", "live",
+            "samples", text_size(a, m->sample_mean));
     for (size_t i = 0; i < view->nr_rows && i < top && sorted[i]->shared; i++) {
         const struct view_row *row = sorted[i];
         snprintf(line, sizeof(line), "%10s %3u%% %10s %8" PRIu64 "  %s%s%s%s", text_size(a, row->shared),
                  text_percent(row->shared, m->at.pinned), text_size(b, row->sampled_live), row->samples,
                  row->label[0] ? "[" : "", row->label, row->label[0] ? "] " : "",
                  view_place(place, sizeof(place), row));
-        printf("%.*s\n", width, line);
+        fprintf(out, "%.*s\n", width, line);
         for (size_t n = 1; n < row->stack.nr && n <= depth; n++)
-            printf("%36s <- %s\n", "", row->stack.symbols[n]->function);
+            fprintf(out, "%36s <- %s\n", "", row->stack.symbols[n]->function);
     }
     const struct {
         uint64_t bytes;
@@ -314,8 +318,8 @@ static void print_shares(const struct view *view, size_t top, unsigned depth, in
                 {m->rest.unknown, "(live, in no sampled allocation)"}};
     for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
         if (rest[i].bytes)
-            printf("%10s %3u%%                      %s\n", text_size(a, rest[i].bytes),
-                   text_percent(rest[i].bytes, m->at.pinned), rest[i].what);
+            fprintf(out, "%10s %3u%%                      %s\n", text_size(a, rest[i].bytes),
+                    text_percent(rest[i].bytes, m->at.pinned), rest[i].what);
     free(sorted);
 }
 
@@ -324,24 +328,31 @@ static void print_report(const struct view *view, size_t top, unsigned depth)
     const struct model *m = &view->model;
     char doubts[512], a[32];
     struct winsize window = {0};
-    bool is_terminal = isatty(1) && ioctl(1, TIOCGWINSZ, &window) == 0 && window.ws_col > 60;
+    bool is_terminal = out == stdout && isatty(1) && ioctl(1, TIOCGWINSZ, &window) == 0 && window.ws_col > 60;
     int width = is_terminal ? window.ws_col : 1000;
     if (!top)
         top = is_terminal && window.ws_row > 30 ? (size_t)(window.ws_row - 14) / (depth + 1) : 8;
-    printf("anydma report: %.*s  (process %" PRIu64 ")\n", width > 40 ? width - 40 : 20, m->command, m->pid);
+    fprintf(out, "anydma report: %.*s  (process %" PRIu64 ")\n", width > 40 ? width - 40 : 20, m->command,
+            m->pid);
     if (*view_doubts(doubts, sizeof(doubts), m))
-        printf("note      %s\n", doubts);
+        fprintf(out, "note      %s\n", doubts);
     for (size_t i = 0; i < m->nr_devices; i++)
-        printf("%s%s%s", i ? ", " : "devices   ", m->devices[i], i + 1 == m->nr_devices ? "\n" : "");
+        fprintf(out, "%s%s%s", i ? ", " : "devices   ", m->devices[i], i + 1 == m->nr_devices ? "\n" : "");
     print_amounts(m);
     print_limits(m);
     print_calls(m);
     print_trouble(view);
-    printf("shown     %s: %s in %zu mappings\n", text_time(doubts, m->at_ns),
-           text_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
+    fprintf(out, "shown     %s: %s in %zu mappings\n", text_time(doubts, m->at_ns),
+            text_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
     print_rows(view, top, depth, width);
     if (m->sample_mean && m->at.pinned)
         print_shares(view, top, depth, width);
+}
+
+void report_text(const struct view *view, FILE *to, size_t top, unsigned depth)
+{
+    out = to;
+    print_report(view, top, depth);
 }
 
 /* --- the command
@@ -421,7 +432,7 @@ int cli_report(int argc, char **argv)
     else if (options.is_json)
         status = report_json(&view, stdout);
     else
-        print_report(&view, options.top, options.depth);
+        report_text(&view, stdout, options.top, options.depth);
     view_free(&view);
     if (fflush(stdout) != 0 || ferror(stdout))
         status = CLI_FAILED;

@@ -8,6 +8,8 @@
 
 #include "cli/report/view.h"
 
+/* One screen of text; `top` call sites, 0: what fits, with `depth` callers each. */
+void report_text(const struct view *view, FILE *to, size_t top, unsigned depth);
 /* Everything, as JSON. Returns 0 or the exit status after a message. */
 int report_json(const struct view *view, FILE *to);
 /* The same, for the page. */

@@ -49,6 +49,8 @@ static json_t *stack_of(const struct stack_view *stack)
         json_object_set_new(frame, "file", text(symbol->file));
         json_object_set_new(frame, "line", symbol->line ? json_integer(symbol->line) : json_null());
         json_object_set_new(frame, "module", text(symbol->module));
+        if (symbol->is_inlined)
+            json_object_set_new(frame, "inlined", json_true());
         json_array_append_new(frames, frame);
     }
     return frames;
@@ -81,6 +83,12 @@ static json_t *sites_of(const struct view *view)
         const struct view_row *row = &view->rows[i];
         json_t *site = json_object();
         json_object_set_new(site, "label", text(row->label));
+        json_t *threads = json_array();
+        for (unsigned n = 0; n < MODEL_SITE_THREADS && row->threads[n]; n++)
+            json_array_append_new(threads, text(row->threads[n]));
+        if (row->has_more_threads)
+            json_array_append_new(threads, json_string("..."));
+        json_object_set_new(site, "threads", threads);
         set_amount(site, &row->at);
         set(site, "peak", row->group->peak);
         set(site, "maps", row->maps);
@@ -252,6 +260,9 @@ static json_t *failures_of(const struct view *view)
         json_object_set_new(failure, "call", json_string(names[f->what]));
         json_object_set_new(failure, "error", json_string(view_error_name(f->error)));
         set(failure, "errno", (uint64_t)f->error);
+        json_object_set_new(failure, "reason", json_string(failed_reason(f->what, f->error)));
+        const char *remedy = failed_remedy(f->what, f->error);
+        json_object_set_new(failure, "remedy", remedy ? json_string(remedy) : json_null());
         set(failure, "count", f->count);
         set(failure, "bytes", f->bytes);
         set(failure, "first_ns", f->first_ns);

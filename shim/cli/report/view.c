@@ -41,9 +41,23 @@ static char *key_of(const struct model_site *site, const struct stack_view *stac
     return key;
 }
 
+static void add_thread(struct view_row *row, const char *name)
+{
+    for (unsigned i = 0; i < MODEL_SITE_THREADS; i++) {
+        if (!row->threads[i])
+            row->threads[i] = name;
+        if (row->threads[i] == name)
+            return;
+    }
+    row->has_more_threads = true;
+}
+
 static void add_site(struct view_row *row, const struct model_site *site)
 {
     model_add(&row->at, &site->at);
+    for (unsigned i = 0; i < MODEL_SITE_THREADS && site->threads[i]; i++)
+        add_thread(row, site->threads[i]);
+    row->has_more_threads |= site->has_more_threads;
     row->maps += site->maps;
     row->unmaps += site->unmaps;
     row->failures += site->failures;
@@ -82,6 +96,7 @@ static void join_sites(struct view *view)
             view->rows[view->nr_rows] = (struct view_row){.key = key,
                                                           .label = site->label ? site->label : "",
                                                           .stack = stack,
+                                                          .origin = view->nr_rows,
                                                           .group = memory_take(sizeof(struct model_group))};
             entry = memory_take(sizeof(*entry));
             entry->key = key;
@@ -155,6 +170,7 @@ int view_load(struct view *view, const char *path, enum model_moment moment, uin
     }
     view->symbols = symbols_open();
     join_sites(view);
+    view->nr_all_rows = view->nr_rows;
     plan_steps(view, nr_steps);
     model_replay(&view->model, path);
     for (size_t i = 0; i < view->model.nr_sites; i++)

@@ -29,6 +29,9 @@ struct view_row {
     struct model_group *group; /* whose peak is the row's own */
     struct view_step *steps;   /* where what it pins changed, in order */
     size_t nr_steps, steps_room;
+    size_t origin; /* the row's number before rows were sorted: what its sites' `row` is */
+    const char *threads[MODEL_SITE_THREADS];
+    bool has_more_threads;
     uint64_t maps, unmaps, failures, refused, app_maps, app_unmaps, map_ns, owed, sampled_live, samples,
         shared;
 };
@@ -36,8 +39,8 @@ struct view_row {
 struct view {
     struct model model;
     struct symbols *symbols;
-    struct view_row *rows; /* most pinned first */
-    size_t nr_rows;
+    struct view_row *rows;       /* most pinned first */
+    size_t nr_rows, nr_all_rows; /* without and with those that a filter left out */
     size_t nr_steps;
     struct view_total *totals; /* at each step */
     struct view_step *taken;   /* while a step is taken: each row's sum */

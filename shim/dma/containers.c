@@ -56,7 +56,7 @@ static bool has_ended(struct registration *reg)
     size_t len;
     if (registry.memory->is_owned(start))
         return false;
-    registry.memory->unit_at(start, 1, &unit, &len);
+    registry.memory->intact(start, &unit, &len);
     registration_settle(reg);
     struct registration *now = registration_from(start);
     return !now || now->start != start;

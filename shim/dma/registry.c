@@ -318,7 +318,7 @@ int registration_make(uintptr_t va, size_t want_len, bool handed, struct registr
 {
     uintptr_t start, end;
     size_t len;
-    int error = registry.memory->unit_at(va, want_len, &start, &len);
+    int error = registry.memory->plan(va, want_len, &start, &len);
     if (!error && !registry.attached && (registry.had_parents || !registry.memory->is_owned(va)))
         error = -ENODEV;
     if (error)
@@ -365,7 +365,7 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
         if (reg->is_stuck)
             return -ESTALE;
         *found = reg;
-        error = registry.memory->unit_at(va, want_len, start, len);
+        error = registry.memory->intact(va, start, len);
         if (error != -ESTALE)
             return error;
         registration_settle(reg); /* if nothing of it is left, the address starts afresh */
@@ -438,7 +438,7 @@ uintptr_t registry_address(uint64_t iova)
     uintptr_t va = reg && reg->iova <= iova ? reg->start + (iova - reg->iova) : 0;
     uintptr_t start;
     size_t len;
-    if (va && registry.memory->unit_at(va, 1, &start, &len) != 0)
+    if (va && registry.memory->intact(va, &start, &len) != 0)
         va = 0;
     lock_release(&registry.lock);
     return va;

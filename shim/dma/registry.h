@@ -20,10 +20,13 @@ struct anydma_stats;
 
 /* What the registry asks of the layer that knows whose pages they are. Called with the registry's lock held. */
 struct memory_ops {
-    /* The range around `va` that is registered at once, for a caller that is after `want_len` bytes; asked again for
-     * what is registered, where it is the stretch that still is what was. Returns 0; -EFAULT: nothing readable and
-     * writable is there; -ESTALE: replaced or purged within a live registration; -EOPNOTSUPP: can't be watched. */
-    int (*unit_at)(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len);
+    /* The range around `va` that is to be registered at once, where nothing is, for a caller that is after `want_len` bytes.
+     * Returns 0; -EFAULT: nothing readable and writable is there; -ESTALE: its pages may be going away just now;
+     * -EOPNOTSUPP: can't be watched. */
+    int (*plan)(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len);
+    /* Of the registration around `va`: the stretch, around `va`, that still is what was registered. Returns 0; -EFAULT: it is
+     * not readable and writable now; -ESTALE: replaced or purged since. */
+    int (*intact)(uintptr_t va, uintptr_t *start, size_t *len);
     /* Whether lookups of it may be answered from the pagemap: pages leave through our doors only. */
     bool (*is_owned)(uintptr_t va);
     /* A registration of the range was made. */

@@ -345,7 +345,7 @@ static void registered(uintptr_t start, size_t len)
     (void)len;
 }
 
-static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+static int intact(uintptr_t va, uintptr_t *start, size_t *len)
 {
     struct zone *zone = zone_of(va);
     uintptr_t end = 0;
@@ -356,6 +356,12 @@ static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
     lock_release(&zones_lock);
     *len = end - *start;
     return error;
+}
+
+static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+{
+    (void)want_len; /* the unit says more */
+    return intact(va, start, len);
 }
 
 static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
@@ -435,7 +441,8 @@ static void release(uintptr_t start, size_t len)
 }
 
 const struct memory_ops arena_memory_ops = {
-    .unit_at = unit_at,
+    .plan = plan,
+    .intact = intact,
     .is_owned = is_owned,
     .registered = registered,
     .next_alive = next_alive,

@@ -181,8 +181,12 @@ static int admit(uintptr_t va, uintptr_t *end)
     return watch_mapping(&entry, va);
 }
 
-static int unit_of_known(uintptr_t va, uintptr_t *start, size_t *len)
+static int intact(uintptr_t va, uintptr_t *start, size_t *len)
 {
+    if (arena_memory_ops.is_owned(va))
+        return arena_memory_ops.intact(va, start, len);
+    if (va >= USER_END || init_runs() != 0)
+        return -EFAULT;
     int error = config.foreign == FOREIGN_TRUST ? 0 : watch_validate(va);
     take_events();
     struct run *run = runs_at(&known, va);
@@ -200,11 +204,11 @@ static int unit_of_known(uintptr_t va, uintptr_t *start, size_t *len)
 }
 
 /* Page-exact. */
-static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
 {
     uintptr_t end = os_page_up(va + want_len);
     if (arena_memory_ops.is_owned(va))
-        return arena_memory_ops.unit_at(va, want_len, start, len);
+        return arena_memory_ops.plan(va, want_len, start, len);
     if (va >= USER_END)
         return -EFAULT;
     if (init_runs() != 0)
@@ -212,7 +216,7 @@ static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
     take_events();
     struct run *run = runs_at(&known, va);
     if (run->kind.state != RUN_NONE)
-        return unit_of_known(va, start, len);
+        return -ESTALE;
     if (end > run->start + run->len)
         end = run->start + run->len;
     int error = admit(va, &end);
@@ -267,7 +271,8 @@ static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
 }
 
 const struct memory_ops foreign_memory_ops = {
-    .unit_at = unit_at,
+    .plan = plan,
+    .intact = intact,
     .is_owned = is_owned,
     .registered = registered,
     .next_alive = next_alive,

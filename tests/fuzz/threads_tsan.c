@@ -30,12 +30,17 @@ static size_t unit_of(uintptr_t va)
     return (va - START) / UNIT;
 }
 
-static int unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+static int intact(uintptr_t va, uintptr_t *start, size_t *len)
 {
-    (void)want_len;
     *start = va & ~(UNIT - 1);
     *len = UNIT;
     return atomic_load(&is_alive[unit_of(va)]) ? 0 : -EFAULT;
+}
+
+static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+{
+    (void)want_len;
+    return intact(va, start, len);
 }
 
 static bool is_owned(uintptr_t va)
@@ -71,7 +76,8 @@ static bool expose(uintptr_t start, size_t len, bool exposed)
 }
 
 static const struct memory_ops memory = {
-    .unit_at = unit_at,
+    .plan = plan,
+    .intact = intact,
     .is_owned = is_owned,
     .registered = nothing,
     .next_alive = next_alive,

@@ -29,9 +29,8 @@ static size_t page_of(uintptr_t va)
     return (va - START) / PAGE;
 }
 
-static int fake_unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+static int fake_intact(uintptr_t va, uintptr_t *start, size_t *len)
 {
-    (void)want_len;
     if (va < START || va >= START + NR_PAGES * PAGE ||
         (!is_page_alive[page_of(va)] && !is_page_stale[page_of(va)]))
         return -EFAULT;
@@ -46,6 +45,12 @@ static int fake_unit_at(uintptr_t va, size_t want_len, uintptr_t *start, size_t 
         end += PAGE;
     *len = end - *start;
     return 0;
+}
+
+static int fake_plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+{
+    (void)want_len;
+    return fake_intact(va, start, len);
 }
 
 static bool fake_is_owned(uintptr_t va)
@@ -95,7 +100,8 @@ static bool fake_expose(uintptr_t start, size_t len, bool exposed)
 }
 
 static const struct memory_ops fake_memory = {
-    .unit_at = fake_unit_at,
+    .plan = fake_plan,
+    .intact = fake_intact,
     .is_owned = fake_is_owned,
     .registered = fake_registered,
     .next_alive = fake_next_alive,

@@ -9,6 +9,7 @@ CXX    ?= g++
 V      ?= 0
 AW     ?= 48
 KERNEL ?= 6.12
+BACKEND ?= type1
 VERSION := 0.1.0
 
 Q := $(if $(filter 1,$(V)),,@)
@@ -45,7 +46,8 @@ help:
 	@echo 'make check-all    the long ones too: sanitizers, linters, torture'
 	@echo 'make fuzz         random programs against the model, and libFuzzer, until something is found'
 	@echo 'make bench        figures beside their references (ONLY=name for one)'
-	@echo "make vm CMD='...' run one command in the VM [AW=39|48] [KERNEL=6.1|6.12]"
+	@echo "make vm CMD='...' run one command in the VM [AW=39|48] [KERNEL=6.1|6.12|newest|iommufd]"
+	@echo '                  [BACKEND=type1|iommufd|compat] (tests/vm/run.sh has the rest)'
 	@echo 'make install      to $$(DESTDIR)$$(PREFIX) (PREFIX=$(PREFIX))'
 	@echo 'make clean        remove $(BUILD)/ (but not the downloaded kernels: make distclean)'
 	@echo 'Only deps, demo, check, check-all, fuzz, bench and vm install anything, and they say what.'
@@ -152,7 +154,7 @@ demo:
 
 # What the command names below $(BUILD) is built first.
 vm: deps-vm all $(filter $(BUILD)/%,$(subst ', ,$(value CMD)))
-	@AW=$(AW) KERNEL=$(KERNEL) tests/vm/run.sh '$(subst ','\'',$(value CMD))'
+	@AW=$(AW) KERNEL=$(KERNEL) BACKEND=$(BACKEND) tests/vm/run.sh '$(subst ','\'',$(value CMD))'
 
 bench: deps-build deps-unit
 	@+tests/bench/run.sh $(ONLY)

@@ -12,6 +12,7 @@ packages_of() {
     unit) echo libcriterion-dev liburing-dev ;;
     # zstd and xz-utils unpack the kernels; ipxe and slirp are not needed.
     vm) echo qemu-system-x86 busybox-static cpio xz-utils zstd ;;
+    kernel) echo gcc make flex bison bc libelf-dev xz-utils ;; # the VM's own
     # dpdk-dev has dpdk-testpmd and its drivers, qemu-utils has qemu-io with nvme://.
     demo) echo dpdk-dev qemu-utils tcpdump python3 ;;
     programs) echo python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind zsh fish ;;
@@ -51,7 +52,7 @@ fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm demo programs bench lint browser" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

@@ -108,7 +108,7 @@ sources_are_formatted() {
 scripts_build_what_they_use() {
     local script
     for script in tests/{preload,cli,profile,programs,fuzz,vm}/*.sh; do
-        case $script in */run.sh | */kernel.sh | */guest.sh | */large_all.sh) continue ;; esac # not tests, or one of another
+        case $script in */run.sh | */kernel.sh | */archive.sh | */guest.sh | */large_all.sh) continue ;; esac # not tests, or one of another
         grep -qE '(setup|common)\.bash"|compare\.inc"' "$script" || echo "$script: does not source tests/setup.bash"
         grep -oE '(\$BUILD|\$build|\$\{build\})/(tests|examples)/[a-z0-9_/.]+[a-z0-9]' "$script" | sed 's#^[^/]*/##' | sort -u |
             while read -r file; do

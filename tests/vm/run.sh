@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Runs one command in a VM with an emulated IOMMU and edu, nvme and e1000e behind it, each bound to vfio-pci; gives its
 # output (both streams) on stdout, as it comes, and its exit status:
-#   [AW=39|48] [KERNEL=6.1|6.12] [MEM=3072M] [CPUS=2] [TIMEOUT=180] [PCAP=file] [OUT=dir] tests/vm/run.sh 'command line'
-#   (or: tests/vm/run.sh program argument...)
+#   [AW=39|48] [KERNEL=6.1|6.12|newest|iommufd|iommufd-newest] [BACKEND=type1|iommufd|compat] [MEM=3072M] [CPUS=2]
+#   [TIMEOUT=180] [PCAP=file] [OUT=dir] tests/vm/run.sh 'command line'      (or: tests/vm/run.sh program argument...)
 # The guest sees the host's files, read-only below an overlay, starts in the repository, and has the variables
-# {EDU,NVME,E1000E}_{BDF,GROUP}, the helpers of tests/vm/guest on PATH, and $VM_OUT, a directory that OUT= brings out.
+# {EDU,NVME,E1000E}_{BDF,GROUP,CDEV}, the helpers of tests/vm/guest on PATH, and $VM_OUT, a directory that OUT= brings out.
+# BACKEND is exported there; with compat, iommufd is what /dev/vfio/vfio leads to (both need a kernel with iommufd).
 # On stderr: what the guest's kernel said about DMA faults and crashes ("dmesg: ..."), and why a run failed.
 # 124: no end within TIMEOUT seconds; 125: the VM itself failed (its console's last lines follow).
 set -euo pipefail
@@ -20,10 +21,18 @@ pcap_bytes=$((16 << 20))
     sed -n '3,6s/^# \{0,1\}//p' "$0" >&2
     exit 125
 }
-case ${AW:=48}:${KERNEL:=6.12} in
-39:6.1 | 39:6.12 | 48:6.1 | 48:6.12) ;;
+: "${KERNEL:=6.12}"
+case ${AW:=48} in
+39 | 48) ;;
 *)
-    echo "vm: AW=$AW KERNEL=$KERNEL is not known: AW is 39 or 48 (bits of the IOMMU), KERNEL 6.1 or 6.12" >&2
+    echo "vm: AW=$AW is not known: it is 39 or 48 (bits of the IOMMU)" >&2
+    exit 125
+    ;;
+esac
+case ${BACKEND:=type1}:$KERNEL in
+type1:* | iommufd:iommufd* | compat:iommufd*) ;;
+*)
+    echo "vm: BACKEND=$BACKEND is not in KERNEL=$KERNEL: iommufd and compat need KERNEL=iommufd or iommufd-newest, all have type1" >&2
     exit 125
     ;;
 esac
@@ -49,7 +58,7 @@ mkdir -p "$share/out"
 chmod 755 "$run" "$share"
 chmod 1777 "$share/out"
 cp "$here/guest-init" "$share/guest-init"
-printf 'repo=%q vm_dir=%q limit=%q\n' "$repo" "$here" "$limit" >"$share/settings"
+printf 'repo=%q vm_dir=%q limit=%q backend=%q\n' "$repo" "$here" "$limit" "$BACKEND" >"$share/settings"
 if [ $# -eq 1 ]; then
     printf '%s\n' "$1" >"$share/command"
 else

@@ -5,6 +5,9 @@
  */
 #include "vfio_device.h"
 
+#include "iommufd.h"
+
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/pci_regs.h>
@@ -21,6 +24,23 @@ static int fail(const char *bdf, const char *step)
     int err = errno;
     fprintf(stderr, "%s: %s: %s\n", bdf, step, strerror(err));
     return err ? -err : -EIO;
+}
+
+static int choose_backend(struct vfio_device *dev, const char *bdf)
+{
+    static const char *const names[] = {"type1", "compat", "iommufd"};
+    const char *name = getenv("BACKEND");
+    dev->backend = VFIO_BACKEND_TYPE1;
+    if (!name || !*name)
+        return 0;
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            dev->backend = (enum vfio_backend)i;
+            return 0;
+        }
+    }
+    errno = EINVAL;
+    return fail(bdf, "BACKEND is type1, compat or iommufd");
 }
 
 /* The IOMMU group of the device, from the symbolic link in sysfs; -1 with errno set. */
@@ -59,9 +79,10 @@ static int open_group(struct vfio_device *dev, const char *bdf)
 
 static int open_container(struct vfio_device *dev, const char *bdf)
 {
-    dev->container_fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+    const char *path = dev->backend == VFIO_BACKEND_COMPAT ? "/dev/iommu" : "/dev/vfio/vfio";
+    dev->container_fd = open(path, O_RDWR | O_CLOEXEC);
     if (dev->container_fd < 0)
-        return fail(bdf, "/dev/vfio/vfio");
+        return fail(bdf, path);
     if (ioctl(dev->container_fd, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
         return fail(bdf, "VFIO_GET_API_VERSION");
     if (ioctl(dev->container_fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) != 1)
@@ -103,7 +124,7 @@ static int enable_bus_master(struct vfio_device *dev, const char *bdf)
 }
 
 /* Group and container, in VFIO's order: the IOMMU's type can be set once the container has a group. */
-static int open_device(struct vfio_device *dev, const char *bdf)
+static int open_by_group(struct vfio_device *dev, const char *bdf)
 {
     int rc = open_container(dev, bdf);
     if (rc == 0)
@@ -120,6 +141,75 @@ static int open_device(struct vfio_device *dev, const char *bdf)
     return 0;
 }
 
+/* The device's own character device, /dev/vfio/devices/vfioN: sysfs knows the number. */
+static int open_cdev(struct vfio_device *dev, const char *bdf)
+{
+    char path[sizeof("/sys/bus/pci/devices//vfio-dev") + 32];
+    snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev", bdf);
+    DIR *dir = opendir(path);
+    struct dirent *entry = NULL;
+    while (dir && (entry = readdir(dir)) != NULL && strncmp(entry->d_name, "vfio", 4) != 0)
+        ;
+    if (entry) {
+        char device[sizeof("/dev/vfio/devices/") + sizeof(entry->d_name)];
+        snprintf(device, sizeof(device), "/dev/vfio/devices/%s", entry->d_name);
+        dev->device_fd = open(device, O_RDWR | O_CLOEXEC);
+    } else {
+        errno = ENOENT;
+    }
+    int rc = dev->device_fd < 0 ? fail(bdf, "opening its device under /dev/vfio/devices") : 0;
+    if (dir)
+        closedir(dir);
+    return rc;
+}
+
+static int fail_with(int rc, const char *bdf, const char *step)
+{
+    errno = -rc;
+    return fail(bdf, step);
+}
+
+/* In iommufd's order: the device answers once it is bound, and does DMA once it is attached. */
+static int open_by_cdev(struct vfio_device *dev, const char *bdf)
+{
+    int rc = open_cdev(dev, bdf);
+    if (rc < 0)
+        return rc;
+    dev->container_fd = iommufd_open();
+    if (dev->container_fd < 0)
+        return fail_with(dev->container_fd, bdf, "/dev/iommu");
+    rc = iommufd_bind(dev->container_fd, dev->device_fd, &dev->device_id);
+    if (rc < 0)
+        return fail_with(rc, bdf, "VFIO_DEVICE_BIND_IOMMUFD");
+    rc = iommufd_alloc_ioas(dev->container_fd, &dev->ioas_id);
+    if (rc < 0)
+        return fail_with(rc, bdf, "IOMMU_IOAS_ALLOC");
+    rc = iommufd_attach(dev->device_fd, dev->ioas_id);
+    return rc < 0 ? fail_with(rc, bdf, "VFIO_DEVICE_ATTACH_IOMMUFD_PT") : 0;
+}
+
+int vfio_device_map(const struct vfio_device *dev, uint64_t iova, const void *va, uint64_t len)
+{
+    if (dev->backend == VFIO_BACKEND_IOMMUFD)
+        return iommufd_map(dev->container_fd, dev->ioas_id, iova, (uintptr_t)va, len);
+    struct vfio_iommu_type1_dma_map map = {.argsz = sizeof(map),
+                                           .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+                                           .vaddr = (uintptr_t)va,
+                                           .iova = iova,
+                                           .size = len};
+    return ioctl(dev->container_fd, VFIO_IOMMU_MAP_DMA, &map) < 0 ? -errno : 0;
+}
+
+int vfio_device_unmap(const struct vfio_device *dev, uint64_t iova, uint64_t len, uint64_t *unmapped)
+{
+    if (dev->backend == VFIO_BACKEND_IOMMUFD)
+        return iommufd_unmap(dev->container_fd, dev->ioas_id, iova, len, unmapped);
+    struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap), .iova = iova, .size = len};
+    int rc = ioctl(dev->container_fd, VFIO_IOMMU_UNMAP_DMA, &unmap) < 0 ? -errno : 0;
+    *unmapped = rc < 0 ? 0 : unmap.size;
+    return rc;
+}
+
 int vfio_device_open(struct vfio_device *dev, const char *bdf)
 {
     *dev = (struct vfio_device){.container_fd = -1, .group_fd = -1, .device_fd = -1};
@@ -127,7 +217,9 @@ int vfio_device_open(struct vfio_device *dev, const char *bdf)
     int short_form = strchr(bdf, ':') == strrchr(bdf, ':'); /* "00:03.0" */
     snprintf(full, sizeof(full), "%s%s", short_form ? "0000:" : "", bdf);
 
-    int rc = open_device(dev, full);
+    int rc = choose_backend(dev, full);
+    if (rc == 0)
+        rc = dev->backend == VFIO_BACKEND_IOMMUFD ? open_by_cdev(dev, full) : open_by_group(dev, full);
     if (rc == 0)
         rc = enable_bus_master(dev, full);
     if (rc == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernel's count of locked memory (VmLck) equals the shim's own after every step of a program's life: the
- * two would part if a registration were lost, made twice, or undone in part. As root, and as a normal user
+ * The kernel's count of pinned memory (VmLck, with iommufd VmPin) equals the shim's own after every step of a
+ * program's life: the two would part if a registration were lost, made twice, or undone in part. As root, and as a normal user
  * with a memlock limit: there a lookup beyond the limit says ENOMEM and the program lives. Runs in the VM:
  * accounting BDF-of-edu
  * @vm anydma run -- accounting $EDU_BDF
@@ -10,9 +10,7 @@
 #include "check.h"
 #include "vfio_device.h"
 
-#include <linux/vfio.h>
 #include <malloc.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -35,7 +33,7 @@ static void compare(const char *step)
     struct anydma_stats stats = stats_now();
     uint64_t locked = vm_locked_bytes();
     check(locked == stats.pinned + stats.app_pinned,
-          "%-44s VmLck %7lu KiB, the shim's own %7lu, the application's %5lu", step,
+          "%-44s %s %7lu KiB, the shim's own %7lu, the application's %5lu", step, vm_locked_name(),
           (unsigned long)(locked >> 10), (unsigned long)(stats.pinned >> 10),
           (unsigned long)(stats.app_pinned >> 10));
 }
@@ -119,23 +117,17 @@ static void walk_through_pins(void)
 }
 
 /* The application's own mappings are its own, and counted beside ours. */
-static void walk_through_own_mappings(int container_fd)
+static void walk_through_own_mappings(const struct vfio_device *dev)
 {
     static _Alignas(PAGE) char global[64 * KIB];
-    struct vfio_iommu_type1_dma_map map = {.argsz = sizeof(map),
-                                           .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-                                           .vaddr = (uintptr_t)global,
-                                           .iova = APP_IOVA,
-                                           .size = sizeof(global)};
-    struct vfio_iommu_type1_dma_unmap unmap = {
-        .argsz = sizeof(unmap), .iova = APP_IOVA, .size = sizeof(global)};
+    uint64_t unmapped;
 
-    check(ioctl(container_fd, VFIO_IOMMU_MAP_DMA, &map) == 0, "the application maps 64 KiB itself");
-    compare("the application's MAP_DMA");
+    check(vfio_device_map(dev, APP_IOVA, global, sizeof(global)) == 0, "the application maps 64 KiB itself");
+    compare("the application's mapping");
     check(stats_now().app_pinned == sizeof(global), "anydma_stats counts them as the application's");
-    check(ioctl(container_fd, VFIO_IOMMU_UNMAP_DMA, &unmap) == 0 && unmap.size == sizeof(global),
-          "it unmaps them: %llu bytes", (unsigned long long)unmap.size);
-    compare("the application's UNMAP_DMA");
+    check(vfio_device_unmap(dev, APP_IOVA, sizeof(global), &unmapped) == 0 && unmapped == sizeof(global),
+          "it unmaps them: %llu bytes", (unsigned long long)unmapped);
+    compare("the application's unmapping");
 }
 
 /* As a normal user: what does not fit is refused with the reason, what is registered stays, smaller things
@@ -206,7 +198,7 @@ int main(int argc, char **argv)
         walk_through_the_heap();
         walk_through_mappings();
         walk_through_pins();
-        walk_through_own_mappings(dev.container_fd);
+        walk_through_own_mappings(&dev);
         walk_into_the_limit();
         vfio_device_close(&dev);
         compare("container closed");

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A fixed program with a real VFIO container, for tests/vm/failures.sh, which makes its ioctls fail one after
- * another: looks up, unmaps, holds, makes DMA mappings of its own, closes. It must live, and the memory that
- * the kernel counts as locked must be what it was. EDU_GROUP names the group; the call of getppid marks where
- * it begins.
+ * A fixed program with a real device, for tests/vm/failures.sh, which makes its ioctls fail one after another:
+ * opens, looks up, unmaps, holds, makes DMA mappings of its own, closes. It must live, and the memory that the
+ * kernel counts as locked must be what it was. failures BDF; the call of getppid marks where it begins.
  */
 #include "check.h"
+#include "vfio_device.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/vfio.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 enum { PAGE = 4096, NR_PAGES = 64 };
@@ -33,17 +29,15 @@ static unsigned look_up_pages(unsigned char *at, size_t nr)
 }
 
 /* The program's own mapping, at an IOVA of its own. */
-static void map_by_itself(int container, unsigned char *at)
+static void map_by_itself(const struct vfio_device *dev, const unsigned char *at)
 {
-    struct vfio_iommu_type1_dma_map map = {
-        .argsz = sizeof(map), .flags = 3, .vaddr = (uintptr_t)at, .iova = 0x100000, .size = 4 * PAGE};
-    struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap), .iova = 0x100000, .size = 4 * PAGE};
-    if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map) == 0 &&
-        ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap) != 0)
-        ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
+    uint64_t unmapped;
+    if (vfio_device_map(dev, 0x100000, at, 4 * PAGE) == 0 &&
+        vfio_device_unmap(dev, 0x100000, 4 * PAGE, &unmapped) != 0)
+        vfio_device_unmap(dev, 0x100000, 4 * PAGE, &unmapped);
 }
 
-static void use(int container)
+static void use(const struct vfio_device *dev)
 {
     unsigned char *at = map_pages(NR_PAGES), *own = map_pages(4), *block = malloc(100000);
     if (!at || !own || !block)
@@ -51,7 +45,7 @@ static void use(int container)
     unsigned answers = look_up_pages(at, NR_PAGES) + look_up_pages(block, 20);
     uint64_t most = vm_locked_bytes();
     bool is_held = anydma_pin(at, 4 * PAGE) == 0;
-    map_by_itself(container, own);
+    map_by_itself(dev, own);
     munmap(at + 32 * PAGE, 32 * PAGE);
     madvise(at, 8 * PAGE, MADV_DONTNEED);
     answers += look_up_pages(at, 32);
@@ -68,22 +62,17 @@ static void use(int container)
     printf("%u answers, at most %llu bytes locked\n", answers, (unsigned long long)most);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    char path[64];
-    const char *number = getenv("EDU_GROUP");
+    struct vfio_device dev;
+    if (argc < 2)
+        return 2;
     check_shim_is_there();
     uint64_t before = vm_locked_bytes();
     getppid();
-    snprintf(path, sizeof(path), "/dev/vfio/%s", number ? number : "");
-    int container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC), group = open(path, O_RDWR | O_CLOEXEC);
-    if (!check(container >= 0 && group >= 0, "the container and group %s are open", path))
-        return check_end("failures");
-    if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) == 0 &&
-        ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) == 0)
-        use(container);
-    close(container);
-    close(group);
+    if (vfio_device_open(&dev, argv[1]) == 0)
+        use(&dev);
+    vfio_device_close(&dev);
     check(vm_locked_bytes() == before, "%llu bytes are locked at the end, %llu were at the beginning",
           (unsigned long long)vm_locked_bytes(), (unsigned long long)before);
     return check_end("failures");

@@ -16,12 +16,12 @@ fail() {
     local out
     runs=$((runs + 1))
     out=$(strace -f -qq -e trace=ioctl -e signal=none -e inject="ioctl:error=$2:when=$1" -o "$log" \
-        env LD_PRELOAD="$BUILD/libanydma.so.0" "$program" 2>&1) && return
+        env LD_PRELOAD="$BUILD/libanydma.so.0" "$program" "$EDU_BDF" 2>&1) && return
     bad=$((bad + 1))
     printf 'ioctl number %s fails with %s:\n%s\n' "$1" "$2" "$out"
     grep -m 1 INJECTED "$log"
 }
-strace -f -qq -e trace=ioctl,getppid -o "$log" env LD_PRELOAD="$BUILD/libanydma.so.0" "$program" || exit 1
+strace -f -qq -e trace=ioctl,getppid -o "$log" env LD_PRELOAD="$BUILD/libanydma.so.0" "$program" "$EDU_BDF" || exit 1
 before=$(sed '/getppid/,$d' "$log" | grep -c 'ioctl(')
 total=$(grep -c 'ioctl(' "$log")
 errors=(ENOMEM EINVAL EFAULT ENOSPC EEXIST EBUSY)

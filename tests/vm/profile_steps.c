@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The profile tells the truth: after every step of a program's life its capture, read by `anydma snapshot`,
- * has as many bytes pinned as the kernel counts as locked (VmLck), anydma's and the application's own apart.
+ * has as many bytes pinned as the kernel counts as locked (VmLck, with iommufd VmPin), anydma's and the application's own apart.
  * The most that any step locked is the last line, for tests/vm/profile.sh to compare with the whole capture's
  * peak. Called by that: profile_steps BDF ANYDMA
  */
@@ -9,12 +9,10 @@
 #include "vfio_device.h"
 
 #include <errno.h>
-#include <linux/vfio.h>
 #include <malloc.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
-enum { MIB = 1 << 20, NR_BLOCKS = 200, BLOCK_BYTES = 40000, OWN_BYTES = 3 * MIB };
+enum { MIB = 1 << 20, NR_BLOCKS = 200, BLOCK_BYTES = 40000, OWN_BYTES = 3 * MIB, OWN_IOVA = 0x10000000 };
 
 static const char *command;
 static uint64_t most;
@@ -40,21 +38,16 @@ static void compare(const char *step)
     int status = snapshot ? pclose(snapshot) : -1;
     uint64_t ours = number_in(report, "\"pinned\": "), own = number_in(report, "\"app_pinned\": ");
     check(status == 0 && locked == ours + own && locked == vm_locked_bytes(),
-          "%-36s VmLck %7lu KiB, the capture's: anydma's %7lu, the application's %5lu", step,
+          "%-36s %s %7lu KiB, the capture's: anydma's %7lu, the application's %5lu", step, vm_locked_name(),
           (unsigned long)locked >> 10, (unsigned long)ours >> 10, (unsigned long)own >> 10);
     most = locked > most ? locked : most;
 }
 
-static void own_mapping(int container_fd, void *memory, bool is_map)
+static void own_mapping(const struct vfio_device *dev, void *memory, bool is_map)
 {
-    struct vfio_iommu_type1_dma_map map = {.argsz = sizeof(map),
-                                           .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-                                           .vaddr = (uintptr_t)memory,
-                                           .iova = 0x10000000,
-                                           .size = OWN_BYTES};
-    struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap), .iova = 0x10000000, .size = OWN_BYTES};
-    int rc = is_map ? ioctl(container_fd, VFIO_IOMMU_MAP_DMA, &map)
-                    : ioctl(container_fd, VFIO_IOMMU_UNMAP_DMA, &unmap);
+    uint64_t unmapped;
+    int rc = is_map ? vfio_device_map(dev, OWN_IOVA, memory, OWN_BYTES)
+                    : vfio_device_unmap(dev, OWN_IOVA, OWN_BYTES, &unmapped);
     check(rc == 0, "the application %smaps memory of its own", is_map ? "" : "un");
 }
 
@@ -80,11 +73,11 @@ int main(int argc, char **argv)
     char *map = mmap(NULL, 9 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(anydma_iova_range(map, 9 * MIB, &iova) == 0, "a mapping's IOVA");
     compare("and a mapping of 9 MiB");
-    own_mapping(dev.container_fd, global, true);
+    own_mapping(&dev, global, true);
     compare("and 3 MiB of the application's own");
     munmap(map, 9 * MIB);
     compare("without the mapping");
-    own_mapping(dev.container_fd, global, false);
+    own_mapping(&dev, global, false);
     for (int i = 0; i < NR_BLOCKS; i++)
         free(blocks[i]);
     malloc_trim(0);

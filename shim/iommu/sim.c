@@ -105,19 +105,27 @@ static bool is_wrapping(uint64_t start, uint64_t len)
 }
 
 /* To type1 of 6.1 and 6.12, a range that ends with the address space ends at 0: nothing is found in it. */
-static bool ends_unseen(uint64_t iova, uint64_t len)
+static bool ends_unseen(const struct sim *sim, uint64_t iova, uint64_t len)
 {
-    return iova + len == 0;
+    return !sim->config.ends_are_seen && iova + len == 0;
+}
+
+/* What type1 says of a range that wraps. */
+static int wrap_error(const struct sim *sim)
+{
+    return sim->config.ends_are_seen ? -EOVERFLOW : -EINVAL;
 }
 
 /* The order of these checks is the kernel's: it decides which error a doubly wrong call gets. */
 static int check_map_type1(struct sim *sim, uint64_t iova, uint64_t va, uint64_t len)
 {
-    if (len == 0 || !is_aligned(sim, len | iova | va))
+    if (len == 0)
         return -EINVAL;
     if (is_wrapping(iova, len) || is_wrapping(va, len))
+        return wrap_error(sim);
+    if (!is_aligned(sim, len | iova | va))
         return -EINVAL;
-    if (!ends_unseen(iova, len) && is_anything_mapped(sim, iova, iova + len - 1))
+    if (!ends_unseen(sim, iova, len) && is_anything_mapped(sim, iova, iova + len - 1))
         return -EEXIST;
     if (sim->entries >= sim->config.max_entries)
         return -ENOSPC;
@@ -218,13 +226,15 @@ static uint64_t drop_all(struct sim *sim)
  * both. */
 static int unmap_type1(struct sim *sim, uint64_t iova, uint64_t len, uint64_t *unmapped)
 {
-    if (len == 0 || !is_aligned(sim, iova | len) || is_wrapping(iova, len))
+    if (len == 0 || !is_aligned(sim, iova | len))
         return -EINVAL;
+    if (is_wrapping(iova, len))
+        return wrap_error(sim);
     uint64_t last = iova + len - 1;
     bool is_v2 = sim->config.rules == SIM_TYPE1_V2;
     if (is_bisected_at(sim, iova))
         return is_v2 ? -EINVAL : 0;
-    if (ends_unseen(iova, len))
+    if (ends_unseen(sim, iova, len))
         return 0;
     if (is_v2 && is_bisected_at(sim, last + 1))
         return -EINVAL;

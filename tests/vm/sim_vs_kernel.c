@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Is the simulated IOMMU's every answer the kernel's? Makes the same random calls to a VFIO container and to
- * sim, and compares errno and unmapped size, call for call: type1 v1 and v2, without limits, with few
- * entries, with little memlock. Runs in the guest, as root: sim_vs_kernel [seed [calls per scenario]];
- * EDU_GROUP names the group.
+ * Is the simulated IOMMU's every answer the kernel's? Makes the same random calls to a VFIO container, or to an
+ * address space of iommufd (as BACKEND says), and to sim, and compares errno and unmapped size, call for call:
+ * type1 v1 and v2, iommufd; without limits, with few entries, with little memlock. Runs in the guest, as root:
+ * sim_vs_kernel [seed [calls per scenario]]; EDU_GROUP and EDU_BDF name the device.
  * @vm sim_vs_kernel
  */
 #include <errno.h>
@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 #include "iommu/iommu.h"
+#include "iommufd.h"
+#include "vfio_device.h"
 
 #define PAGE 4096ull
 /* Where WINDOW_PAGES of memory of every kind lie: away from where the kernel would map anything in its holes.
@@ -34,7 +36,7 @@ enum { WINDOW_PAGES = 1024, NR_REMEMBERED = 64, SKIPPED = 77 };
 struct scenario {
     const char *name;
     enum sim_rules rules;
-    int vfio_type;
+    int vfio_type;          /* 0: an address space of iommufd */
     unsigned max_entries;   /* 0: the kernel's default */
     uint64_t memlock_bytes; /* 0: unlimited */
 };
@@ -46,6 +48,8 @@ static const struct scenario scenarios[] = {
     {"v2, 6 entries", SIM_TYPE1_V2, VFIO_TYPE1v2_IOMMU, 6, 0},
     {"v1, memlock of 40 pages", SIM_TYPE1_V1, VFIO_TYPE1_IOMMU, 0, 40 * PAGE},
     {"v2, memlock of 40 pages and a bit", SIM_TYPE1_V2, VFIO_TYPE1v2_IOMMU, 0, 40 * PAGE + 123},
+    {"iommufd", SIM_IOMMUFD, 0, 0, 0},
+    {"iommufd, memlock of 40 pages", SIM_IOMMUFD, 0, 0, 40 * PAGE},
 };
 
 struct call {
@@ -56,6 +60,7 @@ struct call {
 /* Both sides of the comparison, and what was mapped of late, so that calls meet mappings often. */
 struct bench {
     int container, group;
+    struct vfio_device dev; /* iommufd's */
     struct iommu kernel, sim;
     struct iommu_info info;
     struct call remembered[NR_REMEMBERED];
@@ -294,11 +299,56 @@ static void open_container(struct bench *bench, const char *group, int vfio_type
         die("VFIO_IOMMU_GET_INFO");
 }
 
+static int ioas_query(struct iommu *iommu, struct iommu_info *info)
+{
+    struct iommufd_range ranges[IOMMU_MAX_RANGES];
+    int nr = iommufd_ranges(iommu->fd, iommu->ioas_id, ranges, IOMMU_MAX_RANGES);
+    if (nr < 0)
+        return nr;
+    memset(info, 0, sizeof(*info));
+    for (int i = 0; i < nr; i++)
+        info->ranges[i] = (struct iommu_range){ranges[i].start, ranges[i].last};
+    info->nr_ranges = (unsigned)nr;
+    info->page_sizes = PAGE;
+    info->nr_entries = UINT64_MAX;
+    return 0;
+}
+
+static int ioas_map(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len)
+{
+    return iommufd_map(iommu->fd, iommu->ioas_id, iova, va, len);
+}
+
+static int ioas_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t *unmapped)
+{
+    return iommufd_unmap(iommu->fd, iommu->ioas_id, iova, len, unmapped);
+}
+
+static void open_ioas(struct bench *bench)
+{
+    static const struct iommu_ops ops = {
+        .name = "iommufd", .query = ioas_query, .map = ioas_map, .unmap = ioas_unmap};
+    const char *bdf = getenv("EDU_BDF");
+    if (!bdf || vfio_device_open(&bench->dev, bdf) < 0)
+        exit(1);
+    bench->kernel = (struct iommu){.ops = &ops, .fd = bench->dev.container_fd, .ioas_id = bench->dev.ioas_id};
+    if (ioas_query(&bench->kernel, &bench->info) != 0)
+        die("IOMMU_IOAS_IOVA_RANGES");
+}
+
+/* Which type1 it is: the newer one says EOVERFLOW of a range that wraps. */
+static bool ends_are_seen(struct iommu *kernel)
+{
+    uint64_t unmapped;
+    return kernel->ops->unmap(kernel, 2 * PAGE, -PAGE, &unmapped) == -EOVERFLOW;
+}
+
 static void open_sim(struct bench *bench, const struct scenario *scenario)
 {
     struct sim_config config;
     sim_config_default(&config);
     config.rules = scenario->rules;
+    config.ends_are_seen = scenario->vfio_type && ends_are_seen(&bench->kernel);
     memcpy(config.ranges, bench->info.ranges, sizeof(config.ranges));
     config.nr_ranges = bench->info.nr_ranges;
     config.page_sizes = bench->info.page_sizes;
@@ -325,7 +375,10 @@ static void run(const struct scenario *scenario, const char *group, uint64_t see
     struct bench bench = {.random = seed};
     if (scenario->max_entries)
         set_entry_limit(scenario->max_entries);
-    open_container(&bench, group, scenario->vfio_type);
+    if (scenario->vfio_type)
+        open_container(&bench, group, scenario->vfio_type);
+    else
+        open_ioas(&bench);
     set_memlock(scenario->memlock_bytes);
     open_sim(&bench, scenario);
     fill_window(&bench);
@@ -338,8 +391,12 @@ static void run(const struct scenario *scenario, const char *group, uint64_t see
     print_answers(&bench);
     bench.sim.ops->close(&bench.sim);
     munmap((void *)WINDOW, WINDOW_PAGES * PAGE);
-    close(bench.group);
-    close(bench.container);
+    if (scenario->vfio_type) {
+        close(bench.group);
+        close(bench.container);
+    } else {
+        vfio_device_close(&bench.dev);
+    }
     set_memlock(0);
     if (scenario->max_entries)
         set_entry_limit(UINT16_MAX);
@@ -350,16 +407,25 @@ int main(int argc, char **argv)
     const char *group = getenv("EDU_GROUP");
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
     uint64_t nr_calls = argc > 2 ? strtoull(argv[2], NULL, 0) : 5000;
-    size_t nr_scenarios = sizeof(scenarios) / sizeof(scenarios[0]);
+    const char *backend = getenv("BACKEND");
+    bool is_iommufd = backend && strcmp(backend, "iommufd") == 0;
+    uint64_t nr_made = 0;
     if (!group) {
         printf("EDU_GROUP isn't set: no device to open a container for\n");
         return SKIPPED;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (size_t i = 0; i < nr_scenarios; i++) {
+    if (backend && strcmp(backend, "compat") == 0) {
+        printf("iommufd's emulation of a container has no simulation to compare\n");
+        return SKIPPED;
+    }
+    for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+        if (!scenarios[i].vfio_type != is_iommufd)
+            continue;
         printf("seed %" PRIu64 ", %s\n", seed, scenarios[i].name);
         run(&scenarios[i], group, seed, nr_calls);
+        nr_made += nr_calls;
     }
-    printf("%" PRIu64 " calls, 0 differences\n", nr_calls * nr_scenarios);
+    printf("%" PRIu64 " calls, 0 differences\n", nr_made);
     return 0;
 }

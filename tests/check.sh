@@ -4,12 +4,14 @@
 # "FAIL NAME" with its output; the last line is "N passed, N failed" (", N skipped"), the status 0 when none failed.
 #
 # Tests are found by wildcard: tests/lint.sh, tests/unit/*_test.c, tests/preload/*.{c,cc,sh}, tests/{cli,programs,fuzz,profile}/*.sh, and what
-# the lines "@vm command" of tests/vm/*.{c,sh} and examples/*.c name: one boot of the VM for each combination runs them all.
+# the lines "@vm command" of tests/vm/*.{c,sh} and examples/*.c name, where tests/vm/matrix has them: one boot of the VM for each
+# of its rows runs them all.
 # Lines that begin with @ in a test's header say how it is run:
 #   @env NAME=VALUE ...   (preload) instead of ANYDMA_IOMMU=sim
 #   @limit SECONDS        instead of 60 (programs: 120)
 #   @all                  only in --all
-#   @vm [AW/KERNEL,...:] command    in the VM, by guest.sh; $EDU_BDF and the like are the guest's
+#   @vm [BACKEND/BITS/KERNEL,...:] command    in the VM, by guest.sh; $EDU_BDF and the like are the guest's
+#   @vm-COLUMN ...        the same, in that column of tests/vm/matrix
 #   @host command         (tests/vm) here; it boots VMs by itself
 # A program of tests/vm without such a line that says "BDF-of-edu" (or nvme, e1000e) runs as `anydma run -- NAME $EDU_BDF`.
 # Installs what the tests need (tests/deps.sh); where that can't be done, the parts that need it are skipped and say why (under
@@ -21,7 +23,6 @@ BUILD=$(realpath -m "${BUILD:-build}")
 export BUILD SHIM=$BUILD/libanydma.so.0 ANYDMA=$BUILD/anydma LC_ALL=C.UTF-8
 export TESTS_ARE_BUILT=1 # for tests/setup.bash; no ANYDMA_ variable: the shim would warn of it
 unset LD_PRELOAD
-readonly vm_combinations=(48/6.12 39/6.12 48/6.1 39/6.1)
 
 all='' only='*'
 while [ $# -gt 0 ]; do
@@ -48,7 +49,9 @@ trap 'exit 130' INT TERM HUP
 
 # --- results: each is a line of $results, counted at the end ----------------------------------------------------------
 results=$work/results
+matrix_results=$work/matrix
 : >"$results"
+: >"$matrix_results"
 
 passed() {
     echo "ok $1" | tee -a "$results"
@@ -174,60 +177,117 @@ run_scripts() {
     done
 }
 
-# vm_lines SOURCE: its lines "@vm ...", or what its description of itself implies.
+# matrix_rows: the rows of tests/vm/matrix that a boot is for, as BACKEND/BITS/KERNEL.
+matrix_rows() {
+    awk '$1 ~ /^(type1|iommufd|compat)$/ && $2 != "*" {print $1 "/" $2 "/" $3}' tests/vm/matrix
+}
+
+# matrix_columns [ROW]: the columns' names; of those that are wanted in this row.
+matrix_columns() {
+    awk -v row="${1:-}" -v all="$all" '
+        $1 == "backend" {for (i = 4; i <= NF; i++) name[i] = $i; if (row == "") for (i = 4; i <= NF; i++) print name[i]}
+        $1 "/" $2 "/" $3 == row {for (i = 4; i <= NF; i++) if ($i == "check" || (all && $i == "all")) print name[i]}' tests/vm/matrix
+}
+
+# vm_lines SOURCE: "COLUMN command" for each of its lines "@vm...", or what its description of itself implies.
 vm_lines() {
     local device
-    if ! sed -nE '1,25s/^[ *\/#]*@vm +//p' "$1" | grep . && ! grep -qE '^[ */#]*@host' "$1"; then
+    if ! sed -nE '1,25s/^[ *\/#]*@vm-([a-z]+) +/\1 /p; 1,25s/^[ *\/#]*@vm +/device /p' "$1" | grep . &&
+        ! grep -qE '^[ */#]*@host' "$1"; then
         device=$(sed -nE '1,25s/.*BDF-of-([a-z0-9]+).*/\1/p' "$1" | head -n 1)
-        [ -z "$device" ] || echo "anydma run -- $(basename "$1" .c) \$${device^^}_BDF"
+        [ -z "$device" ] || echo "device anydma run -- $(basename "$1" .c) \$${device^^}_BDF"
     fi
 }
 
-# vm_commands COMBINATION: what runs in one boot.
+# vm_commands ROW: "COLUMN command" of what runs in one boot.
 vm_commands() {
-    local source line
+    local source column line columns
+    columns=" $(matrix_columns "$1" | tr '\n' ' ')"
     for source in tests/vm/*.c tests/vm/*.sh examples/*.c; do
         is_wanted "$source" || continue
-        vm_lines "$source" | while read -r line; do
-            if [[ $line =~ ^([0-9./,]+):\ +(.*)$ ]]; then
+        vm_lines "$source" | while read -r column line; do
+            [[ $columns == *" $column "* ]] || continue
+            if [[ $line =~ ^([a-z0-9./,-]+/[0-9]+/[a-z0-9./,-]+):\ +(.*)$ ]]; then
                 [[ ,${BASH_REMATCH[1]}, == *,$1,* ]] || continue
                 line=${BASH_REMATCH[2]}
             fi
             # shellcheck disable=SC2254 # a pattern
-            case "vm/$1: $line" in $only) echo "$line" ;; esac
+            case "vm/$1: $line" in $only) echo "$column $line" ;; esac
         done
     done
 }
 
-# One boot; guest.sh's lines become results, and a command of which nothing was heard has failed.
+# One boot; guest.sh's lines become results, and a command of which nothing was heard has failed. Each is noted for the matrix.
 boot_and_run() {
-    local aw=${1%/*} kernel=${1#*/} out=$work/vm.out command quoted
+    local backend=${1%%/*} aw kernel=${1##*/} out=$work/vm.out column command quoted columns=() commands=() result
+    aw=${1#*/} aw=${aw%/*}
     # Those that cause faults come last: the kernel logs ten in five seconds, and a next one's must not go unseen.
-    mapfile -t commands < <(vm_commands "$1" | awk '/^FAULTS=allow/ {late = late $0 "\n"; next} {print} END {printf "%s", late}')
+    while read -r column command; do
+        columns+=("$column")
+        commands+=("$command")
+    done < <(vm_commands "$1" | awk '$2 ~ /^FAULTS=allow/ {late = late $0 "\n"; next} {print} END {printf "%s", late}')
     [ ${#commands[@]} -gt 0 ] || return
     printf -v quoted ' %q' "${commands[@]}"
-    AW=$aw KERNEL=$kernel TIMEOUT=600 tests/vm/run.sh "export PATH=$BUILD:$BUILD/tests/vm:$BUILD/examples:\$PATH \
+    BACKEND=$backend AW=$aw KERNEL=$kernel TIMEOUT=1200 tests/vm/run.sh "export PATH=$BUILD:$BUILD/tests/vm:$BUILD/examples:\$PATH \
         BUILD=$BUILD SHIM=$SHIM EACH=120; tests/vm/guest.sh$quoted" >"$out" 2>"$out.err" </dev/null
     for command in "${commands[@]}"; do
         if grep -qxF "PASS $command" "$out"; then
+            result=ok
             passed "vm/$1: $command"
         elif grep -qF "SKIP $command (" "$out"; then
+            result=skip
             skipped "vm/$1: $command" "$(grep -F "SKIP $command (" "$out" | sed 's/.*(\(.*\))$/\1/')"
         else
+            result=FAIL
             awk -v start="FAIL $command (" 'index($0, start) == 1 {on = 1; print; next} on && /^    / {print; next} {on = 0}' \
                 "$out" >"$out.one"
             [ -s "$out.one" ] || cat "$out" "$out.err" >"$out.one"
             failed "vm/$1: $command" "$out.one"
         fi
+        echo "$1 ${columns[0]} $result" >>"$matrix_results"
+        columns=("${columns[@]:1}")
     done
     sed 's/^/    /' "$out.err" | grep -v 'vm: packets' | head -n 20
 }
 
 run_boots() {
-    local combination
-    for combination in "${vm_combinations[@]}"; do
-        boot_and_run "$combination"
+    local row
+    # The own kernels take some minutes to build, once: beside the boots that need none.
+    for row in $(matrix_rows); do
+        [ -z "$(vm_commands "$row" | head -n 1)" ] || echo "${row##*/}"
+    done | sort -u | grep iommufd | while read -r row; do
+        tests/vm/kernel.sh "$row" >"$work/kernel.$row.log" 2>&1 </dev/null
+    done &
+    for row in $(matrix_rows); do
+        boot_and_run "$row"
     done
+    wait
+}
+
+# The matrix as it came out: how many of a cell's tests were right, or why it was not run.
+print_matrix() {
+    awk -v md="$1" '
+        FILENAME == ARGV[1] {n[$1, $2]++; if ($3 == "ok") ok[$1, $2]++; if ($3 == "FAIL") bad[$1, $2]++; next}
+        $1 == "backend" || $1 ~ /^(type1|iommufd|compat)$/ {
+            line = ""
+            for (i = 1; i <= NF; i++) {
+                text = $i
+                row = $1 "/" $2 "/" $3
+                if ($1 == "backend") {column[i] = $i}
+                else if (i > 3 && n[row, column[i]]) {
+                    good = ok[row, column[i]] + 0
+                    text = bad[row, column[i]] ? "FAIL " bad[row, column[i]] "/" n[row, column[i]] : good ? "ok " good : "skip"
+                } else if (i > 3 && $i ~ /^(check|all)$/) text = "-"
+                if (md) line = line "| " text " "
+                else line = line sprintf(i == 1 ? "%-7s " : i == 2 ? "%-4s " : i == 3 ? "%-14s " : "%-10s ", text)
+            }
+            if (md) line = line "|"
+            sub(/ +$/, "", line)
+            print line
+            if (md && $1 == "backend") {gsub(/[^|]+/, "---", line); print line}
+            next
+        }
+        /^[a-z-]+: / {if (md) {print ""; md = 0}; print}' "$matrix_results" tests/vm/matrix
 }
 
 # Scripts that boot VMs by themselves.
@@ -257,7 +317,7 @@ run_beside() {
 }
 
 # --- everything -------------------------------------------------------------------------------------------------------
-install_what_is_needed build unit vm demo programs ${all:+lint browser}
+install_what_is_needed build unit vm kernel demo programs ${all:+lint browser}
 if [ -n "${lacking[build]:-}" ]; then
     echo "FAIL build: ${lacking[build]}"
     echo '0 passed, 1 failed'
@@ -265,7 +325,7 @@ if [ -n "${lacking[build]:-}" ]; then
 fi
 build_everything
 # The VMs wait for their devices most of the time: they run beside the rest, and print when it is done.
-run_beside boots with 'vm demo' run_boots
+run_beside boots with 'vm kernel demo' run_boots
 run_beside scripts with 'vm demo' run_vm_scripts
 with "${all:+lint}" run_test lint 300 tests/lint.sh ${all:+--all}
 with unit run_units
@@ -282,6 +342,11 @@ for lane in "${lanes[@]}"; do
     cat "$work/$lane/results" >>"$results"
 done
 
+if [ -n "$all" ] && [ -s "$matrix_results" ]; then
+    echo 'The matrix (a number: so many tests; -: none was chosen):'
+    print_matrix ''
+    print_matrix 1 >"$BUILD/matrix.md"
+fi
 count() {
     grep -c "^$1 " "$results"
 }

@@ -4,8 +4,8 @@
  * program's life: the two would part if a registration were lost, made twice, or undone in part. As root, and as a normal user
  * with a memlock limit: there a lookup beyond the limit says ENOMEM and the program lives. Runs in the VM:
  * accounting BDF-of-edu
- * @vm anydma run -- accounting $EDU_BDF
- * @vm vm-user 65536 anydma run -- accounting $EDU_BDF
+ * @vm-accounting anydma run -- accounting $EDU_BDF
+ * @vm-accounting vm-user 65536 anydma run -- accounting $EDU_BDF
  */
 #include "check.h"
 #include "vfio_device.h"

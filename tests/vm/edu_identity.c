@@ -7,7 +7,7 @@
  * maps a page of its own first, at its address.
  * @vm ANYDMA_STATS=1 anydma run --mode=eager -- edu_identity $EDU_BDF
  * @vm anydma run -- edu_identity $EDU_BDF own
- * @vm FAULTS=allow edu_identity $EDU_BDF plainly
+ * @vm-bed FAULTS=allow edu_identity $EDU_BDF plainly
  */
 #include "edu.h"
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Every ioctl of the program tests/vm/failures.c on a real VFIO container, the shim's own among them, fails in turn with each
 # errno that MAP, UNMAP and GET_INFO can give, and from there on. In the guest.
-# @vm 48/6.12: tests/vm/failures.sh
+# @vm-failures tests/vm/failures.sh
 set -uo pipefail
 # shellcheck source=tests/setup.bash
 . "$(dirname "$0")/../setup.bash" tests/vm/failures

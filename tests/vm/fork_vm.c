@@ -3,6 +3,7 @@
  * The parent's DMA still lands, whatever its children do with the memory and the descriptors that they
  * inherited; the children own nothing of the IOMMU, and their heaps work. Runs in the VM: fork_vm BDF-of-edu
  * Every child has its own kind of exit; between and beside them the parent lets the device write and looks.
+ * @vm-fork anydma run -- fork_vm $EDU_BDF
  */
 #include "check.h"
 #include "edu.h"

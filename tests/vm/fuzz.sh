@@ -3,7 +3,7 @@
 # The random program of tests/fuzz through the preloaded doors, with a real VFIO container and with the simulated one: both
 # as the model says, and step for step the same answers, errno for errno. In the guest; EDU_GROUP names the group.
 # At 39 bits, where other memory gets IOVAs elsewhere, VFIO and the model only.
-# @vm 48/6.12,48/6.1,39/6.12: tests/vm/fuzz.sh
+# @vm-fuzz tests/vm/fuzz.sh
 set -uo pipefail
 # shellcheck source=tests/setup.bash
 . "$(dirname "$0")/../setup.bash" tests/fuzz/doors

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Check mode with a real IOMMU: a device that writes to memory after it was freed faults, and whoever got memory next keeps
  * what it wrote; a mapping of the application's own over freed memory is reported. Runs in the VM.
- * @vm FAULTS=allow anydma run --check=1 -- hazard_edu $EDU_BDF
+ * @vm-hazards FAULTS=allow anydma run --check=1 -- hazard_edu $EDU_BDF
  */
 #include "check.h"
 #include "edu.h"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Where memory is not overcommitted (vm.overcommit_memory=2) the arena's reservation costs nothing, programs run, and what
 # is asked for beyond the limit is refused as without the shim. In the guest: the setting is the machine's.
-# @vm 48/6.12,48/6.1: tests/vm/overcommit.sh
+# @vm type1/48/6.12,type1/48/6.1: tests/vm/overcommit.sh
 set -uo pipefail
 # shellcheck source=tests/setup.bash
 . "$(dirname "$0")/../setup.bash" tests/preload/basics tests/preload/mlockall

@@ -4,8 +4,8 @@
  * BACKEND that the environment names, takes a mapping at an IOVA of the program's choice, and edu moves data
  * through the IOMMU. Runs in the guest: probe [fault]. With "fault", edu then reads an unmapped address: a DMA
  * fault.
- * @vm probe
- * @vm FAULTS=allow probe fault
+ * @vm-bed probe
+ * @vm-bed FAULTS=allow probe fault
  */
 #include "edu.h"
 #include "iommufd.h"

@@ -3,6 +3,7 @@
  * The ways in which pages leave (tests/preload/ways.h), judged by edu writing through the real IOMMU: beside
  * a neighbour in the same unit that it writes all the while, no write is lost, no page is stale, no DMA
  * faults. Runs in the VM: routes_edu BDF-of-edu [part of a result's name]
+ * @vm-routes anydma run -- routes_edu $EDU_BDF
  */
 #include "check.h"
 #include "edu.h"

@@ -4,7 +4,7 @@
  * address space of iommufd (as BACKEND says), and to sim, and compares errno and unmapped size, call for call:
  * type1 v1 and v2, iommufd; without limits, with few entries, with little memlock. Runs in the guest, as root:
  * sim_vs_kernel [seed [calls per scenario]]; EDU_GROUP and EDU_BDF name the device.
- * @vm sim_vs_kernel
+ * @vm-bed sim_vs_kernel
  */
 #include <errno.h>
 #include <fcntl.h>

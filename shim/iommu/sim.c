@@ -160,14 +160,14 @@ static bool can_pin(uint64_t va, uint64_t len)
     return os_madvise(0, 0, MADV_POPULATE_WRITE) != 0;
 }
 
-/* The kernel pins page by page, up to the first that it can't pin or that exceeds the limit: the first one
- * decides. */
+/* type1 pins page by page, up to the first that it can't pin or that exceeds the limit: the first one decides.
+ * iommufd pins first, and counts then. */
 static int pin(const struct sim *sim, uint64_t va, uint64_t len)
 {
     uint64_t limit = sim->config.memlock_bytes & ~(uint64_t)(OS_PAGE_SIZE - 1);
     uint64_t room = limit > sim->bytes ? limit - sim->bytes : 0;
-    bool is_fitting = len <= room;
-    if (sim->config.populate && !can_pin(va, is_fitting ? len : room + OS_PAGE_SIZE))
+    bool is_fitting = len <= room, is_counted_first = sim->config.rules != SIM_IOMMUFD;
+    if (sim->config.populate && !can_pin(va, is_fitting || !is_counted_first ? len : room + OS_PAGE_SIZE))
         return -EFAULT;
     return is_fitting ? 0 : -ENOMEM;
 }

@@ -16,4 +16,7 @@ int cli_completion(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
+/* The path of anydma-report, in `path` of PATH_MAX bytes; NULL: it is nowhere. */
+const char *cli_find_report(char *path);
+
 #endif

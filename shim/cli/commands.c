@@ -26,8 +26,9 @@ static const struct cli_option report_options[] = {
      "only call sites with TEXT in their label, functions, files or modules"},
     {'n', "top", "N", "so many call sites; what fits the screen by default"},
     {'d' | CLI_LONG, "depth", "N", "callers shown under each; 3 by default"},
+    {'S' | CLI_LONG, "summary", NULL, "one line"},
     {'j' | CLI_LONG, "json", NULL, "everything, for programs"},
-    {'H' | CLI_LONG, "html", "FILE", "everything, as one self-contained page"},
+    {'H' | CLI_LONG, "html", "FILE", "everything, as one self-contained page; - is stdout"},
     {0},
 };
 static const struct cli_option export_options[] = {
@@ -65,7 +66,8 @@ static const struct cli_option no_options[] = {{0}};
 const struct cli_command cli_commands[] = {
     {"run", "-- PROGRAM [ARGUMENTS]", "run a program with the shim preloaded",
      "Runs the program with libanydma.so.0 preloaded and exits with its status (125: anydma failed, 126: not "
-     "executable, 127: not found). Each option has a variable: ANYDMA_MODE for --mode, and so on.",
+     "executable, 127: not found). -o without a name, before --, picks one: PROGRAM.PID.capture. Each option "
+     "has a variable: ANYDMA_MODE for --mode, and so on.",
      NULL},
     {"report", "FILE", "who pinned how much, from a capture",
      "Says in one screen how much was pinned at the peak, how near the limits are, and by which call sites.",
@@ -135,6 +137,9 @@ static bool setting_at(size_t index, struct cli_option *option)
 int cli_option_at(const struct cli_command *command, size_t index, struct cli_option *option)
 {
     static const struct cli_option help = {'h', "help", NULL, "print this"};
+    static const struct cli_option anyway = {
+        CLI_ANYWAY | CLI_LONG, "anyway", NULL,
+        "start also a program that anydma can't see into: static, setuid, 32 bits, ..."};
     size_t nr = 0;
     if (command->options) {
         while (command->options[nr].name)
@@ -146,6 +151,10 @@ int cli_option_at(const struct cli_command *command, size_t index, struct cli_op
         while (setting_at(nr, &ignored))
             nr++;
         setting_at(index, option);
+        if (index == nr++) {
+            *option = anyway;
+            return true;
+        }
     }
     if (index == nr)
         *option = help;

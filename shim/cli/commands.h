@@ -11,6 +11,8 @@
 
 /* For options that have no letter. */
 enum { CLI_LONG = 1 << 8 };
+/* Of `anydma run`: what is none of the shim's. */
+enum { CLI_ANYWAY = 'A' };
 
 struct cli_option {
     int code; /* what cli_next_option returns: a letter, which is the short form too unless CLI_LONG is added */

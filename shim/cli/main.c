@@ -20,26 +20,38 @@ static void usage(FILE *to)
     fprintf(to, "\n`anydma help COMMAND` lists the options of one.\n");
 }
 
-static int become_report(int argc, char **argv)
+const char *cli_find_report(char *path)
 {
     static const char *const places[] = {"anydma-report", "../libexec/anydma/anydma-report"};
-    char self[PATH_MAX], path[PATH_MAX + 64];
-    char **arguments = calloc((size_t)argc + 2, sizeof(*arguments));
+    char self[PATH_MAX], candidate[PATH_MAX + 64];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    while (len > 0 && self[len - 1] != '/')
+        len--;
+    for (size_t i = 0; len > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(candidate, sizeof(candidate), "%.*s%s", (int)len, self, places[i]);
+        if (realpath(candidate, path))
+            return path;
+    }
+    return NULL;
+}
+
+static int become_report(int argc, char **argv)
+{
+    char path[PATH_MAX];
+    char **arguments = calloc((size_t)argc + 2, sizeof(*arguments));
     if (!arguments)
         return CLI_FAILED;
     arguments[0] = (char *)"anydma-report";
     memcpy(arguments + 1, argv, (size_t)argc * sizeof(*argv));
-    while (len > 0 && self[len - 1] != '/')
-        len--;
-    for (size_t i = 0; len > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
-        snprintf(path, sizeof(path), "%.*s%s", (int)len, self, places[i]);
+    if (cli_find_report(path)) {
         execv(path, arguments);
+        fprintf(stderr, "anydma %s: %s: %s\n", argv[0], path, strerror(errno));
+    } else {
+        fprintf(stderr,
+                "anydma %s: anydma-report, which reads captures, is neither beside this command nor in "
+                "../libexec/anydma: install it there\n",
+                argv[0]);
     }
-    fprintf(stderr,
-            "anydma %s: anydma-report, which reads captures, is neither beside this command nor in "
-            "../libexec/anydma (%s): install it there\n",
-            argv[0], strerror(errno));
     return CLI_FAILED;
 }
 

@@ -12,6 +12,7 @@
 #include "base/settings.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/start.h"
 
 /* The shim beside this program (a build tree), in ../lib (an installation), or wherever the loader finds it.
  */
@@ -68,13 +69,28 @@ static int set(const struct setting *setting, const char *value)
     return CLI_FAILED;
 }
 
+static bool is_anyway, is_unnamed;
+
+/* `-o --`: no name was given, and the options end here. */
+static int set_output(void)
+{
+    bool has_name = strcmp(optarg, "--") != 0;
+    if (!has_name)
+        optind--;
+    is_unnamed = !has_name;
+    return has_name && setenv("ANYDMA_OUTPUT", optarg, 1) ? CLI_FAILED : 0;
+}
+
 static int parse(int argc, char **argv)
 {
     int choice, error = 0;
     while (!error && (choice = cli_next_option(argc, argv)) != -1) {
         if (choice == '?')
             return CLI_FAILED;
-        error = set(&settings[choice == 'o' ? SETTING_OUTPUT : choice], optarg ? optarg : "1");
+        if (choice == CLI_ANYWAY)
+            is_anyway = true;
+        else
+            error = choice == 'o' ? set_output() : set(&settings[choice], optarg ? optarg : "1");
     }
     return error;
 }
@@ -88,7 +104,10 @@ int cli_run(int argc, char **argv)
         cli_usage(argv[0], stderr);
         return CLI_FAILED;
     }
-    if ((error = preload()))
+    char report[PATH_MAX];
+    if ((is_unnamed && (error = start_pick_output(argv[optind]))) || (error = preload()) ||
+        (error = start_check_program(argv[optind], is_anyway)) ||
+        (error = start_check_output(argv[optind], cli_find_report(report))))
         return error;
     execvp(argv[optind], argv + optind);
     error = errno;

@@ -18,6 +18,7 @@
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/fork.h"
+#include "interpose/ending.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
@@ -172,9 +173,11 @@ __attribute__((destructor(101))) static void destroy(void)
 {
     if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) != STATE_ACTIVE || !lifecycle_is_owner())
         return;
+    ending_prepare();
     profiler_stop();
     if (config.stats)
         summary_print();
+    ending_tell();
     if (config.check == CHECK_EXIT && hazards_seen()) {
         fflush(NULL);
         _exit(EXIT_HAZARDS);

@@ -100,6 +100,57 @@ expect path_with_a_blank_is_an_error '125|*LD_PRELOAD*' "$?|$(cat "$work/err")"
 cp "$ANYDMA" "$work/lonely"
 "$work/lonely" run -- true 2>"$work/err"
 expect missing_library_is_an_error '125|*libanydma.so.0*' "$?|$(cat "$work/err")"
+# The capture: named if need be, refused before the start where it can't be written, and told of in one line at the end.
+cd "$work" || exit 1
+run --iommu=sim -o -- "$basics" tell
+expect output_without_a_name_picks_one '0|active=1 *' "$code|$out"
+expect the_end_is_one_line "anydma: basics.*.capture: peak *, waste * (*%)*; \`anydma report basics.*.capture\` says more" "$err"
+expect the_end_is_one_line_only 1 "$(wc -l <"$work/err")"
+run --iommu=sim -o "$work/no/such/folder" -- "$basics" tell
+expect unwritable_output_is_refused_before_the_start "125||anydma run: the capture can't be written: */no/such/folder: No such file*" "$code|$out|$err"
+echo precious >"$work/precious"
+run -o "$work/precious" -- "$basics" tell
+expect a_file_that_is_no_capture_is_not_overwritten '125|*precious is there and is not a capture*|precious' "$code|$err|$(cat "$work/precious")"
+run -o "$work/true.cap" -- true
+expect a_capture_of_nothing_says_why '0|*true.cap: nothing was pinned: no device was attached and nothing was looked up*' "$code|$err"
+run -o "$work/killed.cap" -- sh -c 'kill -9 $$' 2>"$work/said"
+expect a_killed_program_has_its_status 137 "$code"
+# SIGCHLD and wait belong to the program: it notices no child of the shim's.
+run --iommu=sim -o "$work/child.cap" -- bash -c 'trap "echo child >&2" CHLD; wait; exit 7'
+expect the_line_is_no_child_of_the_programs '7|' "$code|$(grep child "$work/err" | grep -v child.cap)"
+
+# What a preload can't see into is told before it runs. The kernel would say nothing.
+printf 'int main(void) { return 5; }' >"$work/p.c"
+gcc -static -o "$work/static" "$work/p.c" && run -- "$work/static"
+expect a_static_program_is_refused '125|*static is linked statically: nothing can be preloaded into it; --anyway*' "$code|$err"
+run --anyway -- "$work/static"
+expect and_runs_anyway '5|*static is linked statically*' "$code|$err"
+printf '#!%s/static\n' "$work" >"$work/script" && chmod +x "$work/script"
+run -- "$work/script"
+expect a_script_is_its_interpreter '125|*linked statically*' "$code|$err"
+gcc -o "$work/dynamic" "$work/p.c"
+if [ "$(id -u)" = 0 ]; then
+    chown 1 "$work/dynamic" && chmod u+s "$work/dynamic"
+    run -- "$work/dynamic"
+    expect a_setuid_program_is_refused '125|*dynamic is setuid*' "$code|$err"
+fi
+gcc -o "$work/capable" "$work/p.c" && gcc -o "$work/other" "$work/p.c" -Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1
+run -- "$work/other"
+expect a_musl_program_is_refused '125|*other is linked with musl*' "$code|$err"
+# The header of a 32-bit program: the class is its fifth byte.
+{ head -c 4 "$work/capable" && printf '\001' && tail -c +6 "$work/capable"; } >"$work/narrow" && chmod +x "$work/narrow"
+run -- "$work/narrow"
+expect a_32_bit_program_is_refused '125|*narrow is a 32-bit program*' "$code|$err"
+# The command itself needs no library that only reports need.
+expect run_needs_libc_alone '' "$(ldd "$ANYDMA" | grep -vE 'linux-vdso|libm\.so|libc\.so|ld-linux')"
+cd "$OLDPWD" || exit 1
+
+"$ANYDMA" reprot 2>"$work/err"
+expect a_mistyped_command_is_guessed '125|*did you mean `anydma report`*' "$?|$(cat "$work/err")"
+expect help_of_a_command 'usage: anydma check *' "$("$ANYDMA" help check)"
+expect version_is_printed_by_V 'anydma [0-9]*' "$("$ANYDMA" -V)"
+"$ANYDMA" report --bogus 2>"$work/err"
+expect messages_begin_with_the_command "125|anydma report: *bogus*" "$?|$(cat "$work/err")"
 expect version_is_printed 'anydma [0-9]*' "$("$ANYDMA" version)"
 "$ANYDMA" no-such-command 2>"$work/err"
 expect unknown_command_is_an_error '125|*no-such-command*' "$?|$(cat "$work/err")"

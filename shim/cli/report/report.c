@@ -213,7 +213,6 @@ static void print_waste(const struct model_amount *at)
 static void print_amounts(const struct model *m)
 {
     char a[32], b[32], c[32];
-    uint64_t at = m->at.pinned + m->at.app_pinned;
     fprintf(out, "peak      %s at %s", text_size(a, m->peak), text_time(b, m->peak_ns));
     if (m->peak_app)
         fprintf(out, "  (the application's own mappings: %s at most)", text_size(c, m->peak_app));
@@ -227,11 +226,8 @@ static void print_amounts(const struct model *m)
     if (m->at.huge_known)
         fprintf(out, "hugepages %s of %s (%u%%)\n", text_size(a, m->at.huge), text_size(b, m->at.huge_known),
                 text_percent(m->at.huge, m->at.huge_known));
-    if (!at && !m->calls[CALL_MAP].count && !m->calls[CALL_APP_MAP].count)
-        fprintf(out,
-                "\nnothing was pinned: nothing was looked up or mapped; try `anydma run --mode=eager`, or "
-                "`--iommu=sim` "
-                "without a device\n");
+    if (view_nothing(m))
+        fprintf(out, "\n%s\n", view_nothing(m));
 }
 
 static void print_row(const struct view_row *row, const struct model *m, unsigned depth, int width)
@@ -355,6 +351,38 @@ void report_text(const struct view *view, FILE *to, size_t top, unsigned depth)
     print_report(view, top, depth);
 }
 
+/* How a person in this folder would name it. */
+static const char *short_name(const char *path)
+{
+    char here[4096];
+    size_t len = getcwd(here, sizeof(here)) ? strlen(here) : 0;
+    return len > 1 && strncmp(path, here, len) == 0 && path[len] == '/' ? path + len + 1 : path;
+}
+
+/* One line: what `anydma run -o` ends with. */
+static void print_summary(const struct view *view, const char *path)
+{
+    const struct model *m = &view->model;
+    const struct view_row *worst = NULL;
+    char a[32], b[32], place[512];
+    for (size_t i = 0; i < view->nr_rows; i++)
+        if (model_waste(&view->rows[i].at) &&
+            (!worst || model_waste(&view->rows[i].at) > model_waste(&worst->at)))
+            worst = &view->rows[i];
+    printf("anydma: %s: ", short_name(path));
+    if (view_nothing(m))
+        printf("%s", view_nothing(m));
+    else if (!m->at.known)
+        printf("peak %s, the application's own mappings", text_size(a, m->peak));
+    else
+        printf("peak %s, waste %s (%u%%)%s%s", text_size(a, m->peak), text_size(b, model_waste(&m->at)),
+               text_percent(model_waste(&m->at), m->at.known), worst ? ", most of it by " : "",
+               worst ? view_place(place, sizeof(place), worst) : "");
+    if (m->failures || m->refused)
+        printf("; %" PRIu64 " calls failed, %" PRIu64 " lookups were refused", m->failures, m->refused);
+    printf("; `anydma report %s` says more\n", short_name(path));
+}
+
 /* --- the command
  * -----------------------------------------------------------------------------------------------------------
  */
@@ -365,7 +393,7 @@ struct options {
     const char *filter, *html;
     size_t top;
     unsigned depth;
-    bool is_json;
+    bool is_json, is_summary;
 };
 
 static int bad(const char *option, const char *value)
@@ -406,6 +434,9 @@ static int parse(int argc, char **argv, struct options *o)
         case 'j':
             o->is_json = true;
             break;
+        case 'S':
+            o->is_summary = true;
+            break;
         default:
             return CLI_FAILED;
         }
@@ -429,6 +460,8 @@ int cli_report(int argc, char **argv)
     choose(&view, options.filter);
     if (options.html)
         status = report_html(&view, options.html);
+    else if (options.is_summary)
+        print_summary(&view, argv[optind]);
     else if (options.is_json)
         status = report_json(&view, stdout);
     else

@@ -291,6 +291,7 @@ json_t *report_object(const struct view *view)
     set(report, "format", 1);
     json_object_set_new(report, "process", process_of(model));
     json_object_set_new(report, "health", health_of(model));
+    json_object_set_new(report, "nothing_because", text(view_nothing(model)));
     set(report, "duration_ns", model->end_ns);
     set(peak, "bytes", model->peak);
     set(peak, "time_ns", model->peak_ns);

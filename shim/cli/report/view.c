@@ -256,6 +256,32 @@ const char *view_error_name(int error)
     return text;
 }
 
+const char *view_nothing(const struct model *model)
+{
+    bool was_attached = false;
+    for (unsigned i = 0; i < MODEL_MAX_CONTAINERS; i++)
+        was_attached |= model->containers[i].was_attached;
+    if (model->peak)
+        return NULL;
+    if (model->failures)
+        return "nothing was pinned: every map call failed";
+    if (model->refused)
+        return was_attached ? "nothing was pinned: every lookup was refused"
+                            : "nothing was pinned: lookups were refused, for no device was attached; `anydma "
+                              "doctor` says why, "
+                              "--iommu=sim needs none";
+    if (model->owed)
+        return "nothing was pinned: memory was looked up, but no device was attached afterwards; `anydma "
+               "doctor` says why, "
+               "--iommu=sim needs none";
+    return was_attached ? "nothing was pinned: the program looked nothing up and mapped nothing; "
+                          "--mode=eager shows what its "
+                          "memory would take"
+                        : "nothing was pinned: no device was attached and nothing was looked up; try `anydma "
+                          "run --iommu=sim "
+                          "--mode=eager`, which needs no device";
+}
+
 const char *view_doubts(char *buf, size_t size, const struct model *model)
 {
     const struct reader_health *health = &model->health;

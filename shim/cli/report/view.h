@@ -60,6 +60,8 @@ const char *view_place(char *buf, size_t size, const struct view_row *row);
 const char *view_site_place(const struct view *view, const struct model_site *site, char *buf, size_t size);
 /* "ENOMEM", or "error 512". */
 const char *view_error_name(int error);
+/* Why nothing was ever pinned, in words; NULL: something was. */
+const char *view_nothing(const struct model *model);
 /* What the state of the file makes uncertain, in words; "" when nothing. `buf` of at least 512 bytes,
  * returned. */
 const char *view_doubts(char *buf, size_t size, const struct model *model);

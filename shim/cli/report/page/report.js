@@ -62,7 +62,7 @@ const program = (exe || data.process.command).replace(/.*\//, '');
 byId('title').textContent = data.process.command || exe;
 byId('subtitle').textContent = program + ', process ' + data.process.pid + ', ' + time(data.duration_ns) + ', anydma ' + data.process.anydma +
   (data.devices.length ? ', devices ' + data.devices.join(', ') : '');
-if (data.notes) byId('notes').textContent = 'Note: ' + data.notes;
+byId('notes').textContent = [data.notes && 'Note: ' + data.notes, data.nothing_because].filter(Boolean).join('; ');
 const limit = data.process.memlock_limit;
 function drawCards() {
   const a = totalAt(step), cards = [];

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* At the end of a program that `anydma run -o` started: one line about its capture. */
+#ifndef INTERPOSE_ENDING_H
+#define INTERPOSE_ENDING_H
+
+/* Remembers where the capture is, while it is open. */
+void ending_prepare(void);
+/* Starts anydma-report for the line, and waits for it. The program does not notice: the child sends no signal, and no wait of
+ * its own finds it. */
+void ending_tell(void);
+
+#endif

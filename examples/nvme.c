@@ -82,7 +82,7 @@ static double seconds_now(void)
  * that runs of IOVAs only ever end on a page's end. */
 static int build_prp_entries(struct nvme *nvme, const void *buf, size_t bytes, uint64_t *first)
 {
-    int nr_segments = anydma_segments(buf, bytes, nvme->segments, NVME_MAX_PAGES);
+    int nr_segments = nvme->find_segments(buf, bytes, nvme->segments, NVME_MAX_PAGES);
     int nr_pages = 0;
 
     if (nr_segments < 0)
@@ -116,9 +116,11 @@ static int build_prps(struct nvme *nvme, const void *buf, size_t bytes, struct n
     if (nr_pages == 2)
         command->prp2 = nvme->prp_list[0];
     if (nr_pages > 2) {
-        command->prp2 = anydma_iova(nvme->prp_list);
-        if (command->prp2 == ANYDMA_BAD_IOVA)
-            return -errno;
+        struct anydma_segment list;
+        int rc = nvme->find_segments(nvme->prp_list, NVME_PAGE_BYTES, &list, 1);
+        if (rc < 0)
+            return rc;
+        command->prp2 = list.iova;
     }
     return 0;
 }
@@ -280,6 +282,7 @@ static int create_io_queue(struct nvme *nvme)
 int nvme_open(struct nvme *nvme, const char *bdf)
 {
     memset(nvme, 0, sizeof(*nvme));
+    nvme->find_segments = anydma_segments;
     int rc = vfio_device_open(&nvme->dev, bdf);
     if (rc < 0)
         return rc;

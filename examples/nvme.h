@@ -33,7 +33,9 @@ struct nvme {
     size_t doorbell_stride;
     uint64_t *prp_list; /* one page of 8-byte entries, for the command in flight */
     void *bounce;       /* max_bytes, for what PRPs can't describe */
-    size_t max_bytes;   /* what one command may move */
+    /* Where the device finds a buffer: anydma_segments; a program that relies on IOVA == address may say so. */
+    int (*find_segments)(const void *addr, size_t len, struct anydma_segment *segs, size_t max);
+    size_t max_bytes; /* what one command may move */
     size_t block_bytes;
     uint64_t nr_blocks;
     struct anydma_segment segments[NVME_MAX_PAGES];

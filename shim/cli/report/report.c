@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/report/advice.h"
 #include "cli/report/report.h"
 #include "cli/report/view.h"
 
@@ -319,6 +320,19 @@ static void print_shares(const struct view *view, size_t top, unsigned depth, in
     free(sorted);
 }
 
+static void print_advice(const struct view *view)
+{
+    struct advice advice[ADVICE_MOST];
+    struct advice_needs needs = advice_needs(&view->model);
+    char a[32];
+    size_t nr = advice_give(view, advice);
+    for (size_t i = 0; i < nr; i++)
+        fprintf(out, "%s%s\n", i ? "          " : "advice    ", advice[i].text);
+    if (view->model.peak)
+        fprintf(out, "needs     memlock %s, %" PRIu64 " mappings: the peak and a quarter\n",
+                text_size(a, needs.memlock), needs.entries);
+}
+
 static void print_report(const struct view *view, size_t top, unsigned depth)
 {
     const struct model *m = &view->model;
@@ -338,6 +352,7 @@ static void print_report(const struct view *view, size_t top, unsigned depth)
     print_limits(m);
     print_calls(m);
     print_trouble(view);
+    print_advice(view);
     fprintf(out, "shown     %s: %s in %zu mappings\n", text_time(doubts, m->at_ns),
             text_size(a, m->at.pinned + m->at.app_pinned), m->nr_mappings);
     print_rows(view, top, depth, width);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/report/advice.h"
 #include "cli/report/report.h"
 
 /* JSON's numbers are exact to 2^53; no limit is null. */
@@ -276,6 +277,29 @@ static json_t *failures_of(const struct view *view)
     return failures;
 }
 
+static json_t *advice_of(const struct view *view)
+{
+    struct advice advice[ADVICE_MOST];
+    json_t *list = json_array();
+    size_t nr = advice_give(view, advice);
+    for (size_t i = 0; i < nr; i++) {
+        json_t *one = json_object();
+        set(one, "bytes", advice[i].bytes);
+        json_object_set_new(one, "text", text(advice[i].text));
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
+static json_t *needs_of(const struct model *model)
+{
+    struct advice_needs needs = advice_needs(model);
+    json_t *object = json_object();
+    set(object, "memlock", needs.memlock);
+    set(object, "mappings", needs.entries);
+    return object;
+}
+
 static json_t *devices_of(const struct model *model)
 {
     json_t *devices = json_array();
@@ -320,6 +344,8 @@ json_t *report_object(const struct view *view)
     set(report, "failures", model->failures);
     set(report, "refused", model->refused);
     json_object_set_new(report, "failed", failures_of(view));
+    json_object_set_new(report, "advice", advice_of(view));
+    json_object_set_new(report, "needs", needs_of(model));
     set(report, "owed", model->owed);
     set(report, "forks", model->forks);
     set(report, "fork_bytes", model->fork_bytes);

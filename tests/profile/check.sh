@@ -18,4 +18,16 @@ expect "2 for a capture that is not whole" status_is 2 "$ANYDMA" check --max-pea
 expect "2 for a limit that is none" status_is 2 "$ANYDMA" check --max-peak lots "$work/w.cap"
 expect "diff names the call site that changed" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/small.cap' | grep -q 'give_to_device'"
 expect "diff of a capture with itself finds nothing" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/w.cap' | grep -q 'no call site'"
+expect "a capture is read from a pipe" bash -c "cat '$work/w.cap' | '$ANYDMA' report - | grep -q 'give_to_device  wasteful.c'"
+expect "so are the two that are compared" bash -c "'$ANYDMA' diff <(cat '$work/w.cap') <(cat '$work/small.cap') | grep -q 'give_to_device'"
+expect "the page goes to stdout" bash -c "cd '$work' && '$ANYDMA' report --html - w.cap | head -n 1 | grep -qx '<!DOCTYPE html>' && [ ! -e - ]"
+expect "one line says it all" bash -c "'$ANYDMA' report --summary '$work/w.cap' | grep -qE '^anydma: .*: peak 56 MiB, waste .* \(8[0-9]%\), most of it by give_to_device'"
+# One figure, one percentage: the text, the JSON, check and the summary.
+expect "text, JSON, check and summary agree" bash -c "
+    '$ANYDMA' report --json '$work/w.cap' >'$work/w.json'
+    json=\$(python3 -c "import json; a = json.load(open('$work/w.json'))['at']; print('%.0f' % (100 * a['waste'] / a['used_known_of']))")
+    text=\$('$ANYDMA' report '$work/w.cap' | sed -nE 's/^waste .*\(([0-9]+)%\).*/\1/p')
+    line=\$('$ANYDMA' report --summary '$work/w.cap' | sed -nE 's/.*\(([0-9]+)%\).*/\1/p')
+    judged=\$('$ANYDMA' check --max-waste 100 '$work/w.cap' | sed -nE 's/^ok +waste: ([0-9.]+)%.*/\1/p')
+    echo \$json \$text \$line \$judged; [ \$json = \$text ] && [ \$json = \$line ] && [ \$(printf %.0f \$judged) = \$json ]"
 exit "$failures"

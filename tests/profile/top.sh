@@ -32,6 +32,9 @@ pid=$run_PID
 page=$(ls "$XDG_RUNTIME_DIR/anydma" | head -n 1)
 expect "a process with a device has a page of mode 0600" bash -c "[ \"\$(stat -c %a '$XDG_RUNTIME_DIR/anydma/$page')\" = 600 ]"
 expect "top shows it with what it has pinned" bash -c "'$ANYDMA' top --batch | grep -E '^ *$page +1 MiB'"
+for bad in x 12x 0; do
+    expect "what is no process id is refused: $bad" bash -c "'$ANYDMA' top --batch $bad 2>&1 | grep -qx \"anydma top: '$bad' is not a process id\""
+done
 expect "top of another process shows nothing" bash -c "! '$ANYDMA' top --batch 1 | grep -q waits"
 
 # On a terminal that changes its size, as a person sees it: what was drawn since the change.
@@ -63,7 +66,14 @@ resize(fd, 12, 50)
 narrow = drawn_until(fd, [b"PINNED", process.encode()])
 while select.select([fd], [], [], 0.5)[0]:
     narrow += os.read(fd, 65536)
-assert b"COMMAND" not in narrow and b"waits" not in narrow, narrow
+assert b"PINNED" in narrow and b"UNMAP/S" not in narrow and b"waits" in narrow, narrow
+resize(fd, 24, 80) # names are seen in 80 columns, beside what matters most
+usual = drawn_until(fd, [b"COMMAND", b"FAILED", b"MAPPINGS", b"waits", b"1 process, 1 MiB pinned", b"by pinned; h: help"])
+os.write(fd, b"f")
+drawn_until(fd, [b"fail"])
+os.write(fd, b"h")
+drawn_until(fd, [b"sort by process id", b"quit"])
+os.write(fd, b"p")
 resize(fd, 30, 140)
 drawn_until(fd, [b"COMMAND", b"waits"])
 resize(fd, 1, 10) # no room for anything but the heading

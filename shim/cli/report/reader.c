@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -247,14 +248,55 @@ static int read_all(int fd, struct reading *reading)
     return 0;
 }
 
+/* What can be read once only, copied; by name, for it is read twice, and a comparison reads two. "-" is stdin. Returns a
+ * descriptor of its own, or -errno. */
+static int open_pipe(const char *path, int fd)
+{
+    enum { MOST = 4 };
+    static struct {
+        char *path;
+        int copy;
+    } copies[MOST];
+    static unsigned nr;
+    char buffer[65536], name[32];
+    ssize_t n;
+    for (unsigned i = 0; i < nr; i++)
+        if (strcmp(copies[i].path, path) == 0) {
+            snprintf(name, sizeof(name), "/proc/self/fd/%d", copies[i].copy);
+            return open(name, O_RDONLY | O_CLOEXEC);
+        }
+    int copy = nr < MOST ? memfd_create("anydma-capture", MFD_CLOEXEC) : -1;
+    if (copy < 0)
+        return nr < MOST ? -errno : -EMFILE;
+    while ((n = read(fd, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0 && write(copy, buffer, (size_t)n) != n)
+            return -errno;
+    if (n < 0 || !(copies[nr].path = strdup(path)))
+        return -errno;
+    copies[nr++].copy = copy;
+    return open_pipe(path, fd);
+}
+
+static int open_capture(const char *path)
+{
+    struct stat st;
+    bool is_stdin = strcmp(path, "-") == 0;
+    int fd = is_stdin ? dup(0) : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || (!is_stdin && (fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode))))
+        return fd < 0 ? -errno : fd;
+    int copy = open_pipe(path, fd);
+    close(fd);
+    return copy;
+}
+
 int reader_read(const char *path, bool (*each)(void *arg, const struct reader_event *event), void *arg,
                 struct reader_health *health)
 {
     struct reading reading = {.each = each, .arg = arg, .health = health};
     memset(health, 0, sizeof(*health));
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open_capture(path);
     if (fd < 0)
-        return -errno;
+        return fd;
     int error = read_all(fd, &reading);
     close(fd);
     if (!error && (!health->blocks || reading.is_newer))

@@ -13,8 +13,8 @@ static char *text_of(const struct reader_event *event, unsigned index)
     if (event->text_len[index])
         memcpy(text, event->text[index], event->text_len[index]);
     for (size_t i = 0; i < event->text_len[index]; i++)
-        if (!text[i])
-            text[i] = ' '; /* between the arguments of a command line */
+        if ((unsigned char)text[i] < ' ')
+            text[i] = ' '; /* between the arguments of a command line, or a line break in one */
     return text;
 }
 

@@ -59,11 +59,14 @@ static void add_part(void *arg, uintptr_t part, size_t len, size_t live)
             look->untouched += look->stride * (live == len ? OS_PAGE_SIZE : live * OS_PAGE_SIZE / len);
 }
 
-static void record(const struct registry_range *range, int memory, uint64_t stride)
+/* *carried: what pages of other ranges stand for beyond these; the neighbours get it. */
+static void record(const struct registry_range *range, int memory, uint64_t stride, size_t *carried)
 {
     struct look look = {.memory = memory, .stride = stride, .start = range->start, .len = range->len};
     usage_visit(range->start, range->len, add_part, &look);
     size_t used = look.used < range->len ? look.used : range->len;
+    look.untouched += *carried;
+    *carried = look.untouched > used ? look.untouched - used : 0;
     const struct profile_usage usage = {.used = used,
                                         .free = look.free < range->len - used ? look.free : range->len - used,
                                         .untouched = look.untouched < used ? look.untouched : used,
@@ -81,9 +84,10 @@ static void record_all(void)
     uint64_t stride = stats.pinned / OS_PAGE_SIZE / MOST_PAGES_READ + 1;
     int memory = os_open("/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
     uintptr_t cursor = 0;
+    size_t carried = 0;
     for (size_t n; (n = registry_ranges(&cursor, ranges, AT_ONCE)) > 0;)
         for (size_t i = 0; i < n; i++)
-            record(&ranges[i], memory, stride);
+            record(&ranges[i], memory, stride, &carried);
     if (memory >= 0)
         os_close(memory);
     live_answer();
@@ -95,11 +99,12 @@ static void record_usage(void)
     enum { AT_ONCE = 64 };
     struct profile_range fresh[AT_ONCE];
     struct registry_range range;
+    size_t carried = 0;
     bool all;
     size_t n = profile_take_fresh(fresh, AT_ONCE, &all);
     for (size_t i = 0; i < n && !all; i++)
         if (registry_range_at(fresh[i].start, fresh[i].len, &range))
-            record(&range, -1, 1);
+            record(&range, -1, 1, &carried);
     if (all)
         record_all();
 }

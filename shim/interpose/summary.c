@@ -34,6 +34,11 @@ static void print_limits(const struct anydma_stats *s)
     else
         log_line(2, "  memlock     %lu KiB at peak of %lu KiB (%lu%%)", kib(pinned), kib(s->memlock_limit),
                  s->memlock_limit ? (unsigned long)(pinned * 100 / s->memlock_limit) : 0ul);
+    if (registry_is_sim() && pinned > s->memlock_limit)
+        log_line(2,
+                 "              the IOMMU is simulated: with VFIO %lu KiB of that would have been refused "
+                 "(`ulimit -l`)",
+                 kib(pinned - s->memlock_limit));
     if (s->entries_limit == UINT64_MAX)
         log_line(2, "  entries     %lu now, %lu at peak, no limit", s->entries_used, s->entries_peak);
     else

@@ -161,7 +161,9 @@ struct model {
     size_t nr_failed;
     struct model_fork *fork; /* kept; counted are `forks` */
     size_t nr_forks;
-    bool looks_up; /* some of anydma's own mappings were looked up */
+    uint64_t sim_maps,
+        sim_refused; /* on a simulated IOMMU: maps, and those that memlock would have refused with VFIO */
+    bool looks_up;   /* some of anydma's own mappings were looked up */
     struct model_hazard *hazards;
     size_t nr_hazards; /* kept; counted are */
     uint64_t hazards_seen;

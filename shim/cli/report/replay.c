@@ -204,6 +204,8 @@ void replay_drop(struct model *model, struct live *live, uint64_t now)
     struct model_container *container = &model->containers[live->key.container % MODEL_MAX_CONTAINERS];
     HASH_DEL(model->private->live, live);
     change(model, &live->mapping, NULL);
+    if (strcmp(container->backend, "sim") == 0 && !live->is_beyond)
+        model->private->sim_locked -= live->mapping.len;
     if (container->entries)
         container->entries--;
     free(live);
@@ -289,6 +291,22 @@ static void note_thread(struct model *model, struct model_site *site, uint32_t t
     site->has_more_threads |= thread != NULL;
 }
 
+/* What VFIO would have made of it: it locks the pages in the process's name. */
+static void judge_simulated(struct model *model, struct live *live, const struct model_container *container)
+{
+    struct model_private *private = model->private;
+    if (strcmp(container->backend, "sim") != 0)
+        return;
+    live->is_beyond =
+        model->memlock != UINT64_MAX && private->sim_locked + live->mapping.len > model->memlock;
+    if (!live->is_beyond)
+    private->sim_locked += live->mapping.len;
+    if (private->is_second)
+        return;
+    model->sim_maps++;
+    model->sim_refused += live->is_beyond;
+}
+
 static void take_map(struct model *model, const struct reader_event *event, uint64_t now)
 {
     const uint64_t *f = event->field; /* tid site owner container va len iova duration error huge */
@@ -332,6 +350,7 @@ static void take_map(struct model *model, const struct reader_event *event, uint
                                            .huge = f[9],
                                            .ordinal = private->nr_maps++};
     HASH_ADD(hh, private->live, key, sizeof(live->key), live);
+    judge_simulated(model, live, container);
     const struct model_amount amount = {.pinned = is_app ? 0 : f[5],
                                         .app_pinned = is_app ? f[5] : 0,
                                         .mappings = 1,

@@ -18,6 +18,7 @@ struct live_key {
 struct live {
     struct live_key key;
     struct model_mapping mapping;
+    bool is_beyond; /* on a simulated IOMMU: VFIO would have refused it */
     UT_hash_handle hh;
 };
 
@@ -88,6 +89,7 @@ struct model_private {
     struct fate *fates;
     size_t fates_room;
     uint64_t nr_maps; /* successful ones, in this pass */
+    uint64_t sim_locked;
     struct model_amount now;
     uint64_t event, stop_event, peak_event; /* ordinals */
     enum model_moment moment;

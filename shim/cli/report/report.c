@@ -177,6 +177,11 @@ static void print_trouble(const struct view *view)
 {
     const struct model *m = &view->model;
     char a[32];
+    if (m->sim_refused)
+        fprintf(out,
+                "%sSIMULATED with VFIO %" PRIu64 " of %" PRIu64
+                " maps would have been refused: memlock %s%s\n",
+                red(true), m->sim_refused, m->sim_maps, text_size(a, m->memlock), red(false));
     if (m->failures || m->refused)
         print_failures(view);
     if (m->hazards_seen)

@@ -346,6 +346,8 @@ json_t *report_object(const struct view *view)
     json_object_set_new(report, "failed", failures_of(view));
     json_object_set_new(report, "advice", advice_of(view));
     json_object_set_new(report, "needs", needs_of(model));
+    set(report, "simulated_maps", model->sim_maps);
+    set(report, "simulated_refused", model->sim_refused);
     set(report, "owed", model->owed);
     set(report, "forks", model->forks);
     set(report, "fork_bytes", model->fork_bytes);

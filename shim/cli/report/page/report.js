@@ -76,6 +76,8 @@ function drawCards() {
   card('huge pages', percent(a.huge, a.huge_known_of), size(a.huge));
   card('peak', size(data.peak.bytes), 'at ' + time(data.peak.time_ns));
   card('memlock limit', limit === null ? 'none' : size(limit), limit === null ? '' : size(Math.max(0, limit - data.peak.bytes)) + ' left at the peak', limit !== null && limit < data.peak.bytes);
+  if (data.simulated_maps) card('simulated', data.simulated_refused ? data.simulated_refused + ' of ' + data.simulated_maps : 'no refusals',
+    data.simulated_refused ? 'maps VFIO would have refused: memlock ' + size(limit) : 'with VFIO, too, for this user', data.simulated_refused > 0);
   card('map calls', data.calls.map.count + data.calls.app_map.count, 'half within ' + time(data.calls.map.p50_ns || data.calls.app_map.p50_ns));
   card('failures', data.failures + data.refused, data.failed.slice(0, 2).map(f => f.count + '× ' + f.error).join(', '), data.failures + data.refused > 0);
   card('hazards', data.hazards_seen, '', data.hazards_seen > 0);

@@ -22,6 +22,11 @@ bool registry_knows_fd(int fd)
     return atomic_load_explicit(&fd_bits[fd / 64], memory_order_acquire) >> (fd % 64) & 1;
 }
 
+bool registry_is_attached(void)
+{
+    return __atomic_load_n(&registry.attached, __ATOMIC_RELAXED) != 0;
+}
+
 static void mark_fd(int fd, bool known)
 {
     uint64_t bit = UINT64_C(1) << (fd % 64);

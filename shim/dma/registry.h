@@ -79,6 +79,8 @@ void registry_offer(uintptr_t start, size_t len);
 
 /* Containers. `fd` stays its owner's. */
 int registry_attach(const struct iommu *iommu);
+/* Whether any is attached. No lock. */
+bool registry_is_attached(void);
 int registry_detach_fd(int fd);
 /* The program's descriptors. The last one of a container closing drops what is registered there; so does the end of
  * its IOMMU, when the last group or device (also known) is closed: revalidate afterwards. */

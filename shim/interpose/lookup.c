@@ -8,11 +8,14 @@
 #include "anydma.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "base/procmaps.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
+#include "interpose/lookup.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
+#include "memory/arena.h"
 #include "profile/failures.h"
 
 uint64_t anydma_iova(const void *addr);
@@ -31,12 +34,9 @@ bool anydma_active(void);
 const char *anydma_version(void);
 
 /* `va` and the bytes that follow it in one registration; registers them if need be. Returns 0 or -errno. */
-__attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t want, uint64_t *iova,
-                                                          size_t *run)
+__attribute__((noinline, cold)) static int ask_registry(uintptr_t va, size_t want, uint64_t *iova,
+                                                        size_t *run)
 {
-    if (!lifecycle_enter())
-        return -ENOSYS;
-    registry_note_lookup();
     profile_enter();
     int error = lifecycle_is_owner() ? registry_lookup(va, want, iova, run) : -ENODEV;
     registry_count_lookup(error != 0);
@@ -51,11 +51,68 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
     return error;
 }
 
+/* The same, asked by the program: it manages itself. */
+__attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t want, uint64_t *iova,
+                                                          size_t *run)
+{
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    registry_note_lookup();
+    return ask_registry(va, want, iova, run);
+}
+
 static inline int translate(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
 {
     if (pagemap_lookup_run(va, iova, run))
         return 0;
     return translate_cold(va, want, iova, run);
+}
+
+int lookup_first(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
+{
+    if (!lifecycle_enter())
+        return -ENOSYS;
+    if (pagemap_lookup_run(va, iova, run))
+        return 0;
+    return registry_is_attached() ? ask_registry(va, want, iova, run) : -ENODEV;
+}
+
+int lookup_run(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
+{
+    uint64_t next;
+    int error = lookup_first(va, want, iova, run);
+    for (size_t len; !error && *run < want; *run += len)
+        if (lookup_first(va + *run, want - *run, &next, &len) != 0 || next != *iova + *run)
+            break;
+    if (!error && *run > want)
+        *run = want;
+    return error;
+}
+
+/* How many bytes from `va` on lie in the same mapping. */
+static size_t mapped_behind(uintptr_t va)
+{
+    struct procmaps_entry entry;
+    return procmaps_find(va, &entry) == 0 ? entry.end - va : 0;
+}
+
+int lookup_ahead(uintptr_t va, uint64_t *iova)
+{
+    enum { MOST = 4 << 20, LEAST = 64 << 10 };
+    bool is_owned = arena_contains(va);
+    size_t alive = MOST, run;
+    if (is_owned && arena_protection(va, &alive) < 0)
+        return -EFAULT;
+    if (alive > MOST)
+        alive = MOST;
+    int error = is_owned ? lookup_run(va, alive, iova, &run) : lookup_first(va, alive, iova, &run);
+    if (error || run >= LEAST || (is_owned && run == alive))
+        return error;
+    if (!is_owned)
+        alive = mapped_behind(va);
+    if (alive > LEAST)
+        alive = LEAST;
+    return lookup_run(va, alive ? alive : 1, iova, &run) == 0 && run == alive ? 0 : -ERANGE;
 }
 
 uint64_t anydma_iova(const void *addr)

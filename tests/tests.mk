@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # What tests/check.sh runs: one program for each source, found by wildcard. Included by the Makefile.
+comma := ,
 
 # Units link the modules without the doors, under ASan and UBSan; the VM's tests link them as they are.
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -25,21 +26,29 @@ PRELOAD_TESTS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%,$(basename 
 PRELOAD_LIBS := $(patsubst tests/preload/%.c,$(BUILD)/tests/preload/%.so,$(wildcard tests/preload/plugins/*.c tests/preload/lib/*.c))
 
 $(BUILD)/tests/preload/%: tests/preload/%.c $(BUILD)/program.flags
-	$(call compile,CC,$(call program,-fno-builtin) -pthread)
+	$(call compile,CC,$(call program,-fno-builtin $(EXPORTS)) -pthread)
+$(BUILD)/tests/preload/no_bridges: EXPORTS := -rdynamic # its function, to its plugin
 $(BUILD)/tests/preload/%: tests/preload/%.cc $(BUILD)/program.flags
 	$(call compile,CXX,$(CXX) -MF $@.d $(DEPENDENCIES) -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread)
 # These bring the device that the simulated IOMMU looks for in the program.
 $(BUILD)/tests/preload/routes_%: tests/preload/routes_%.c $(BUILD)/program.flags | needs-unit
 	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -luring -pthread)
+# Libraries like those that the bridges are for, and programs written against them, which keep the addresses that they call in
+# read-only pages; the libraries themselves do not.
+STANDINS := $(patsubst tests/standins/%.c,$(BUILD)/tests/standins/lib%.so,$(wildcard tests/standins/*.c))
+$(BUILD)/tests/standins/lib%.so: tests/standins/%.c $(BUILD)/program.flags
+	$(call compile,CC,$(call program,-fPIC -shared) -Wl$(comma)-soname$(comma)lib$*.so -pthread)
+$(BUILD)/tests/preload/bridges_%: tests/preload/bridges_%.c $(BUILD)/tests/standins/lib%.so $(BUILD)/program.flags | needs-unit
+	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -L$(BUILD)/tests/standins -l$* -Wl$(comma)-z$(comma)now -Wl$(comma)-rpath$(comma)'$$ORIGIN/../standins' -luring -pthread)
 $(BUILD)/tests/preload/%.so: tests/preload/%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fno-builtin -fPIC -shared -Wno-missing-prototypes))
 
-comma := ,
 # A shim that does nothing about its registry in a forked child.
 $(BUILD)/tests/preload/lib/reset_off.so: tests/preload/lib/reset_off.c $(SHIM)
 	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=registry_reset $(SHIM_LINK) $(SHIM_LIBS))
 
 # Those that the packages of the group build suffice for, and the rest.
-tests-build: $(filter-out $(BUILD)/tests/preload/routes_%,$(PRELOAD_TESTS)) $(PRELOAD_LIBS) $(VM_TESTS) $(PRODUCT)
-tests: tests-build $(FUZZ_TESTS) $(UNIT_TESTS) $(filter $(BUILD)/tests/preload/routes_%,$(PRELOAD_TESTS))
+WITH_DEVICE := $(filter $(addprefix $(BUILD)/tests/preload/,routes_% bridges_%),$(PRELOAD_TESTS))
+tests-build: $(filter-out $(WITH_DEVICE),$(PRELOAD_TESTS)) $(PRELOAD_LIBS) $(STANDINS) $(VM_TESTS) $(PRODUCT)
+tests: tests-build $(FUZZ_TESTS) $(UNIT_TESTS) $(WITH_DEVICE)
 .PHONY: tests tests-build

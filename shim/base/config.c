@@ -8,9 +8,9 @@
 #include "base/log.h"
 #include "base/settings.h"
 
-struct config config = {.depth = 24};
+struct config config = {.depth = 24, .bridges = BRIDGE_SPDK | BRIDGE_LIBVFN | BRIDGE_DPDK};
 
-/* Where each value goes: an unsigned (an enum) for words and numbers, a bool for flags, a uint64_t for sizes, a
+/* Where each value goes: an unsigned (an enum) for words, lists and numbers, a bool for flags, a uint64_t for sizes, a
  * const char * for text. */
 static void *const targets[NR_SETTINGS] = {
     [SETTING_MODE] = &config.mode,         [SETTING_IOMMU] = &config.iommu,
@@ -20,6 +20,7 @@ static void *const targets[NR_SETTINGS] = {
     [SETTING_OUTPUT] = &config.output,     [SETTING_SAMPLE] = &config.sample_bytes,
     [SETTING_DEPTH] = &config.depth,       [SETTING_VERBOSE] = &log_verbosity,
     [SETTING_STATS] = &config.stats,       [SETTING_DISABLE] = &config.disabled,
+    [SETTING_BRIDGES] = &config.bridges,
 };
 
 static void store(const struct setting *setting, const char *value, uint64_t number)
@@ -27,6 +28,7 @@ static void store(const struct setting *setting, const char *value, uint64_t num
     void *target = targets[setting - settings];
     switch (setting->kind) {
     case SETTING_WORD:
+    case SETTING_LIST:
     case SETTING_NUMBER:
         *(unsigned *)target = (unsigned)number;
         break;

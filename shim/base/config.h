@@ -11,6 +11,7 @@ enum config_mode { MODE_AUTO, MODE_LAZY, MODE_EAGER };
 enum config_iommu { IOMMU_AUTO, IOMMU_TYPE1, IOMMU_SIM, IOMMU_NONE };
 enum config_heap { HEAP_OWN, HEAP_SYSTEM };
 enum config_foreign { FOREIGN_WATCH, FOREIGN_REFUSE, FOREIGN_TRUST };
+enum config_bridge { BRIDGE_SPDK = 1, BRIDGE_LIBVFN = 2, BRIDGE_DPDK = 4 };
 enum config_thp { THP_AUTO, THP_ALWAYS, THP_NEVER };
 
 struct config {
@@ -22,6 +23,7 @@ struct config {
     uint64_t granule_bytes; /* 0: auto */
     uint64_t limit_bytes;   /* 0: half of the available memory */
     uint64_t sample_bytes;  /* 0: off */
+    unsigned bridges;       /* a bit for each: enum config_bridge */
     unsigned depth;
     const char *output; /* NULL: no capture */
     unsigned check;     /* 1: report hazards; 2: and exit with a status that says so */

@@ -37,9 +37,9 @@ int setting_parse_size(const char *text, uint64_t *bytes)
     return 0;
 }
 
-static int parse_word(const char *words, const char *value, uint64_t *number)
+/* The place of the `len` bytes at `value` among the words. */
+static int parse_word(const char *words, const char *value, size_t len, uint64_t *number)
 {
-    size_t len = strlen(value);
     for (uint64_t index = 0;; index++) {
         size_t word_len = strcspn(words, "|");
         if (word_len == len && memcmp(words, value, len) == 0) {
@@ -52,15 +52,31 @@ static int parse_word(const char *words, const char *value, uint64_t *number)
     }
 }
 
+static int parse_list(const char *words, const char *value, uint64_t *bits)
+{
+    uint64_t place;
+    for (*bits = 0;; value++) {
+        size_t len = strcspn(value, ",");
+        if (parse_word(words, value, len, &place) != 0)
+            return -EINVAL;
+        *bits |= UINT64_C(1) << place >> 1;
+        value += len;
+        if (!*value)
+            return 0;
+    }
+}
+
 int setting_parse(const struct setting *setting, const char *value, uint64_t *number)
 {
     switch (setting->kind) {
     case SETTING_TEXT:
         return 0;
     case SETTING_WORD:
-        return parse_word(setting->values, value, number);
+        return parse_word(setting->values, value, strlen(value), number);
+    case SETTING_LIST:
+        return parse_list(setting->values, value, number);
     case SETTING_FLAG:
-        return parse_word("0|1", value, number);
+        return parse_word("0|1", value, strlen(value), number);
     case SETTING_SIZE:
     case SETTING_POWER:
         if (strcmp(value, "auto") == 0) {

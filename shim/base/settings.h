@@ -11,6 +11,7 @@
 
 enum setting_kind {
     SETTING_WORD,   /* one of `values`, divided by "|"; its number is its place among them */
+    SETTING_LIST,   /* the first of `values`, or some of the others with commas between them: a bit for each of these */
     SETTING_FLAG,   /* 0 or 1; as an option without a value: 1 */
     SETTING_NUMBER, /* least to most */
     SETTING_SIZE,   /* bytes, least to most, with K, M, G or T; "auto" is `automatic` */
@@ -27,6 +28,8 @@ enum setting_kind {
     X(IOMMU, iommu, WORD, "auto|type1|sim|none", 0, 0, 0, \
       "sim: a simulated IOMMU, attached from the start, for machines without VFIO; none: containers are left alone") \
     X(HEAP, heap, WORD, "own|system", 0, 0, 0, "system: malloc stays the C library's") \
+    X(BRIDGES, bridges, LIST, "0|spdk|libvfn|dpdk", 0, 0, 0, \
+      "where the program asks one of these libraries (spdk,libvfn,dpdk by default) for an IOVA that it has not, anydma answers") \
     X(GRANULE, granule, POWER, "auto|SIZE", 4096, UINT64_C(1) << 30, 0, \
       "the unit of the heap that is registered at once; small units pin less and cost more calls") \
     X(FOREIGN, foreign, WORD, "watch|refuse|trust", 0, 0, 0, \

@@ -17,6 +17,7 @@
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
+#include "interpose/bridges/bridges.h"
 #include "interpose/ending.h"
 #include "interpose/fork.h"
 #include "interpose/profiler.h"
@@ -166,7 +167,8 @@ void *lifecycle_next(const char *name)
 
 __attribute__((constructor(101))) static void construct(void)
 {
-    lifecycle_enter();
+    if (lifecycle_enter() && config.iommu == IOMMU_SIM)
+        bridges_look(); /* no call to VFIO may ever come */
 }
 
 __attribute__((destructor(101))) static void destroy(void)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "dma/registry.h"
+#include "interpose/bridges/bridges.h"
 #include "interpose/lifecycle.h"
 #include "memory/foreign.h"
 #include "profile/failures.h"
@@ -94,6 +95,8 @@ static int app_unmap(int fd, unsigned long request, void *arg)
 static int vfio_ioctl(int fd, unsigned long request, void *arg)
 {
     int result;
+    if (request != VFIO_IOMMU_MAP_DMA && request != VFIO_IOMMU_UNMAP_DMA)
+        bridges_look();
     switch (request) {
     case VFIO_SET_IOMMU:
         result = os_ioctl(fd, request, arg);

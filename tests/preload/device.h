@@ -163,4 +163,15 @@ int device_write(uint64_t iova, const void *bytes, size_t len)
     return error;
 }
 
+/* The same, whatever mappings it lies in. */
+__attribute__((unused)) static int device_write_all(uint64_t iova, const void *bytes, size_t len)
+{
+    int error = 0;
+    for (size_t at = 0, n; !error && at < len; at += n) {
+        n = 4096 - ((iova + at) & 4095) < len - at ? 4096 - ((iova + at) & 4095) : len - at;
+        error = device_write(iova + at, (const char *)bytes + at, n);
+    }
+    return error;
+}
+
 #endif

@@ -65,6 +65,17 @@ Test(config, words_are_numbered_as_the_enums_are)
     cr_assert_eq(config.check, 2);
 }
 
+Test(config, a_list_is_a_bit_for_each)
+{
+    cr_assert_eq(config.bridges, BRIDGE_SPDK | BRIDGE_LIBVFN | BRIDGE_DPDK);
+    is_taken("ANYDMA_BRIDGES=0");
+    cr_assert_eq(config.bridges, 0);
+    is_taken("ANYDMA_BRIDGES=dpdk,spdk");
+    cr_assert_eq(config.bridges, BRIDGE_SPDK | BRIDGE_DPDK);
+    is_taken("ANYDMA_BRIDGES=libvfn");
+    cr_assert_eq(config.bridges, BRIDGE_LIBVFN);
+}
+
 Test(config, sizes_have_units_and_auto)
 {
     is_taken("ANYDMA_LIMIT=3g");
@@ -104,6 +115,7 @@ Test(config, what_is_no_value_is_named_and_ignored)
         "ANYDMA_DEPTH=0",      "ANYDMA_DEPTH=65",        "ANYDMA_DEPTH=auto",
         "ANYDMA_VERBOSE=4",    "ANYDMA_VERBOSE=-1",      "ANYDMA_STATS=yes",
         "ANYDMA_STATS=",       "ANYDMA_LIMIT= 1",        "ANYDMA_NO_SUCH=1",
+        "ANYDMA_BRIDGES=",     "ANYDMA_BRIDGES=spdk,",   "ANYDMA_BRIDGES=spdk,nvme",
         "ANYDMA_MODELS=eager", "ANYDMA_MOD=eager",       "ANYDMA_=1"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         is_refused(bad[i]);
@@ -124,7 +136,7 @@ Test(config, every_setting_has_a_place_and_words)
     for (unsigned i = 0; i < NR_SETTINGS; i++) {
         const struct setting *setting = &settings[i];
         char variable[64], lower[32];
-        const char *value = setting->kind == SETTING_WORD ? setting->values
+        const char *value = setting->kind == SETTING_WORD || setting->kind == SETTING_LIST ? setting->values
                             : setting->kind == SETTING_NUMBER || setting->kind == SETTING_FLAG ? "1"
                                                                                                : "auto";
         snprintf(variable, sizeof(variable), "%s=%.*s", setting->variable, (int)strcspn(value, "|"), value);

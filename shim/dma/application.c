@@ -309,3 +309,23 @@ int registry_app_unmap(int fd, unsigned long request, void *arg)
     lock_release(&registry.lock);
     return result;
 }
+
+static size_t container_reaches(struct container *container, uintptr_t va, uint64_t iova)
+{
+    struct app_map *map = map_from(container, iova);
+    return map && map->iova <= iova && map->va - map->iova == va - iova ? map->iova + map->len - iova : 0;
+}
+
+size_t registry_reaches(uintptr_t va, uint64_t iova)
+{
+    size_t len = 0;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(va);
+    if (reg && reg->start <= va && reg->mapped && reg->iova - reg->start == iova - va)
+        len = reg->start + reg->len - va;
+    for (unsigned i = next_container(registry.attached, 0); !len && i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1))
+        len = container_reaches(&registry.containers[i], va, iova);
+    lock_release(&registry.lock);
+    return len;
+}

@@ -65,7 +65,7 @@ static int set_container(int group, int *container)
     return result;
 }
 
-static int app_map(int fd, unsigned long request, void *arg)
+static int app_map(int fd, unsigned long request, void *arg, const void *caller)
 {
     const struct vfio_iommu_type1_dma_map *map = arg;
     profile_enter();
@@ -81,6 +81,8 @@ static int app_map(int fd, unsigned long request, void *arg)
         failures_note(FAILED_APP_MAP, -result, map->size);
     }
     profile_leave();
+    if (result < 0 && map)
+        bridges_map_failed(caller, map->vaddr, map->iova, map->size, result);
     return result;
 }
 
@@ -92,7 +94,7 @@ static int app_unmap(int fd, unsigned long request, void *arg)
     return result;
 }
 
-static int vfio_ioctl(int fd, unsigned long request, void *arg)
+static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *caller)
 {
     int result;
     if (request != VFIO_IOMMU_MAP_DMA && request != VFIO_IOMMU_UNMAP_DMA)
@@ -117,7 +119,7 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg)
         registry_revalidate();
         return result;
     case VFIO_IOMMU_MAP_DMA:
-        return is_ours(fd) ? app_map(fd, request, arg) : os_ioctl(fd, request, arg);
+        return is_ours(fd) ? app_map(fd, request, arg, caller) : os_ioctl(fd, request, arg);
     case VFIO_IOMMU_UNMAP_DMA:
         return is_ours(fd) ? app_unmap(fd, request, arg) : os_ioctl(fd, request, arg);
     default:
@@ -132,7 +134,7 @@ int ioctl(int fd, unsigned long request, ...)
     void *arg = va_arg(args, void *);
     va_end(args);
     if (_IOC_TYPE(request) == VFIO_TYPE && lifecycle_enter() && lifecycle_is_owner())
-        return to_libc(vfio_ioctl(fd, request, arg));
+        return to_libc(vfio_ioctl(fd, request, arg, __builtin_return_address(0)));
     if (request == UFFDIO_REGISTER && arg && lifecycle_enter()) {
         /* The program watches this range itself, and the kernel allows one watch. */
         const struct uffdio_register *watch = arg;

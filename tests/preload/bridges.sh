@@ -4,7 +4,8 @@
 # bridges on): off they make no difference, a list turns on what it names, and a library's calls are led wherever it keeps
 # the addresses that it calls: in pages that stay writable, in pages that are read-only since the start, or found at the first
 # call only.
-. "$(dirname "$0")/../setup.bash" tests/preload/bridges_dpdk tests/preload/plugins/asks.so
+. "$(dirname "$0")/../setup.bash" tests/preload/bridges_spdk tests/preload/bridges_dpdk \
+    tests/preload/plugins/asks.so
 status=0
 
 # run NAME VARIABLE=VALUE... -- PROGRAM ARGUMENT...: each behaviour that it reports, under a name.
@@ -28,6 +29,11 @@ run() {
     fi
 }
 
+run spdk_off ANYDMA_BRIDGES=0 -- bridges_spdk plain
+run spdk_not_named ANYDMA_BRIDGES=libvfn,dpdk -- bridges_spdk plain
+run spdk_named ANYDMA_BRIDGES=dpdk,spdk -- bridges_spdk
+run spdk_with_all_bound_at_the_start LD_BIND_NOW=1 -- bridges_spdk
+run spdk_after_a_device_came_late -- bridges_spdk late
 run dpdk_off ANYDMA_BRIDGES=spdk -- bridges_dpdk plain
 run dpdk_with_physical_addresses -- bridges_dpdk pa
 run dpdk_with_physical_addresses_off ANYDMA_BRIDGES=0 -- bridges_dpdk pa plain

@@ -13,6 +13,7 @@ static const struct bridge {
     const char *name;
     bool (*bind)(void);
 } bridges[] = {
+    {BRIDGE_SPDK, "spdk", bridge_spdk_bind},
     {BRIDGE_DPDK, "dpdk", bridge_dpdk_bind},
 };
 
@@ -41,4 +42,10 @@ void bridges_look(void)
     look();
     nr_looked_at = nr_loaded;
     atomic_flag_clear(&is_looking);
+}
+
+void bridges_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_t len, int error)
+{
+    if (config.bridges & BRIDGE_SPDK)
+        bridge_spdk_map_failed(caller, va, iova, len, error);
 }

@@ -11,11 +11,20 @@
 #define INTERPOSE_BRIDGES_BRIDGES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* In the door of VFIO's calls, before one of them that is not a MAP or UNMAP. No lock may be held. */
 void bridges_look(void);
 
+/* The program's own MAP failed: judged here, since a library may ignore it. `caller`: where the call came from. */
+void bridges_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_t len, int error);
+
 /* One file each. They look for their library and bind it; true when it is there. */
+bool bridge_spdk_bind(void);
 bool bridge_dpdk_bind(void);
+
+/* Whether DPDK says that the memory is its own, or was made known to it; false without DPDK. */
+bool bridge_dpdk_owns(const void *addr);
+void bridge_spdk_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_t len, int error);
 
 #endif

@@ -60,6 +60,11 @@ static const struct rte_memseg *own_memseg(const void *addr, const void *list)
     return next ? next(addr, list) : NULL;
 }
 
+bool bridge_dpdk_owns(const void *addr)
+{
+    return own_memseg(addr, NULL) != NULL;
+}
+
 static uint64_t virt2iova(const void *addr)
 {
     uint64_t (*next)(const void *) = (__typeof__(next))names[IOVA].next;

@@ -329,3 +329,12 @@ size_t registry_reaches(uintptr_t va, uint64_t iova)
     lock_release(&registry.lock);
     return len;
 }
+
+bool registry_is_application(uint64_t iova)
+{
+    uint64_t below;
+    lock_take(&registry.lock);
+    bool is_its_own = application_collides(iova, 1, &below);
+    lock_release(&registry.lock);
+    return is_its_own;
+}

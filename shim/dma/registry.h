@@ -100,6 +100,8 @@ int registry_app_unmap(int fd, unsigned long request, void *arg);
 /* How many bytes from `va` on a device finds at `iova` and behind it, by a mapping of the program's or ours; 0: not even
  * one. For a library that ignores that its MAP failed. */
 size_t registry_reaches(uintptr_t va, uint64_t iova);
+/* Whether the program itself has mapped something at `iova`. */
+bool registry_is_application(uint64_t iova);
 
 /* Runs `change` under the registry's lock, for state that it guards in the memory layer. */
 void registry_locked(void (*change)(void *arg), void *arg);

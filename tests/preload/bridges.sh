@@ -4,7 +4,7 @@
 # bridges on): off they make no difference, a list turns on what it names, and a library's calls are led wherever it keeps
 # the addresses that it calls: in pages that stay writable, in pages that are read-only since the start, or found at the first
 # call only.
-. "$(dirname "$0")/../setup.bash" tests/preload/bridges_spdk tests/preload/bridges_dpdk \
+. "$(dirname "$0")/../setup.bash" tests/preload/bridges_spdk tests/preload/bridges_libvfn tests/preload/bridges_dpdk \
     tests/preload/plugins/asks.so
 status=0
 
@@ -34,6 +34,8 @@ run spdk_not_named ANYDMA_BRIDGES=libvfn,dpdk -- bridges_spdk plain
 run spdk_named ANYDMA_BRIDGES=dpdk,spdk -- bridges_spdk
 run spdk_with_all_bound_at_the_start LD_BIND_NOW=1 -- bridges_spdk
 run spdk_after_a_device_came_late -- bridges_spdk late
+run libvfn_off ANYDMA_BRIDGES=0 -- bridges_libvfn plain
+run libvfn_named ANYDMA_BRIDGES=libvfn -- bridges_libvfn
 run dpdk_off ANYDMA_BRIDGES=spdk -- bridges_dpdk plain
 run dpdk_with_physical_addresses -- bridges_dpdk pa
 run dpdk_with_physical_addresses_off ANYDMA_BRIDGES=0 -- bridges_dpdk pa plain

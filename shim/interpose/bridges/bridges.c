@@ -14,6 +14,7 @@ static const struct bridge {
     bool (*bind)(void);
 } bridges[] = {
     {BRIDGE_SPDK, "spdk", bridge_spdk_bind},
+    {BRIDGE_LIBVFN, "libvfn", bridge_libvfn_bind},
     {BRIDGE_DPDK, "dpdk", bridge_dpdk_bind},
 };
 

@@ -21,6 +21,7 @@ void bridges_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_
 
 /* One file each. They look for their library and bind it; true when it is there. */
 bool bridge_spdk_bind(void);
+bool bridge_libvfn_bind(void);
 bool bridge_dpdk_bind(void);
 
 /* Whether DPDK says that the memory is its own, or was made known to it; false without DPDK. */

@@ -120,7 +120,7 @@ $(BUILD)/anydma: $(call obj,cli,$(CLI_SRC))
 
 $(BUILD)/anydma-report: $(call obj,cli,$(REPORT_SRC))
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@ $^ -ldw -lelf -ljansson -lz -lm -lstdc++ $(LDFLAGS)
+	$(Q)$(CC) -o $@ $^ -ldw -lelf -ljansson -liberty -lz -lm $(LDFLAGS)
 
 # D3 (Debian's node-d3) draws the page's charts; embedded: a report needs no network.
 D3_JS ?= /usr/share/nodejs/d3/dist/d3.min.js

@@ -8,7 +8,7 @@ set -euo pipefail
 
 packages_of() {
     case $1 in
-    build) echo gcc make binutils libjemalloc-dev libunwind-dev uthash-dev libbsd-dev pkgconf libdw-dev libjansson-dev zlib1g-dev libncurses-dev node-d3 ;;
+    build) echo gcc make binutils libjemalloc-dev libunwind-dev uthash-dev libbsd-dev pkgconf libdw-dev libiberty-dev libjansson-dev zlib1g-dev libncurses-dev node-d3 ;;
     unit) echo libcriterion-dev liburing-dev ;;
     # zstd and xz-utils unpack the kernels; ipxe and slirp are not needed.
     vm) echo qemu-system-x86 busybox-static cpio xz-utils zstd ;;

@@ -121,3 +121,16 @@ void log_line(int fd, const char *format, ...)
     va_end(args);
     write_line(fd, &line);
 }
+
+void log_format(char *text, size_t size, const char *format, ...)
+{
+    struct line line = {.len = 0};
+    va_list args;
+    va_start(args, format);
+    put_format(&line, format, args);
+    va_end(args);
+    size_t len = line.len < size ? line.len : size - 1;
+    for (size_t i = 0; i < len; i++)
+        text[i] = line.text[i];
+    text[len] = '\0';
+}

@@ -3,12 +3,16 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stddef.h>
+
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
 extern int log_verbosity; /* highest level that is written; LOG_WARNING until config has been read */
 
 /* Formats %s %d %u %x %p %lu %lx %zu only. Prefixes "anydma: ". Async-signal safe; keeps errno. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same into `text`, cut to `size` and terminated. */
+void log_format(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* One line to `fd` without prefix or level: the summary, a snapshot. */
 void log_line(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

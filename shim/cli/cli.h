@@ -13,6 +13,8 @@ int cli_check(int argc, char **argv);
 int cli_snapshot(int argc, char **argv);
 int cli_top(int argc, char **argv);
 int cli_completion(int argc, char **argv);
+/* Not a command: what the shim asks anydma-report. */
+int cli_addresses(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 

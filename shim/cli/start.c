@@ -81,6 +81,10 @@ int start_check_output(const char *program, const char *report)
     const char *name = getenv("ANYDMA_OUTPUT");
     char path[PATH_MAX], run[PATH_MAX + 32];
     struct stat st;
+    /* Not ANYDMA_...: it is no setting. */
+    snprintf(run, sizeof(run), "%d:%s", getpid(), report ? report : "");
+    if (report && setenv("_ANYDMA_RUN", run, 1) != 0)
+        return CLI_FAILED;
     if (!name || !*name)
         return 0;
     expand(name, program, path, sizeof(path));
@@ -98,7 +102,5 @@ int start_check_output(const char *program, const char *report)
         fprintf(stderr, "anydma run: the capture can't be written: %s %s\n", path, wrong);
         return CLI_FAILED;
     }
-    /* Not ANYDMA_...: it is no setting, and for this process alone. */
-    snprintf(run, sizeof(run), "%d:%s", getpid(), report ? report : "");
-    return report && setenv("_ANYDMA_RUN", run, 1) != 0 ? CLI_FAILED : 0;
+    return 0;
 }

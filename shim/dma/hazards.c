@@ -8,7 +8,9 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "dma/registration.h"
+#include "profile/helper.h"
 #include "profile/profile.h"
 
 enum { MAX_TOLD = 64 };
@@ -37,11 +39,27 @@ struct holder *hazards_note_holder(void)
     return holder;
 }
 
+/* By anydma-report, with files and lines, where it can be started. */
+static bool name_stack(void *const *frames, unsigned depth)
+{
+    char texts[HOLDER_FRAMES + 1][24], *arguments[HOLDER_FRAMES + 2] = {(char *)"addresses"};
+    if (!helper_is_there(false))
+        return false;
+    log_format(texts[0], sizeof(texts[0]), "%d", os_getpid());
+    for (unsigned i = 0; i < depth; i++)
+        log_format(texts[i + 1], sizeof(texts[i + 1]), "0x%lx", (unsigned long)frames[i]);
+    for (unsigned i = 0; i <= depth; i++)
+        arguments[i + 1] = texts[i];
+    return helper_run(arguments, depth + 2);
+}
+
 static void print_stack(void *const *frames, unsigned depth)
 {
     Dl_info info;
     if (!depth)
         log_line(2, "    (no call stack)");
+    if (depth && name_stack(frames, depth))
+        return;
     for (unsigned i = 0; i < depth; i++) {
         if (!dladdr(frames[i], &info) || !info.dli_fname)
             log_line(2, "    #%u 0x%lx", i, (unsigned long)frames[i]);

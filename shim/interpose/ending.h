@@ -5,8 +5,7 @@
 
 /* Remembers where the capture is, while it is open. */
 void ending_prepare(void);
-/* Starts anydma-report for the line, and waits for it. The program does not notice: the child sends no signal, and no wait of
- * its own finds it. */
+/* Has anydma-report say the line. */
 void ending_tell(void);
 
 #endif

@@ -53,6 +53,6 @@ $(BUILD)/tests/fuzz/program_fuzzer: $(call obj,libfuzzer,$(filter-out %/malloc.c
 # The command's reader, without the rest of it.
 $(BUILD)/tests/fuzz/capture_fuzzer: $(patsubst %,$(BUILD)/libfuzzer/%.o,tests/fuzz/capture_fuzzer \
 		shim/cli/text $(addprefix shim/cli/report/,reader progress model replay symbols view))
-	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -ldw -lelf -lz -lm -lstdc++)
+	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -ldw -lelf -liberty -lz -lm)
 $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/libfuzzer/tests/fuzz/%_fuzzer.o $(BUILD)/libfuzzer/core.a
 	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -lunwind -pthread)

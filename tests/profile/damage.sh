@@ -69,7 +69,7 @@ expect "thousands of flipped and cut captures under ASan and UBSan" bash -c "
     '$work/fuzz' '$work/killed.cap' '$work/damaged.cap' ${FUZZ_ROUNDS:-600} 2>'$work/fuzz.err' || { grep -v 'not a capture' '$work/fuzz.err'; exit 1; }"
 expect "thousands of damaged programs for it to take names from" bash -c "
     gcc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -Ishim -Iinclude \
-        -o '$work/names' tests/profile/symbols_fuzz.c shim/cli/report/symbols.c -ldw -lelf -lstdc++ &&
+        -o '$work/names' tests/profile/symbols_fuzz.c shim/cli/report/symbols.c -ldw -lelf -liberty &&
     ASAN_OPTIONS=detect_leaks=0 '$work/names' '$work/churn' '$work/damaged' ${FUZZ_ROUNDS:-2000}" # libdw leaks
 
 cp "$work/churn" "$work/gone"

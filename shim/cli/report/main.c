@@ -11,11 +11,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"report", cli_report},
-                    {"export", cli_export},
-                    {"diff", cli_diff},
-                    {"check", cli_check},
-                    {"snapshot", cli_snapshot}};
+    } commands[] = {{"report", cli_report}, {"export", cli_export},     {"diff", cli_diff},
+                    {"check", cli_check},   {"snapshot", cli_snapshot}, {"addresses", cli_addresses}};
     for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);

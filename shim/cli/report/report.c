@@ -454,6 +454,12 @@ static int parse(int argc, char **argv, struct options *o)
         case 'j':
             o->is_json = true;
             break;
+        case 'D':
+            symbols_look_in(optarg);
+            break;
+        case 'U':
+            symbols_ask_servers();
+            break;
         case 'S':
             o->is_summary = true;
             break;

@@ -5,19 +5,19 @@
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
 #include <gelf.h>
+#include <libiberty/demangle.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <uthash.h>
 
 #include "cli/memory.h"
 
-enum { MAX_INLINED = 32 };
-
-/* libstdc++'s; the command is C. */
-extern char *__cxa_demangle(const char *mangled, char *buf, size_t *len, int *status);
+enum { MAX_INLINED = SYMBOLS_MOST };
 
 struct opened {
     const struct model_module *key;
@@ -36,12 +36,22 @@ struct named {
     UT_hash_handle hh;
 };
 
+/* Code made at run time, as the runtime told of it. */
+struct jitted {
+    uint64_t start, len;
+    char *name;
+};
+
 struct symbols {
     struct opened *opened;
     struct named *named;
+    struct jitted *jitted; /* by address */
+    size_t nr_jitted, jitted_room;
 };
 
-static char *debug_path;
+static char *
+    debug_path; /* NULL: as gdb: beside the file, in its .debug, and in /usr/lib/debug by path and build-id */
+static bool asks_servers;
 static const Dwfl_Callbacks callbacks = {
     .find_elf = dwfl_build_id_find_elf,
     .find_debuginfo = dwfl_standard_find_debuginfo,
@@ -49,8 +59,22 @@ static const Dwfl_Callbacks callbacks = {
     .debuginfo_path = &debug_path,
 };
 
+void symbols_look_in(const char *folder)
+{
+    free(debug_path);
+    if (asprintf(&debug_path, "+:.debug:%s:/usr/lib/debug", folder) < 0)
+        debug_path = NULL;
+}
+
+void symbols_ask_servers(void)
+{
+    asks_servers = true;
+}
+
 struct symbols *symbols_open(void)
 {
+    if (!asks_servers)
+        symbols_ask_nobody();
     return memory_take(sizeof(struct symbols));
 }
 
@@ -107,11 +131,32 @@ static bool place_of(Dwfl_Module *module, uint64_t offset, Dwarf_Addr *place)
     return false;
 }
 
-static const char *demangle(const char *name)
+/* Go writes a dot in a package's path as %2e. */
+static char *plain_go(const char *name)
 {
-    int status = -1;
-    char *plain = name[0] == '_' && name[1] == 'Z' ? __cxa_demangle(name, NULL, NULL, &status) : NULL;
-    return plain && status == 0 ? plain : strdup(name);
+    char *plain = strdup(name), *to = plain;
+    for (const char *from = plain; from && *from; to++) {
+        bool is_dot = strncmp(from, "%2e", 3) == 0;
+        *to = is_dot ? '.' : *from;
+        from += is_dot ? 3 : 1;
+    }
+    if (to)
+        *to = '\0';
+    return plain;
+}
+
+/* C++ and Rust, old and new, without the hash that rustc appends; never NULL. */
+static char *demangle(const char *name)
+{
+    char *plain = name[0] == '_' && (name[1] == 'Z' || name[1] == 'R')
+                      ? cplus_demangle(name, DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO)
+                      : NULL;
+    plain = plain ? plain : plain_go(name);
+    if (!plain) {
+        fprintf(stderr, "anydma: out of memory\n");
+        exit(CLI_FAILED);
+    }
+    return plain;
 }
 
 static const char *name_of(Dwarf_Die *die)
@@ -206,6 +251,24 @@ static void name_by_scopes(struct named *named, Dwfl_Module *module, Dwarf_Addr 
     }
 }
 
+size_t symbols_of_module(struct Dwfl_Module *module, uint64_t address, char **names, char **files, int *lines)
+{
+    struct named named = {.symbols = memory_take(MAX_INLINED * sizeof(*named.symbols))};
+    name_by_scopes(&named, module, address);
+    for (size_t i = 0; i < named.nr; i++) {
+        names[i] = (char *)named.symbols[i].function;
+        files[i] = (char *)named.symbols[i].file;
+        lines[i] = named.symbols[i].line;
+    }
+    free(named.symbols);
+    return named.nr;
+}
+
+void symbols_ask_nobody(void)
+{
+    unsetenv("DEBUGINFOD_URLS");
+}
+
 static void name_plainly(struct named *named, const struct model_frame *frame)
 {
     char text[512];
@@ -218,6 +281,62 @@ static void name_plainly(struct named *named, const struct model_frame *frame)
     else
         snprintf(text, sizeof(text), "0x%llx", (unsigned long long)frame->address);
     named->symbols[0] = (struct symbol){.function = strdup(text)};
+    named->nr = 1;
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct jitted *left = a, *right = b;
+    return left->start < right->start ? -1 : left->start > right->start;
+}
+
+void symbols_read_perf_map(struct symbols *symbols, uint64_t pid, uint64_t uid)
+{
+    char path[64], *line = NULL;
+    size_t room = 0;
+    struct stat st;
+    snprintf(path, sizeof(path), "/tmp/perf-%llu.map", (unsigned long long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    FILE *file =
+        fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == uid ? fdopen(fd, "r") : NULL;
+    if (!file && fd >= 0)
+        close(fd);
+    while (file && getline(&line, &room, file) > 0) {
+        unsigned long long start, len;
+        int at = 0;
+        line[strcspn(line, "\n")] = '\0';
+        if (sscanf(line, "%llx %llx %n", &start, &len, &at) < 2 || !at || !line[at])
+            continue;
+        symbols->jitted = memory_grow(symbols->jitted, &symbols->jitted_room, symbols->nr_jitted + 1,
+                                      sizeof(*symbols->jitted));
+        symbols->jitted[symbols->nr_jitted++] = (struct jitted){start, len, strdup(line + at)};
+    }
+    free(line);
+    if (file)
+        fclose(file);
+    if (symbols->nr_jitted)
+        qsort(symbols->jitted, symbols->nr_jitted, sizeof(*symbols->jitted), by_start);
+}
+
+/* "py::function:/path/to/file.py", as python's trampolines are called, is a function and its file. */
+static void name_jitted(struct named *named, const struct symbols *symbols, uint64_t address)
+{
+    size_t low = 0, high = symbols->nr_jitted;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (symbols->jitted[middle].start + symbols->jitted[middle].len > address)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (low == symbols->nr_jitted || symbols->jitted[low].start > address)
+        return;
+    const char *name = symbols->jitted[low].name;
+    bool is_python = strncmp(name, "py::", 4) == 0;
+    const char *file = is_python ? strchr(name + 4, ':') : NULL;
+    char *function = file ? strndup(name + 4, (size_t)(file - name - 4)) : strdup(name);
+    named->symbols[0] =
+        (struct symbol){.function = function, .file = file ? file + 1 : NULL, .is_named = true};
     named->nr = 1;
 }
 
@@ -235,6 +354,8 @@ size_t symbols_at(struct symbols *symbols, const struct model_frame *frame, cons
             place_of(opened->module, frame->address - frame->module->start + frame->module->file_offset,
                      &place))
             name_by_scopes(named, opened->module, place);
+        if (!named->nr && (!frame->module || frame->module->path[0] != '/'))
+            name_jitted(named, symbols, frame->address);
         if (!named->nr)
             name_plainly(named, frame);
         named->symbols = realloc(named->symbols, named->nr * sizeof(*named->symbols));
@@ -301,5 +422,8 @@ void symbols_close(struct symbols *symbols)
         free(named->symbols);
         free(named);
     }
+    for (size_t i = 0; i < symbols->nr_jitted; i++)
+        free(symbols->jitted[i].name);
+    free(symbols->jitted);
     free(symbols);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uthash.h>
 
 #include "cli/memory.h"
@@ -169,6 +170,7 @@ int view_load(struct view *view, const char *path, enum model_moment moment, uin
         return status;
     }
     view->symbols = symbols_open();
+    symbols_read_perf_map(view->symbols, view->model.pid, geteuid());
     join_sites(view);
     view->nr_all_rows = view->nr_rows;
     plan_steps(view, nr_steps);

@@ -13,14 +13,14 @@ struct config config = {.depth = 24, .bridges = BRIDGE_SPDK | BRIDGE_LIBVFN | BR
 /* Where each value goes: an unsigned (an enum) for words, lists and numbers, a bool for flags, a uint64_t for sizes, a
  * const char * for text. */
 static void *const targets[NR_SETTINGS] = {
-    [SETTING_MODE] = &config.mode,         [SETTING_IOMMU] = &config.iommu,
-    [SETTING_HEAP] = &config.heap,         [SETTING_GRANULE] = &config.granule_bytes,
-    [SETTING_FOREIGN] = &config.foreign,   [SETTING_THP] = &config.thp,
-    [SETTING_LIMIT] = &config.limit_bytes, [SETTING_CHECK] = &config.check,
-    [SETTING_OUTPUT] = &config.output,     [SETTING_SAMPLE] = &config.sample_bytes,
-    [SETTING_DEPTH] = &config.depth,       [SETTING_VERBOSE] = &log_verbosity,
-    [SETTING_STATS] = &config.stats,       [SETTING_DISABLE] = &config.disabled,
-    [SETTING_BRIDGES] = &config.bridges,
+    [SETTING_MODE] = &config.mode,           [SETTING_IOMMU] = &config.iommu,
+    [SETTING_HEAP] = &config.heap,           [SETTING_GRANULE] = &config.granule_bytes,
+    [SETTING_FOREIGN] = &config.foreign,     [SETTING_THP] = &config.thp,
+    [SETTING_LIMIT] = &config.limit_bytes,   [SETTING_ON_LIMIT] = &config.on_limit,
+    [SETTING_CHECK] = &config.check,         [SETTING_OUTPUT] = &config.output,
+    [SETTING_SAMPLE] = &config.sample_bytes, [SETTING_DEPTH] = &config.depth,
+    [SETTING_VERBOSE] = &log_verbosity,      [SETTING_STATS] = &config.stats,
+    [SETTING_DISABLE] = &config.disabled,    [SETTING_BRIDGES] = &config.bridges,
 };
 
 static void store(const struct setting *setting, const char *value, uint64_t number)

@@ -12,6 +12,7 @@ enum config_iommu { IOMMU_AUTO, IOMMU_TYPE1, IOMMU_SIM, IOMMU_NONE };
 enum config_heap { HEAP_OWN, HEAP_SYSTEM };
 enum config_foreign { FOREIGN_WATCH, FOREIGN_REFUSE, FOREIGN_TRUST };
 enum config_bridge { BRIDGE_SPDK = 1, BRIDGE_LIBVFN = 2, BRIDGE_DPDK = 4 };
+enum config_on_limit { LIMIT_WARN, LIMIT_REFUSE };
 enum config_thp { THP_AUTO, THP_ALWAYS, THP_NEVER };
 
 struct config {
@@ -21,9 +22,10 @@ struct config {
     enum config_foreign foreign;
     enum config_thp thp;
     uint64_t granule_bytes; /* 0: auto */
-    uint64_t limit_bytes;   /* 0: half of the available memory */
-    uint64_t sample_bytes;  /* 0: off */
-    unsigned bridges;       /* a bit for each: enum config_bridge */
+    uint64_t limit_bytes;   /* 0: half of the available memory, the control group's included */
+    enum config_on_limit on_limit;
+    uint64_t sample_bytes; /* 0: off */
+    unsigned bridges;      /* a bit for each: enum config_bridge */
     unsigned depth;
     const char *output; /* NULL: no capture */
     unsigned check;     /* 1: report hazards; 2: and exit with a status that says so */

@@ -36,7 +36,10 @@ enum setting_kind {
       "memory that anydma did not place (stacks, globals, shared and file mappings): watched where the kernel allows, " \
       "refused, or registered unwatched") \
     X(THP, thp, WORD, "auto|always|never", 0, 0, 0, "huge pages, made before pages are pinned") \
-    X(LIMIT, limit, SIZE, "auto|SIZE", 1, UINT64_MAX, 0, "where eager mode stops; auto: half of the available memory") \
+    X(LIMIT, limit, SIZE, "auto|SIZE", 1, UINT64_MAX, 0, \
+      "where eager mode stops; auto: half of the memory that is available to the process and its control groups") \
+    X(ON_LIMIT, on-limit, WORD, "warn|refuse", 0, 0, 0, \
+      "what can't be registered in eager mode (limit, memlock, a full table) is told, or its allocation fails with ENOMEM") \
     X(CHECK, check, WORD, "0|1|2", 0, 0, 0, \
       "1: report memory that is freed or unmapped while a device can reach it, and give each allocation pages of its own; " \
       "2: and exit with status 99") \

@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/eager.h"
 #include "dma/registration.h"
 #include "profile/profile.h"
 
@@ -67,6 +68,23 @@ bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
     return false;
 }
 
+bool application_clip(uint64_t iova, uint64_t *start, uint64_t *end)
+{
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
+        struct app_maps *maps = &registry.containers[i].app_maps;
+        struct app_map *above = map_from(&registry.containers[i], iova);
+        struct app_map *below = above ? RB_PREV(app_maps, maps, above) : RB_MAX(app_maps, maps);
+        if (above && above->iova <= iova)
+            return false;
+        if (above && above->iova < *end)
+            *end = above->iova;
+        if (below && below->iova + below->len > *start)
+            *start = below->iova + below->len;
+    }
+    return true;
+}
+
 static struct profile_mapping profile_of(const struct container *container, const struct app_map *map,
                                          uint64_t began_ns)
 {
@@ -117,6 +135,7 @@ static void forget(struct container *container, struct app_map *map, uint64_t be
     } else {
         container_count_entries(container, -1);
         registry.count.app_pinned -= map->len;
+        eager_released(map->iova, map->len);
     }
     registry_changed();
     pool_give(&registry.app_map_pool, map);
@@ -207,7 +226,7 @@ static int app_map_locked(struct container *container, unsigned long request,
         return map_over_ours(container, request, arg);
     int result = forward(container, request, arg);
     if ((result == -ENOMEM || result == -ENOSPC) && release_all_unused()) {
-        registry.eager_stopped = true;
+        eager_gave_way();
         result = forward(container, request, arg);
     }
     if (result != 0)
@@ -235,6 +254,7 @@ int registry_app_map(int fd, unsigned long request, void *arg)
         else
             result = app_map_locked(container, request, map);
     } while (registration_try_again(&result, &tries));
+    eager_refill();
     lock_release(&registry.lock);
     return result;
 }
@@ -305,6 +325,7 @@ int registry_app_unmap(int fd, unsigned long request, void *arg)
             if (result == 0)
                 forget_range(container, all ? 0 : start, all ? UINT64_MAX : len, unmap->size, began_ns);
         }
+        eager_refill();
     }
     lock_release(&registry.lock);
     return result;

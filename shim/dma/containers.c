@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 #include "profile/profile.h"
@@ -191,7 +192,7 @@ static void detach_locked(struct container *container)
         if (gone || !registration_unmap_in(reg, index)) /* refused: stuck, but no longer this slot's */
             registration_was_undone(reg, index);
         if (is_last && registration_undo(reg))
-            registry.memory->release(start, len);
+            registration_released(start, len);
     }
     application_forget_container(container);
     profile_record_detach(index);
@@ -201,6 +202,8 @@ static void detach_locked(struct container *container)
         container->iommu.ops->close(&container->iommu);
     container->attached = false;
     container->nr_fds = 0;
+    if (!registry.attached)
+        eager_end();
 }
 
 int registry_attach(const struct iommu *iommu)

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Eager mode: what is handed out is registered at once, within LIMIT. For programs that rely on IOVA == address without
- * asking. Under LOCK_REGISTRY. */
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
+/* How far eager mode goes: up to the limit, by default half of the memory that is available, looked at again as it
+ * fills. Memory that a program may never touch is left out: what is NORESERVE, what is inaccessible, and a single mapping
+ * above an eighth of what is available, which by experience is a reserve. */
+#include "dma/eager.h"
 
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+
+#include "base/available.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -12,86 +16,307 @@
 #include "dma/registration.h"
 #include "profile/profile.h"
 
-uint64_t eager_read_meminfo(const char *text)
+#define MIB(bytes) ((bytes) >> 20)
+
+/* Why something could not be registered. */
+enum obstacle {
+    OBSTACLE_LIMIT,
+    OBSTACLE_RESERVE,
+    OBSTACLE_MEMLOCK,
+    OBSTACLE_TABLE,
+    OBSTACLE_MEMORY,
+    OBSTACLE_IOVA,
+    OBSTACLE_REPLACED,
+    OBSTACLE_OTHER,
+    OBSTACLE_WAY,
+    NR_OBSTACLES
+};
+
+static _Atomic bool is_on;
+static bool has_stopped; /* what comes is not registered; never in refuse mode */
+static enum obstacle stopped_by;
+static uint64_t limit;         /* of pinned bytes */
+static uint64_t largest;       /* single mapping */
+static uint64_t look_again_at; /* pinned bytes */
+static bool was_told[NR_OBSTACLES];
+static uintptr_t released_start, released_end; /* the hull of what eager_refill looks at */
+static _Atomic uint64_t nr_left_out, bytes_left_out;
+
+bool eager_is_on(void)
 {
-    const char *p = strstr(text, "MemAvailable:");
-    uint64_t kib = 0;
-    for (p = p ? p + 13 : ""; *p == ' '; p++)
-        ;
-    for (; *p >= '0' && *p <= '9' && kib < UINT64_MAX >> 20; p++)
-        kib = kib * 10 + (uint64_t)(*p - '0');
-    return kib * 1024;
+    return atomic_load_explicit(&is_on, memory_order_acquire);
 }
 
-static uint64_t available_memory(void)
+/* --- limits ------------------------------------------------------------------------------------------------------ */
+
+static bool refuses(void)
 {
-    char text[1024];
-    int fd = os_open("/proc/meminfo", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return 0;
-    ssize_t n = os_read(fd, text, sizeof(text) - 1);
-    os_close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return eager_read_meminfo(text);
+    return config.on_limit == LIMIT_REFUSE;
 }
 
-/* Read once, when eager mode starts: what it pins itself must not shrink the limit. */
-static uint64_t limit, largest;
-
-static void stop(const char *why, int error)
+/* Pinned pages, however many containers have them. */
+static uint64_t pinned_now(void)
 {
-    registry.eager_stopped = true;
+    unsigned nr = (unsigned)__builtin_popcount(registry.attached);
+    return registry.count.pinned / (nr ? nr : 1);
+}
+
+/* What is pinned counts as still available: the limit is half of what was there before. */
+static void look_at_memory(void)
+{
+    uint64_t pinned = pinned_now(), available = available_memory() + pinned;
+    limit = config.limit_bytes ? config.limit_bytes : available / 2;
+    largest = config.limit_bytes ? config.limit_bytes : available / 8;
+    look_again_at = pinned + available / 32;
+}
+
+/* Whether `len` more bytes may be pinned. */
+static bool has_room(size_t len)
+{
+    uint64_t after = pinned_now() + len;
+    if (after > look_again_at || after > limit)
+        look_at_memory();
+    return after <= limit;
+}
+
+/* --- telling ----------------------------------------------------------------------------------------------------- */
+
+static enum obstacle obstacle_of(int error)
+{
+    switch (error) {
+    case -EDQUOT: /* of our own: the limit */
+        return OBSTACLE_LIMIT;
+    case -ENOSPC:
+        return OBSTACLE_TABLE;
+    case -EADDRNOTAVAIL:
+        return OBSTACLE_IOVA;
+    case -ESTALE:
+        return OBSTACLE_REPLACED;
+    case -ENOMEM:
+        return os_can_lock_all() ? OBSTACLE_MEMORY : OBSTACLE_MEMLOCK;
+    default:
+        return OBSTACLE_OTHER;
+    }
+}
+
+static const char *why(enum obstacle obstacle)
+{
+    static const char *const reasons[NR_OBSTACLES] = {
+        [OBSTACLE_LIMIT] =
+            "eager mode's limit is reached (ANYDMA_LIMIT; by default half of the memory that is "
+            "available to this process): raise it",
+        [OBSTACLE_RESERVE] = "it is larger than an eighth of the memory that is available, which eager mode "
+                             "takes for a reserve: set ANYDMA_LIMIT to have it registered up to there",
+        [OBSTACLE_MEMLOCK] = "the memlock limit is reached: raise `ulimit -l`",
+        [OBSTACLE_TABLE] =
+            "the IOMMU's table of mappings is full: raise vfio_iommu_type1.dma_entry_limit, or "
+            "ANYDMA_GRANULE",
+        [OBSTACLE_MEMORY] = "there is no memory to pin it",
+        [OBSTACLE_IOVA] = "its address is no IOVA of its own: the application has mapped something there, or "
+                          "the device can't reach it",
+        [OBSTACLE_REPLACED] = "it replaces memory that was unmapped within a live registration: unmap whole "
+                              "mappings",
+        [OBSTACLE_OTHER] = "the kernel refuses to map it",
+        [OBSTACLE_WAY] = "a mapping of the application's own found no room and was given that of everything "
+                         "else",
+    };
+    return reasons[obstacle];
+}
+
+/* Each obstacle once; everything is counted. */
+static void leave_out(enum obstacle obstacle, uintptr_t start, size_t len, int error)
+{
+    atomic_fetch_add_explicit(&nr_left_out, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&bytes_left_out, len, memory_order_relaxed);
+    if (was_told[obstacle])
+        return;
+    was_told[obstacle] = true;
     log_write(LOG_WARNING,
-              "eager registration stopped at %lu MiB pinned: %s (error %d); later memory is registered when "
-              "it is looked up. "
-              "Raise ANYDMA_LIMIT or `ulimit -l`, or give the program less memory",
-              registry.count.pinned >> 20, why, error);
+              "eager mode can't register 0x%lx (%zu bytes): %s. %lu MiB are pinned of %lu MiB (error %d). %s",
+              start, len, why(obstacle), MIB(pinned_now()), MIB(limit), -error,
+              refuses()
+                  ? "Allocations that can't be registered fail with ENOMEM"
+                  : "A device that uses its address faults, or loses data: look it up (anydma_iova), or let "
+                    "such allocations fail (ANYDMA_ON_LIMIT=refuse)");
 }
 
-static void register_range(uintptr_t start, size_t len)
+void eager_tell_end(void)
 {
-    if (registry.eager_stopped || len > largest)
+    uint64_t nr = atomic_load_explicit(&nr_left_out, memory_order_relaxed);
+    if (!nr)
         return;
-    if (registry.count.pinned + len > limit) {
-        stop("the limit is reached", 0);
+    log_write(LOG_WARNING,
+              refuses() ? "eager mode refused %lu allocations (%lu MiB) that could not be registered"
+                        : "eager mode left %lu allocations (%lu MiB) unregistered: a device that used their "
+                          "addresses did not reach them",
+              nr, MIB(atomic_load_explicit(&bytes_left_out, memory_order_relaxed) + 0xfffff));
+}
+
+/* What comes is not tried any more: each try would be a system call that fails. */
+static void stop(enum obstacle obstacle)
+{
+    if (refuses() || obstacle == OBSTACLE_IOVA || obstacle == OBSTACLE_REPLACED || obstacle == OBSTACLE_OTHER)
         return;
+    stopped_by = obstacle;
+    has_stopped = true;
+}
+
+/* --- registering ------------------------------------------------------------------------------------------------- */
+
+/* What is registered at `va` leads there from the IOVA of the same number, in every container. */
+static int check_registered(struct registration *reg, uintptr_t va)
+{
+    uintptr_t start;
+    size_t len;
+    int error = registry.memory->intact(va, &start, &len);
+    if (!error && reg->iova != reg->start)
+        error = -EADDRNOTAVAIL;
+    if (!error && reg->mapped != registry.attached)
+        error = registration_complete(reg);
+    return error;
+}
+
+/* The stretch from `va` on that one registration covers, or none; registered, if it can be. Returns where it ends, and
+ * *error. */
+static uintptr_t register_stretch(uintptr_t va, uintptr_t end, int *error)
+{
+    struct registration *reg = registration_from(va);
+    if (reg && reg->start <= va) {
+        *error = check_registered(reg, va);
+        return reg->start + reg->len < end ? reg->start + reg->len : end;
     }
-    for (uintptr_t va = start, end = start + len; va < end && !registry.eager_stopped;) {
+    uintptr_t gap_end = reg && reg->start < end ? reg->start : end;
+    if (!has_room(gap_end - va)) {
+        *error = -EDQUOT;
+        return end;
+    }
+    *error = registration_make(va, OS_PAGE_SIZE, FOR_EAGER, &reg);
+    if (*error)
+        return (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE;
+    return reg->start + reg->len < end ? reg->start + reg->len : end;
+}
+
+/* How much of the range is not registered. */
+static size_t missing_of(uintptr_t start, size_t len)
+{
+    size_t missing = 0;
+    for (uintptr_t va = start, end = start + len, next; va < end; va = next) {
         struct registration *reg = registration_from(va);
-        if (reg && reg->start <= va) {
-            va = reg->start + reg->len;
-            continue;
-        }
-        int error = registration_make(va, OS_PAGE_SIZE, false, &reg);
-        if (error == -ENOMEM || error == -ENOSPC)
-            stop(error == -ENOSPC ? "the IOMMU's table of mappings is full" : "the memlock limit is reached",
-                 -error);
-        va = error ? (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE : reg->start + reg->len;
+        bool is_there = reg && reg->start <= va;
+        next = !reg ? end : is_there ? reg->start + reg->len : reg->start;
+        next = next < end ? next : end;
+        missing += is_there ? 0 : next - va;
     }
+    return missing;
+}
+
+/* Returns 0, or -ENOMEM when some of it could not be registered. */
+static int register_range(uintptr_t start, size_t len)
+{
+    size_t left_out = has_stopped ? missing_of(start, len) : 0;
+    enum obstacle obstacle = stopped_by;
+    int first = 0;
+    for (uintptr_t va = start, end = start + len, next; va < end && !has_stopped; va = next) {
+        int error = 0;
+        next = register_stretch(va, end, &error);
+        if (!error || error == -EFAULT) /* gone meanwhile */
+            continue;
+        if (!first)
+            obstacle = obstacle_of(first = error);
+        stop(obstacle_of(error));
+        left_out += has_stopped ? missing_of(va, end - va) : next - va;
+        if (refuses())
+            break;
+    }
+    if (!left_out)
+        return 0;
+    leave_out(obstacle, start, left_out, first);
+    return -ENOMEM;
+}
+
+static int offer(uintptr_t start, size_t len)
+{
+    if (len <= largest || refuses())
+        return register_range(start, len);
+    leave_out(OBSTACLE_RESERVE, start, missing_of(start, len), 0);
+    return 0;
+}
+
+/* Registers what is alive in [start, end). */
+static void fill(uintptr_t cursor, uintptr_t end)
+{
+    uintptr_t start;
+    size_t len;
+    while (cursor < end && registry.memory->next_alive(&cursor, end, &start, &len))
+        offer(start, len);
 }
 
 void eager_start(void)
 {
-    uintptr_t cursor = 0, start;
-    size_t len;
-    uint64_t available = available_memory();
-    if (registry.is_eager)
+    if (eager_is_on())
         return;
-    registry.is_eager = true;
-    limit = config.limit_bytes ? config.limit_bytes : available / 2;
-    largest = available / 8;
-    while (registry.memory->next_alive(&cursor, &start, &len))
-        register_range(start, len);
+    if (config.heap == HEAP_SYSTEM)
+        log_write(LOG_WARNING,
+                  "eager mode registers nothing with ANYDMA_HEAP=system, which leaves memory where it was: a "
+                  "device that uses its addresses faults. Use ANYDMA_HEAP=own, or look memory up "
+                  "(anydma_iova)");
+    has_stopped = false;
+    look_at_memory();
+    atomic_store_explicit(&is_on, true, memory_order_seq_cst);
+    fill(0, UINTPTR_MAX);
 }
 
-void registry_offer(uintptr_t start, size_t len)
+void eager_end(void)
 {
-    if (!registry.is_eager || !registry.attached || pagemap_is_registered(start, len))
+    atomic_store_explicit(&is_on, false, memory_order_release);
+    has_stopped = false;
+    released_start = released_end = 0;
+}
+
+void eager_released(uintptr_t start, size_t len)
+{
+    if (!eager_is_on())
         return;
+    released_start = released_end && released_start < start ? released_start : start;
+    released_end = released_end > start + len ? released_end : start + len;
+}
+
+void eager_refill(void)
+{
+    uintptr_t start = released_start, end = released_end;
+    released_start = released_end = 0;
+    if (end && eager_is_on() && registry.attached && !has_stopped)
+        fill(start, end);
+}
+
+void eager_gave_way(void)
+{
+    if (!eager_is_on())
+        return;
+    leave_out(OBSTACLE_WAY, 0, 0, 0);
+    stop(OBSTACLE_WAY);
+}
+
+int registry_offer(uintptr_t start, size_t len)
+{
+    if (!eager_is_on() || pagemap_is_registered(start, len))
+        return 0;
     profile_enter();
     lock_take(&registry.lock);
-    if (registry.is_eager && registry.attached)
-        register_range(start, len);
+    int error = eager_is_on() && registry.attached ? offer(start, len) : 0;
     lock_release(&registry.lock);
     profile_leave();
+    return refuses() ? error : 0;
+}
+
+int registry_admit(uintptr_t start, size_t len)
+{
+    if (!refuses() || !eager_is_on())
+        return 0;
+    lock_take(&registry.lock);
+    bool is_admitted = !eager_is_on() || !registry.attached || has_room(start ? missing_of(start, len) : len);
+    if (!is_admitted)
+        leave_out(OBSTACLE_LIMIT, start, len, 0);
+    lock_release(&registry.lock);
+    return is_admitted ? 0 : -ENOMEM;
 }

@@ -19,7 +19,7 @@ void eager_end(void);
 bool eager_is_on(void);
 
 /* [start, start + len) is not registered any more, or an IOVA there is free again: eager_refill then registers what is
- * alive there. For the application's own mappings, before which ours gives way. */
+ * alive there: what gave way to a mapping of the application's own, or had replaced what was registered before. */
 void eager_released(uintptr_t start, size_t len);
 void eager_refill(void);
 /* Everything that nobody was told of was released, so that a mapping of the application's finds room: it ends here. */

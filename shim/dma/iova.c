@@ -67,6 +67,20 @@ static uint64_t find_in_range(const struct iommu_range *range, uintptr_t va, siz
     return 0;
 }
 
+int iova_clip_to_identity(uintptr_t va, uintptr_t *start, uintptr_t *end)
+{
+    if (!registry.attached)
+        return 0;
+    struct registration *above = registration_from_iova(va), *below = registration_before_iova(va);
+    if ((above && above->iova <= va) || !application_clip(va, start, end))
+        return -EADDRNOTAVAIL;
+    if (above && above->iova < *end)
+        *end = above->iova;
+    if (below && below->iova + below->len > *start)
+        *start = below->iova + below->len;
+    return is_usable_everywhere(*start, *end - *start) ? 0 : -EADDRNOTAVAIL;
+}
+
 int iova_choose(uintptr_t va, size_t len, uint64_t *iova)
 {
     uint64_t below;

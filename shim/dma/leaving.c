@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What becomes of registrations when memory leaves: told by memory/ before the system call. Takes LOCK_REGISTRY. */
+#include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 
@@ -10,7 +11,7 @@ void registration_settle(struct registration *reg)
     if (reg->pins || reg->is_stuck || !registry_is_owner() || !registry.memory->retire(start, len))
         return;
     if (registration_undo(reg))
-        registry.memory->release(start, len);
+        registration_released(start, len);
 }
 
 /* What is only owed can be cut: no IOMMU has it yet. */
@@ -60,6 +61,7 @@ void registry_forget(uintptr_t start, size_t len)
         else
             cut_owed(reg, from, to);
     }
+    eager_refill();
     lock_release(&registry.lock);
 }
 
@@ -73,6 +75,7 @@ void registry_settle(uintptr_t start, size_t len)
         next = registration_next(reg);
         registration_settle(reg);
     }
+    eager_refill();
     lock_release(&registry.lock);
 }
 

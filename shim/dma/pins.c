@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/os.h"
+#include "dma/eager.h"
 #include "dma/registration.h"
 
 struct pin {
@@ -121,6 +122,7 @@ int registry_unpin(uintptr_t va, size_t len)
         RB_REMOVE(pins, &pins, pin);
         pool_give(&pin_pool, pin);
         registration_hold_range(va, len, -1);
+        eager_refill();
     }
     lock_release(&registry.lock);
     return error;

@@ -26,7 +26,7 @@ struct registration {
     uint32_t mapped; /* a bit for each container that has it; 0: owed */
     uint32_t pins;
     uint32_t site; /* the profile's, of who made it */
-    bool handed;   /* an IOVA inside was given out, or the program relies on it */
+    bool handed; /* an IOVA inside was given out: it is not released for a mapping of the application's own */
     bool is_stuck; /* an unmap failed: its pages are never used again */
 };
 
@@ -77,8 +77,6 @@ struct registry {
     int owner_pid;     /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
     _Atomic uint64_t nr_registrations;
     bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
-    _Atomic bool is_eager;
-    bool eager_stopped;
     bool manages_itself;         /* it chose IOVAs of its own, or asks by lookups */
     struct iommu_info last_info; /* of the container attached last */
     struct {
@@ -103,6 +101,8 @@ static inline unsigned next_container(uint32_t set, unsigned from)
 struct registration *registration_from(uintptr_t va);
 /* The first that ends above `iova`, by IOVA; NULL. */
 struct registration *registration_from_iova(uint64_t iova);
+/* The last one that ends at or below `iova`, by IOVA; NULL. */
+struct registration *registration_before_iova(uint64_t iova);
 struct registration *registration_next_iova(struct registration *reg);
 struct registration *registration_next(struct registration *reg);
 
@@ -125,10 +125,14 @@ bool registration_unmap_in(struct registration *reg, unsigned index);
 void registration_was_undone(struct registration *reg, unsigned index);
 /* Undoes it everywhere and frees the record. False: a backend refused, the record is stuck. */
 bool registration_undo(struct registration *reg);
+/* What was undone whole: the memory layer may use the range again. */
+void registration_released(uintptr_t start, size_t len);
 /* Undoes it if nothing alive is in it and nobody holds it. */
 void registration_settle(struct registration *reg);
+/* What a registration is made for. FOR_EAGER: at IOVA == address or not at all, and it gives way to the application. */
+enum purpose { FOR_LOOKUP, FOR_EAGER };
 /* Registers the unit around `va`. Returns 0 and *made, or -errno. */
-int registration_make(uintptr_t va, size_t want_len, bool handed, struct registration **made);
+int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made);
 /* Registers all of [start, start + len), as lookups of each page would. Returns 0 or the first failure. */
 int registration_fill(uintptr_t start, size_t len);
 /* Releases those that were never handed out and overlap [iova, iova + len). */
@@ -155,13 +159,13 @@ struct container *container_of_fd(int fd);
 void application_forget_container(struct container *container);
 bool application_find_held(uintptr_t start, size_t len, struct held_range *held);
 bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below);
-/* dma/eager.c: registers everything that is alive now; from here on what is handed out. */
-void eager_start(void);
-/* MemAvailable of a text such as /proc/meminfo, in bytes; 0: it is not there. */
-uint64_t eager_read_meminfo(const char *text);
+/* Cuts [*start, *end) back to what of it around `iova` no mapping of the application's has. False: `iova` is in one. */
+bool application_clip(uint64_t iova, uint64_t *start, uint64_t *end);
 
 /* dma/iova.c: the IOVA for [va, va + len): identity where possible, else a window. Returns 0 or -EADDRNOTAVAIL. */
 int iova_choose(uintptr_t va, size_t len, uint64_t *iova);
+/* Cuts [*start, *end) back to the part around `va` whose addresses can be its IOVAs. Returns 0 or -EADDRNOTAVAIL. */
+int iova_clip_to_identity(uintptr_t va, uintptr_t *start, uintptr_t *end);
 bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t len);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 #include "profile/failures.h"
@@ -72,6 +73,12 @@ struct registration *registration_from_iova(uint64_t iova)
         }
     }
     return found;
+}
+
+struct registration *registration_before_iova(uint64_t iova)
+{
+    struct registration *above = registration_from_iova(iova);
+    return above ? RB_PREV(regs_by_iova, , above) : RB_MAX(regs_by_iova, &registry.by_iova);
 }
 
 struct registration *registration_next(struct registration *reg)
@@ -284,16 +291,16 @@ static void clip_to_gap(uintptr_t va, uintptr_t *start, uintptr_t *end)
         *start = below->start + below->len;
 }
 
-static int make_range(uintptr_t start, size_t len, bool handed, struct registration **made)
+static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct registration **made)
 {
     uint64_t iova = start;
-    int error = registry.attached ? iova_choose(start, len, &iova) : 0;
+    int error = registry.attached && purpose != FOR_EAGER ? iova_choose(start, len, &iova) : 0;
     if (error)
         return error;
     struct registration *reg = registration_insert(start, len, iova);
     if (!reg)
         return -ENOMEM;
-    reg->handed = handed;
+    reg->handed = purpose == FOR_LOOKUP;
     if (!registry.attached)
         profile_record_owed(reg->site, start, len);
     if (registry.attached) {
@@ -314,7 +321,7 @@ static int make_range(uintptr_t start, size_t len, bool handed, struct registrat
     return 0;
 }
 
-int registration_make(uintptr_t va, size_t want_len, bool handed, struct registration **made)
+int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made)
 {
     uintptr_t start, end;
     size_t len;
@@ -325,7 +332,9 @@ int registration_make(uintptr_t va, size_t want_len, bool handed, struct registr
         return error;
     end = start + len;
     clip_to_gap(va, &start, &end);
-    error = make_range(start, end - start, handed, made);
+    if (purpose == FOR_EAGER && (error = iova_clip_to_identity(va, &start, &end)) != 0)
+        return error;
+    error = make_range(start, end - start, purpose, made);
     if (error != -ENOMEM && error != -EFAULT && error != -EADDRNOTAVAIL)
         return error;
     /* The whole unit can't be had: exactly the pages asked for, then. */
@@ -335,7 +344,13 @@ int registration_make(uintptr_t va, size_t want_len, bool handed, struct registr
         exact_end = end;
     if (exact_start == start && exact_end == end)
         return error;
-    return make_range(exact_start, exact_end - exact_start, handed, made);
+    return make_range(exact_start, exact_end - exact_start, purpose, made);
+}
+
+void registration_released(uintptr_t start, size_t len)
+{
+    registry.memory->release(start, len);
+    eager_released(start, len);
 }
 
 void registration_release_unused(uint64_t iova, uint64_t len)
@@ -345,8 +360,9 @@ void registration_release_unused(uint64_t iova, uint64_t len)
         next = registration_next_iova(reg);
         uintptr_t start = reg->start;
         size_t reg_len = reg->len;
-        if (!reg->handed && !reg->pins && registration_undo(reg))
-            registry.memory->release(start, reg_len);
+        if (reg->handed || reg->pins || !registration_undo(reg))
+            continue;
+        registration_released(start, reg_len);
     }
 }
 
@@ -359,7 +375,7 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
     int error = 0;
     for (int tries = 0; tries < 2; tries++) {
         struct registration *reg = registration_at(va);
-        error = reg ? 0 : registration_make(va, want_len, true, &reg);
+        error = reg ? 0 : registration_make(va, want_len, FOR_LOOKUP, &reg);
         if (error)
             return error;
         if (reg->is_stuck)
@@ -489,8 +505,8 @@ void registry_reset(bool locks_are_lost)
     registry.owner_pid = os_getpid();
     registry.had_parents |= registry.attached != 0;
     registry.attached = 0;
-    registry.is_eager = false;
-    registry.eager_stopped = registry.manages_itself = false;
+    eager_end();
+    registry.manages_itself = false;
     atomic_store_explicit(&registry.nr_registrations, 0, memory_order_relaxed);
     memset(&registry.count, 0, sizeof(registry.count));
     failures_forget();

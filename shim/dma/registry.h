@@ -31,8 +31,8 @@ struct memory_ops {
     bool (*is_owned)(uintptr_t va);
     /* A registration of the range was made. */
     void (*registered)(uintptr_t start, size_t len);
-    /* The next stretch at or after *cursor that eager mode registers; moves *cursor behind it. */
-    bool (*next_alive)(uintptr_t *cursor, uintptr_t *start, size_t *len);
+    /* The next stretch in [*cursor, end) that eager mode registers; moves *cursor behind it. */
+    bool (*next_alive)(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len);
     /* Before a range is pinned, after it was marked so: waits for purges that began before the mark; makes huge pages,
      * if wanted. */
     void (*prepare)(uintptr_t start, size_t len);
@@ -74,8 +74,12 @@ void registry_divide(uintptr_t start, size_t len,
                      void (*piece)(uintptr_t start, size_t len, bool is_covered));
 /* Whether a registration in an IOMMU reaches into the range. */
 bool registry_covers(uintptr_t start, size_t len);
-/* Memory was handed out: registers it in eager mode. */
-void registry_offer(uintptr_t start, size_t len);
+/* Memory is about to be handed out: registers it in eager mode. Returns 0, or -ENOMEM when it can't be registered and is
+ * therefore not to be handed out (ANYDMA_ON_LIMIT=refuse). */
+int registry_offer(uintptr_t start, size_t len);
+/* Before a call that can't be taken back: whether the range (`start` 0: a place not known yet) would pass. Returns as
+ * registry_offer. */
+int registry_admit(uintptr_t start, size_t len);
 
 /* Containers. `fd` stays its owner's. */
 int registry_attach(const struct iommu *iommu);

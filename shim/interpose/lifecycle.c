@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "dma/eager.h"
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
@@ -177,6 +178,7 @@ __attribute__((destructor(101))) static void destroy(void)
         return;
     ending_prepare();
     profiler_stop();
+    eager_tell_end();
     if (config.stats)
         summary_print();
     ending_tell();

@@ -83,6 +83,13 @@ static int try_elsewhere(size_t len, int prot, int flags, int fd, off_t offset)
     return os_munmap((uintptr_t)result, len);
 }
 
+/* Eager mode's word on memory that is made accessible where it is. */
+static int admit(uintptr_t addr, size_t len, int prot, unsigned flags)
+{
+    const int rw = PROT_READ | PROT_WRITE;
+    return (prot & rw) == rw && flags == RUN_ORDINARY ? registry_admit(addr, len) : 0;
+}
+
 static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
     size_t whole = os_page_up(len);
@@ -102,11 +109,11 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
     hazards_look(addr, whole, false);
     if (renew_in_place(addr, whole, prot, flags))
         return (intptr_t)addr;
-    if (registry_covers(addr, whole)) {
-        int error = try_elsewhere(len, prot, flags, fd, offset);
-        if (error)
-            return error;
-    }
+    int error = admit(addr, whole, prot, run_flags(flags));
+    if (!error && registry_covers(addr, whole))
+        error = try_elsewhere(len, prot, flags, fd, offset);
+    if (error)
+        return error;
     begin_replace(addr, whole);
     intptr_t result = os_mmap(addr, len, prot, flags, fd, offset);
     end_replace(addr, whole, (struct replacement){prot, run_flags(flags), os_is_error(result)});
@@ -271,7 +278,9 @@ static int protect_inside(uintptr_t addr, size_t len, int prot, int key)
     while (used < len && arena_protection(addr + used, &run_len) >= 0)
         used += run_len;
     used = used < len ? used : len;
-    int error = used ? protect(addr, used, prot, key) : 0;
+    int error = used ? admit(addr, used, prot, RUN_ORDINARY) : 0;
+    if (used && !error)
+        error = protect(addr, used, prot, key);
     if (used && !error)
         arena_protected(addr, used, prot);
     return !error && used < len ? -ENOMEM : error;

@@ -208,7 +208,11 @@ static intptr_t remap_inside(struct move *move)
                         : 0;
         return error ? error : (intptr_t)move->from;
     }
-    intptr_t result = grow_in_place(move->from, move->from_len, move->to_len, prot, flags);
+    bool is_offered = flags == RUN_ORDINARY && (prot & RW) == RW;
+    intptr_t result = is_offered ? registry_admit(0, move->to_len - move->from_len) : 0;
+    if (result)
+        return result;
+    result = grow_in_place(move->from, move->from_len, move->to_len, prot, flags);
     return result == -ENOMEM && move->flags & MREMAP_MAYMOVE ? remap_to_new_place(move, prot, flags) : result;
 }
 

@@ -246,8 +246,10 @@ uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero)
         zero_dirty(zone, start, len);
     else
         *is_zero = take_dirty(zone, start, len) == 0;
-    registry_offer(start, committed_end ? committed_end - start : len);
-    return start;
+    if (registry_offer(start, committed_end ? committed_end - start : len) == 0)
+        return start;
+    arena_heap_give(start, len);
+    return 0;
 }
 
 /* Drops the pages of memory that nothing pins. */
@@ -364,22 +366,36 @@ static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
     return intact(va, start, len);
 }
 
-static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
+/* The first run of the zone that reaches into [from, end) and is registered in eager mode; NULL: none. */
+static struct run *alive_from(struct zone *zone, uintptr_t from, uintptr_t end)
+{
+    from = from > zone->start ? from : zone->start;
+    struct run *run = from < zone->end ? runs_at(&zone->runs, from) : NULL;
+    while (run && run->start < end &&
+           (run->kind.state != RUN_USED || !may_join(run) || run->kind.flags & RUN_SPARSE))
+        run = runs_next(run);
+    return run && run->start < end ? run : NULL;
+}
+
+static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
 {
     struct run *found = NULL;
+    struct zone *zone = NULL;
     lock_take(&zones_lock);
     for (unsigned i = 0; i < nr_zones; i++) {
-        uintptr_t from = *cursor > zones[i].start ? *cursor : zones[i].start;
-        struct run *run = from < zones[i].end ? runs_at(&zones[i].runs, from) : NULL;
-        while (run && (run->kind.state != RUN_USED || !may_join(run) || run->kind.flags & RUN_SPARSE))
-            run = runs_next(run);
-        if (run && (!found || run->start < found->start))
-            found = run;
+        struct run *run = alive_from(&zones[i], *cursor, found ? found->start : end);
+        zone = run ? &zones[i] : zone;
+        found = run ? run : found;
     }
     if (found) {
+        uintptr_t run_end = found->start + found->len;
         *start = found->start > *cursor ? found->start : *cursor;
-        *len = found->start + found->len - *start;
-        *cursor = *start + *len;
+        if (zone->kind == ZONE_HEAP) { /* a run there is no single allocation */
+            uintptr_t granule_end = (*start | (granule_at(zone, *start) - 1)) + 1;
+            run_end = granule_end < run_end ? granule_end : run_end;
+        }
+        *cursor = run_end < end ? run_end : end;
+        *len = *cursor - *start;
     }
     lock_release(&zones_lock);
     return found;

@@ -56,10 +56,10 @@ void arena_map_give(uintptr_t addr, size_t len);
 uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags);
 /* Makes one: mmap of anonymous memory. `flags`: enum run_flag. Returns where, -ENOSPC when there is no place, or -errno. */
 intptr_t arena_map(size_t len, int prot, int map_flags, unsigned flags);
-/* It was made. */
-void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags);
-/* The mapping was made at a place from arena_map_place. `flags`: enum run_flag. */
-void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags);
+/* It was made. Returns as registry_offer. */
+int arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags);
+/* The mapping was made at a place from arena_map_place. `flags`: enum run_flag. Returns as registry_offer. */
+int arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags);
 /* It could not be made. */
 void arena_map_undo(uintptr_t addr, size_t len);
 /* Somebody else has mapped something there, not through the doors: the place is never handed out again. */

@@ -51,6 +51,15 @@ static void remember(struct object object)
     lock_release(&lock);
 }
 
+static void give_pages(const struct object *object)
+{
+    uintptr_t end = object->addr + os_page_up(object->size ? object->size : 1);
+    arena_unmap(object->addr, end - object->addr);
+    if (object->addr > object->place)
+        arena_map_give(object->place, object->addr - object->place);
+    arena_map_give(end, object->place + object->place_len - end);
+}
+
 void *checked_take(size_t size, size_t align)
 {
     size_t len = os_page_up(size ? size : 1), slack = align > OS_PAGE_SIZE ? align : 0;
@@ -66,8 +75,12 @@ void *checked_take(size_t size, size_t align)
         arena_map_give(place, place_len);
         return NULL;
     }
-    arena_map_done(addr, len, PROT_READ | PROT_WRITE, RUN_ORDINARY);
-    remember((struct object){.addr = addr, .size = size, .place = place, .place_len = place_len});
+    struct object object = {.addr = addr, .size = size, .place = place, .place_len = place_len};
+    if (arena_map_done(addr, len, PROT_READ | PROT_WRITE, RUN_ORDINARY) != 0) {
+        give_pages(&object);
+        return NULL;
+    }
+    remember(object);
     return (void *)addr;
 }
 
@@ -91,13 +104,8 @@ void checked_give(void *ptr)
         pool_give(&pool, object);
     }
     lock_release(&lock);
-    if (!copy.addr)
-        return;
-    uintptr_t end = copy.addr + os_page_up(copy.size ? copy.size : 1);
-    arena_unmap(copy.addr, end - copy.addr);
-    if (copy.addr > copy.place)
-        arena_map_give(copy.place, copy.addr - copy.place);
-    arena_map_give(end, copy.place + copy.place_len - end);
+    if (copy.addr)
+        give_pages(&copy);
 }
 
 void checked_lock_for_fork(void)

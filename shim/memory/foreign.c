@@ -265,9 +265,9 @@ static bool expose(uintptr_t start, size_t len, bool exposed)
     return is_owned(start) && arena_memory_ops.expose(start, len, exposed);
 }
 
-static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
+static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
 {
-    return arena_memory_ops.next_alive(cursor, start, len);
+    return arena_memory_ops.next_alive(cursor, end, start, len);
 }
 
 const struct memory_ops foreign_memory_ops = {

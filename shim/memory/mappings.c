@@ -119,10 +119,9 @@ uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags)
     return start;
 }
 
-void arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags)
+int arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags)
 {
-    if (flags == RUN_ORDINARY && (prot & RW) == RW)
-        registry_offer(addr, len);
+    return flags == RUN_ORDINARY && (prot & RW) == RW ? registry_offer(addr, len) : 0;
 }
 
 intptr_t arena_map(size_t len, int prot, int map_flags, unsigned flags)
@@ -130,9 +129,13 @@ intptr_t arena_map(size_t len, int prot, int map_flags, unsigned flags)
     uintptr_t start;
     while ((start = arena_map_place_for(len, prot, flags)) != 0) {
         intptr_t result = zone_map_free(start, len, prot, map_flags);
+        if (result == (intptr_t)start && arena_map_made(start, len, prot, flags) != 0) {
+            arena_unmap(start, len);
+            return -ENOMEM;
+        }
         if (result == (intptr_t)start)
-            arena_map_made(start, len, prot, flags);
-        else if (result == -EEXIST)
+            return result;
+        if (result == -EEXIST)
             arena_map_taken(start, len);
         else
             arena_map_undo(start, len);
@@ -142,12 +145,12 @@ intptr_t arena_map(size_t len, int prot, int map_flags, unsigned flags)
     return -ENOSPC;
 }
 
-void arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags)
+int arena_map_done(uintptr_t addr, size_t len, int prot, unsigned flags)
 {
     lock_take(&zones_lock);
     zone_set_or_leak(zone_of(addr), addr, len, used_kind(len, prot, flags));
     lock_release(&zones_lock);
-    arena_map_made(addr, len, prot, flags);
+    return arena_map_made(addr, len, prot, flags);
 }
 
 void arena_map_undo(uintptr_t addr, size_t len)

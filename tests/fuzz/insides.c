@@ -2,13 +2,15 @@
 /*
  * Looks inside the shim after each step of the random program, where its modules are linked in: what the
  * pagemap answers is what the registry recorded and where the IOMMU leads; the runs cover each zone; the
- * counters add up; what is idle is unregistered; what a hold protects is registered.
+ * counters add up; what is idle is unregistered; what a hold protects is registered, and in eager mode what the
+ * program has.
  */
 #include "program.h"
 
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 #include "memory/arena.h"
@@ -182,9 +184,38 @@ static void check_unmapped(void)
                                iova);
 }
 
+static bool is_offered(const struct run *run)
+{
+    const int rw = PROT_READ | PROT_WRITE;
+    return run->kind.state == RUN_USED && (run->kind.prot & rw) == rw && run->kind.flags == RUN_ORDINARY;
+}
+
+/* Eager mode: what the program has, and can read and write, is registered in every container, but where the program has
+ * made a mapping of its own at that IOVA. (The heap serves nobody here, and took its first pages before the device was
+ * there.) */
+static void check_eager(void)
+{
+    bool is_on = eager_is_on() && registry.attached;
+    for (unsigned i = 0; is_on && i < nr_zones; i++)
+        for (struct run *run = zones[i].kind == ZONE_MAP ? runs_at(&zones[i].runs, zones[i].start) : NULL;
+             run; run = runs_next(run)) {
+            uintptr_t va = run->start, end = run->start + run->len;
+            while (is_offered(run) && va < end) {
+                struct registration *reg = registration_from(va);
+                bool is_registered =
+                    reg && reg->start <= va && (reg->mapped == registry.attached || program.had_late_attach);
+                uint64_t unused;
+                if (!is_registered && !application_collides(va, PAGE, &unused))
+                    program_failed("0x%lx is the program's and not registered in eager mode", va);
+                va = is_registered ? reg->start + reg->len : va + PAGE;
+            }
+        }
+}
+
 static void look(void)
 {
     check_runs();
+    check_eager();
     check_registrations();
     check_containers();
     check_app_maps();

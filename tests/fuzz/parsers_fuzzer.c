@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer on the parsers of what comes from outside: sizes, the environment, /proc/self/maps, /proc/meminfo, what
- * VFIO says of an IOMMU. The first byte says which. */
+/* libFuzzer on the parsers of what comes from outside: sizes, the environment, /proc/self/maps, /proc/meminfo and
+ * /proc/self/cgroup, what VFIO says of an IOMMU. The first byte says which. */
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <stdint.h>
@@ -9,11 +9,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/available.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/procmaps.h"
 #include "base/settings.h"
-#include "dma/registration.h"
 #include "iommu/iommu.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -87,7 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         read_maps(text, len - 1);
         break;
     case 3:
-        eager_read_meminfo(text);
+        available_read_field(text, "MemAvailable:");
+        available_in_groups(text, "/sys/fs/cgroup");
         break;
     default:
         read_info(text, len - 1);

@@ -52,5 +52,9 @@ seeds 'through the doors, other memory trusted' with ANYDMA_FOREIGN=trust doors 
 seeds 'from inside' with ANYDMA_FOREIGN=refuse "$BUILD/tests/fuzz/insides" 300 6 600
 seeds 'from inside, granules of 64K, other memory trusted' \
     with ANYDMA_GRANULE=64K with ANYDMA_FOREIGN=trust "$BUILD/tests/fuzz/insides" 400 6 600
+for granule in 2M 64K; do
+    seeds "from inside, eager, granules $granule" \
+        with ANYDMA_GRANULE=$granule with ANYDMA_MODE=eager with ANYDMA_FOREIGN=refuse "$BUILD/tests/fuzz/insides" 500 4 600
+done
 seeds 'threads, under ThreadSanitizer' "$BUILD/tests/fuzz/threads_tsan"
 exit $status

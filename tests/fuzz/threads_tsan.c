@@ -54,9 +54,10 @@ static void nothing(uintptr_t start, size_t len)
     (void)len;
 }
 
-static bool next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
+static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
 {
     (void)cursor;
+    (void)end;
     (void)start;
     (void)len;
     return false;

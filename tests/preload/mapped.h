@@ -35,6 +35,7 @@ static void mapped_change(uint64_t va, uint64_t len, bool is_mapped)
 
 static int mapped_mapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
 {
+    (void)arg;
     if (iova == va)
         mapped_change(va, len, true);
     return 0;
@@ -42,6 +43,7 @@ static int mapped_mapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
 
 static void mapped_unmapped(void *arg, uint64_t iova, uint64_t va, uint64_t len)
 {
+    (void)arg;
     if (iova == va)
         mapped_change(va, len, false);
 }

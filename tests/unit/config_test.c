@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The ANYDMA_* environment: what each option takes, what it leaves alone, and what is said of the rest. */
 #include <criterion/criterion.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -142,7 +143,7 @@ Test(config, every_setting_has_a_place_and_words)
         snprintf(variable, sizeof(variable), "%s=%.*s", setting->variable, (int)strcspn(value, "|"), value);
         is_taken(variable);
         for (size_t c = 0; c <= strlen(setting->variable + 7); c++)
-            lower[c] = (char)(setting->variable[7 + c] | (setting->variable[7 + c] ? 0x20 : 0));
+            lower[c] = (char)(setting->variable[7 + c] == '_' ? '-' : tolower(setting->variable[7 + c]));
         cr_assert_str_eq(lower, setting->name);
         cr_assert(strlen(setting->help) > 10, "%s says nothing", setting->name);
     }

@@ -64,13 +64,14 @@ static void fake_registered(uintptr_t start, size_t len)
     (void)len;
 }
 
-static bool fake_next_alive(uintptr_t *cursor, uintptr_t *start, size_t *len)
+static bool fake_next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
 {
-    size_t i = *cursor < START ? 0 : page_of(*cursor);
-    while (i < NR_PAGES && !is_page_alive[i])
+    size_t i = *cursor < START ? 0 : page_of(*cursor),
+           last = end < START + NR_PAGES * PAGE ? page_of(end) : NR_PAGES;
+    while (i < last && !is_page_alive[i])
         i++;
     *start = START + i * PAGE;
-    for (*len = 0; i < NR_PAGES && is_page_alive[i]; i++)
+    for (*len = 0; i < last && is_page_alive[i]; i++)
         *len += PAGE;
     *cursor = *start + *len;
     return *len;
@@ -114,7 +115,7 @@ static const struct memory_ops fake_memory = {
 /* --- the backend
  * ---------------------------------------------------------------------------------------------------- */
 
-static int fail_map, fail_unmap;
+static int fail_map, fail_unmap, fail_forward __attribute__((unused));
 static bool unmaps_nothing;
 static const struct iommu_ops *sim_ops;
 
@@ -131,21 +132,27 @@ static int fake_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t
     return sim_ops->unmap(iommu, iova, len, unmapped);
 }
 
+static int fake_forward(struct iommu *iommu, unsigned long request, void *arg)
+{
+    return fail_forward ? fail_forward : sim_ops->forward(iommu, request, arg);
+}
+
 /* Attaches a container that answers to descriptor `fd`. */
 __attribute__((unused)) static int attach_fake(int fd, uint64_t max_entries, uint64_t last_iova)
 {
     static struct iommu_ops ops;
-    struct sim_config config;
+    struct sim_config sim;
     struct iommu iommu;
-    sim_config_default(&config);
-    config.populate = false;
-    config.max_entries = max_entries;
-    config.ranges[config.nr_ranges - 1].last = last_iova;
-    cr_assert_eq(sim_init(&iommu, &config), 0);
+    sim_config_default(&sim);
+    sim.populate = false;
+    sim.max_entries = max_entries;
+    sim.ranges[sim.nr_ranges - 1].last = last_iova;
+    cr_assert_eq(sim_init(&iommu, &sim), 0);
     sim_ops = iommu.ops;
     ops = *iommu.ops;
     ops.map = fake_map;
     ops.unmap = fake_unmap;
+    ops.forward = fake_forward;
     iommu.ops = &ops;
     iommu.fd = fd;
     return registry_attach(&iommu);

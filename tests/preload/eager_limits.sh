@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Where eager mode ends: what a device can't reach is told at once and at exit, with the limit that is in the way; or such
+# allocations fail. The limits: ANYDMA_LIMIT, the control group's, memlock, and the table of mappings.
+set -uo pipefail
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/routes_eager
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+status=0
+program=$BUILD/tests/preload/routes_eager
+eager=(env ANYDMA_IOMMU=sim ANYDMA_MODE=eager ANYDMA_THP=never LD_PRELOAD="$SHIM")
+
+# behaviour NAME COMMAND...
+behaviour() {
+    local name=$1
+    shift
+    if "$@"; then
+        echo "ok - $name"
+    else
+        echo "not ok - $name"
+        printf '%s: ' "$name" >&2
+        cat "$work/out" "$work/err" >&2
+        status=1
+    fi
+}
+take() { # VARIABLE=VALUE... [-- COMMAND...]
+    local settings=()
+    while [[ ${1:-} == [A-Z]*=* ]]; do
+        settings+=("$1")
+        shift
+    done
+    "$@" "${eager[@]}" "${settings[@]}" "$program" lot >"$work/out" 2>"$work/err"
+}
+# says FILE PATTERN: one line has it.
+says() {
+    [ "$(grep -cE "$2" "$work/$1")" -eq 1 ]
+}
+
+nothing_is_said_below_the_limit() {
+    take ANYDMA_LIMIT=1G && says out '^got=24 reached=24 grown=1 accessible=1$' && [ ! -s "$work/err" ]
+}
+the_limit_is_told() {
+    take ANYDMA_LIMIT=40M && says out '^got=24 reached=[1-9] ' &&
+        says err "can't register 0x[0-9a-f]+ .*: eager mode's limit .* are pinned of 40 MiB" &&
+        says err 'eager mode left [0-9]+ allocations \([0-9]+ MiB\) unregistered' && [ "$(wc -l <"$work/err")" -eq 2 ]
+}
+allocations_fail_at_the_limit() {
+    take ANYDMA_LIMIT=40M ANYDMA_ON_LIMIT=refuse && says out '^got=([1-9]) reached=\1 grown=0 accessible=0$' &&
+        says err "can't register .* fail with ENOMEM" && says err 'eager mode refused [0-9]+ allocations'
+}
+check_mode_refuses_alike() {
+    take ANYDMA_LIMIT=40M ANYDMA_ON_LIMIT=refuse ANYDMA_CHECK=1 &&
+        says out '^got=([1-9]) reached=\1 grown=0 accessible=0$'
+}
+the_systems_heap_is_told() {
+    take ANYDMA_LIMIT=1G ANYDMA_HEAP=system && says out '^got=24 reached=0 ' &&
+        says err 'registers nothing with ANYDMA_HEAP=system'
+}
+# A third of what the program takes is reserve, to a group that has so little.
+the_control_groups_limit_is_told() {
+    take ANYDMA_ON_LIMIT=warn in_group 200 && says out '^got=24 reached=(1[0-9]|2[0-3]|[5-9]) ' &&
+        says err "can't register .* of (6|7|8|9)[0-9] MiB"
+}
+
+folder=/sys/fs/cgroup/memory/anydma.$$ limit=memory.limit_in_bytes
+[ -d /sys/fs/cgroup/memory ] || { folder=/sys/fs/cgroup/anydma.$$ && limit=memory.max; }
+in_group() { # MIB COMMAND...
+    (echo $(($1 << 20)) >"$folder/$limit" && echo $BASHPID >"$folder/cgroup.procs" && exec "${@:2}")
+}
+
+behaviour nothing_is_said_below_the_limit nothing_is_said_below_the_limit
+behaviour the_limit_is_told the_limit_is_told
+behaviour allocations_fail_at_the_limit allocations_fail_at_the_limit
+behaviour check_mode_refuses_alike check_mode_refuses_alike
+behaviour the_systems_heap_is_told the_systems_heap_is_told
+if mkdir "$folder" 2>/dev/null && [ -f "$folder/$limit" ]; then
+    behaviour the_control_groups_limit_is_told the_control_groups_limit_is_told
+else
+    echo "the control group's limit: not tried, no group can be made here"
+fi
+rmdir "$folder" 2>/dev/null
+exit $status

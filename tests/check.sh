@@ -317,7 +317,7 @@ run_beside() {
 }
 
 # --- everything -------------------------------------------------------------------------------------------------------
-install_what_is_needed build unit vm kernel demo programs ${all:+lint browser}
+install_what_is_needed build unit vm kernel demo programs ${all:+lint browser exports}
 if [ -n "${lacking[build]:-}" ]; then
     echo "FAIL build: ${lacking[build]}"
     echo '0 passed, 1 failed'

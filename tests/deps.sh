@@ -19,6 +19,7 @@ packages_of() {
     bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
     browser) echo chromium chromium-driver python3 ;; # the report's page, in check-all
+    exports) echo golang-go prometheus python3-jsonschema ;; # the tools that exports are for, in check-all
     *) return 1 ;;
     esac
 }
@@ -52,7 +53,7 @@ fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

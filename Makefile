@@ -28,7 +28,7 @@ BASE   := $(C11) $(WARN) -fvisibility=hidden -Ishim -Iinclude -DANYDMA_VERSION='
 
 CORE_SRC := $(wildcard shim/base/*.c shim/iommu/*.c shim/dma/*.c shim/memory/*.c shim/profile/*.c)
 DOOR_SRC := $(wildcard shim/interpose/*.c shim/interpose/bridges/*.c)
-CLI_SRC  := $(wildcard shim/cli/*.c) shim/base/settings.c
+CLI_SRC  := $(wildcard shim/cli/*.c shim/cli/doctor/*.c) shim/base/settings.c
 REPORT_SRC := $(wildcard shim/cli/report/*.c) shim/cli/text.c shim/cli/pages.c shim/cli/commands.c shim/base/settings.c
 # What the examples and the VM tests share: each examples/*.h has a .c beside it.
 EXAMPLE_COMMON := $(patsubst %.h,%.c,$(wildcard examples/*.h))

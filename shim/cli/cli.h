@@ -12,6 +12,7 @@ int cli_diff(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_snapshot(int argc, char **argv);
 int cli_top(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
 int cli_completion(int argc, char **argv);
 /* Not a command: what the shim asks anydma-report. */
 int cli_addresses(int argc, char **argv);

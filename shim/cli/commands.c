@@ -64,6 +64,14 @@ static const struct cli_option top_options[] = {
     {'n', "times", "N", "so many looks"},
     {0},
 };
+static const struct cli_option doctor_options[] = {
+    {'d', "device", "BDF", "this PCI device, such as 0000:00:04.0; without it, those that vfio-pci has"},
+    {'s' | CLI_LONG, "size", "SIZE", "what the program will pin: is memlock, memory, a container enough?"},
+    {'c' | CLI_LONG, "capture", "FILE", "the same, from the peak of a capture"},
+    {'j' | CLI_LONG, "json", NULL, "for programs"},
+    {'r' | CLI_LONG, "root", "DIRECTORY", "look at a copy of another machine's /proc, /sys and /dev"},
+    {0},
+};
 static const struct cli_option no_options[] = {{0}};
 
 const struct cli_command cli_commands[] = {
@@ -98,6 +106,13 @@ const struct cli_command cli_commands[] = {
      "Shows what processes under anydma with a device attached have pinned, the most first. In the table: q "
      "quits.",
      top_options},
+    {"doctor", "[-- PROGRAM]", "what is in the way of a device's DMA, and how to mend it",
+     "Says which devices are there, and what stands between this machine, this user and this program and "
+     "their DMA: "
+     "each finding with what to paste, for now and for good. Applies nothing. Exits with 0 when all is "
+     "ready, 1 when "
+     "something is in the way, 2 for wrong usage.",
+     doctor_options},
     {"completion", "bash|zsh|fish", "print the shell's completion for this command",
      "Prints a completion script: `eval \"$(anydma completion bash)\"`, or into a file where the shell looks "
      "for them.",

@@ -84,7 +84,7 @@ static int start(int argc, char **argv)
         int (*run)(int argc, char **argv);
     } own[] = {{"run", cli_run},
                {"top", cli_top},
-               {"completion", cli_completion},
+               {"doctor", cli_doctor}, {"completion", cli_completion},
                {"version", cli_version},
                {"help", cli_help}};
     if (!find(argv[0]))

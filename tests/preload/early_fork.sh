@@ -3,6 +3,8 @@
 # The fork handlers of a library whose constructor runs before the shim's may allocate, also in a program with threads,
 # for which fork takes the heap's locks.
 set -uo pipefail
+# shellcheck source=tests/setup.bash
+. "$(dirname "$0")/../setup.bash" tests/preload/plugins/early_fork.so
 out=$(timeout 20 env ANYDMA_IOMMU=sim ANYDMA_STATS=1 LD_PRELOAD="$SHIM $BUILD/tests/preload/plugins/early_fork.so" \
     python3 -c '
 import os, threading

@@ -125,7 +125,7 @@ $(BUILD)/anydma-report: $(call obj,cli,$(REPORT_SRC))
 # D3 (Debian's node-d3) draws the page's charts; embedded: a report needs no network.
 D3_JS ?= /usr/share/nodejs/d3/dist/d3.min.js
 $(BUILD)/cli/shim/cli/report/html.o: private EXTRA := -DANYDMA_D3_JS='"$(D3_JS)"'
-$(BUILD)/cli/shim/cli/report/html.o: shim/cli/report/page/report.html shim/cli/report/page/report.js
+$(BUILD)/cli/shim/cli/report/html.o: $(wildcard shim/cli/report/page/*)
 
 $(BUILD)/anydma.pc: Makefile
 	@mkdir -p $(@D)

@@ -41,7 +41,12 @@ static const struct cli_option export_options[] = {
     {0},
 };
 static const struct cli_option diff_options[] = {
-    AT, {'n', "top", "N", "so many call sites; 20 by default"}, {0}};
+    AT,
+    {'n', "top", "N", "so many call sites; 20 by default"},
+    {'j' | CLI_LONG, "json", NULL, "everything, for programs"},
+    {'H' | CLI_LONG, "html", "FILE", "everything, as one self-contained page; - is stdout"},
+    {0},
+};
 static const struct cli_option check_options[] = {
     {'p' | CLI_LONG, "max-peak", "SIZE", "bytes pinned at the peak, the application's own mappings included"},
     {'w' | CLI_LONG, "max-waste", "PERCENT",

@@ -18,6 +18,16 @@ expect "2 for a capture that is not whole" status_is 2 "$ANYDMA" check --max-pea
 expect "2 for a limit that is none" status_is 2 "$ANYDMA" check --max-peak lots "$work/w.cap"
 expect "diff names the call site that changed" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/small.cap' | grep -q 'give_to_device'"
 expect "diff of a capture with itself finds nothing" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/w.cap' | grep -q 'no call site'"
+"$ANYDMA" diff --json "$work/w.cap" "$work/small.cap" >"$work/diff.json"
+"$ANYDMA" diff --html "$work/diff.html" "$work/w.cap" "$work/small.cap"
+expect "diff's JSON and page have every call site, and its figures" python3 -c "
+import json, re
+diff = json.load(open('$work/diff.json'))
+page = json.loads(re.search(r'type=\"application/json\">(.*?)</script>', open('$work/diff.html').read(), re.S).group(1))
+assert page == diff
+pinned = next(f for f in diff['figures'] if f['name'] == 'pinned')
+assert sum(s['before'] for s in diff['sites']) == pinned['before'] == 58720256 > sum(s['after'] for s in diff['sites']) == pinned['after'] > 0"
+expect "diff's page has its text for those without JavaScript" bash -c "sed -n '/<noscript>/,/<.noscript>/p' '$work/diff.html' | grep -q 'give_to_device'"
 expect "a capture is read from a pipe" bash -c "cat '$work/w.cap' | '$ANYDMA' report - | grep -q 'give_to_device  wasteful.c'"
 expect "so are the two that are compared" bash -c "'$ANYDMA' diff <(cat '$work/w.cap') <(cat '$work/small.cap') | grep -q 'give_to_device'"
 expect "the page goes to stdout" bash -c "cd '$work' && '$ANYDMA' report --html - w.cap | head -n 1 | grep -qx '<!DOCTYPE html>' && [ ! -e - ]"

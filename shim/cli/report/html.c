@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 
 EMBED(page_html, "shim/cli/report/page/report.html");
 EMBED(page_js, "shim/cli/report/page/report.js");
+EMBED(diff_html, "shim/cli/report/page/diff.html");
+EMBED(diff_js, "shim/cli/report/page/diff.js");
 EMBED(page_d3, ANYDMA_D3_JS);
 
 static json_t *numbers_of(const struct model_amount *at, uint64_t shared)
@@ -136,71 +139,93 @@ static void write_escaped(const char *text, FILE *to)
             fputc(*text, to);
 }
 
-static void write_text(const struct view *view, FILE *to)
-{
-    char *text = NULL;
-    size_t len;
-    FILE *memory = open_memstream(&text, &len);
-    if (!memory)
-        return;
-    report_text(view, memory, 20, 3);
-    fclose(memory);
-    write_escaped(text, to);
-    free(text);
-}
+struct page {
+    const char *title, *text, *json;
+    const char *html, *js;
+};
 
-static void write_title(const struct view *view, FILE *to)
+static void write_page(const struct page *page, FILE *to)
 {
-    const char *exe = view->model.exe, *base = strrchr(exe, '/') ? strrchr(exe, '/') + 1 : exe;
-    char size[32];
-    write_escaped(base, to);
-    fprintf(to, ": %s pinned", text_size(size, view->model.at.pinned + view->model.at.app_pinned));
-}
-
-static void write_page(const struct view *view, const char *json, FILE *to)
-{
-    static const struct {
+    const struct {
         const char *mark;
         const char *text;
-    } parts[] = {
-        {"@TITLE@", NULL}, {"@TEXT@", NULL}, {"/*D3*/", page_d3}, {"/*DATA*/", NULL}, {"/*PAGE*/", page_js}};
-    const char *rest = page_html;
+        bool is_escaped;
+    } parts[] = {{"@TITLE@", page->title, true},
+                 {"@TEXT@", page->text, true},
+                 {"/*D3*/", page_d3, false},
+                 {"/*DATA*/", NULL, false},
+                 {"/*PAGE*/", page->js, false}};
+    const char *rest = page->html;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         const char *mark = strstr(rest, parts[i].mark);
         if (!mark)
             return;
         fwrite(rest, 1, (size_t)(mark - rest), to);
-        if (parts[i].text)
+        if (parts[i].is_escaped)
+            write_escaped(parts[i].text, to);
+        else if (parts[i].text)
             fputs(parts[i].text, to);
-        else if (parts[i].mark[1] == 'T')
-            parts[i].mark[2] == 'I' ? write_title(view, to) : write_text(view, to);
         else
-            write_data(json, to);
+            write_data(page->json, to);
         rest = mark + strlen(parts[i].mark);
     }
     fputs(rest, to);
 }
 
+/* Writes it to `path`, "-" being stdout; `what` it is, for a person. */
+static int put_page(const struct page *page, const char *path, const char *command, const char *what)
+{
+    FILE *to = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    int error = to ? 0 : errno;
+    if (to && page->json)
+        write_page(page, to);
+    if (to && (fflush(to) | ferror(to) | (to != stdout && fclose(to))))
+        error = errno ? errno : EIO;
+    if (!error && to != stdout && isatty(1))
+        printf("%s: %s; open it in a browser\n", path, what);
+    if (!error)
+        return 0;
+    fprintf(stderr, "anydma %s: %s: %s\n", command, path, strerror(error));
+    return CLI_FAILED;
+}
+
+static const char *base_of(const char *path)
+{
+    return strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+}
+
 int report_html(const struct view *view, const char *path)
 {
-    char doubts[512];
+    char doubts[512], title[512], size[32], what[64], *text = NULL;
+    size_t len;
     json_t *report = report_object(view);
     json_object_del(report, "mappings"); /* in columns */
     json_object_set_new(report, "steps", steps_of(view));
     json_object_set_new(report, "notes", json_string(view_doubts(doubts, sizeof(doubts), &view->model)));
     char *json = json_dumps(report, JSON_COMPACT);
-    FILE *to = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
-    int error = to ? 0 : errno;
-    if (to && json)
-        write_page(view, json, to);
-    if (to && (fflush(to) | ferror(to) | (to != stdout && fclose(to))))
-        error = errno ? errno : EIO;
+    FILE *memory = open_memstream(&text, &len);
+    if (memory) {
+        report_text(view, memory, 20, 3);
+        fclose(memory);
+    }
+    snprintf(title, sizeof(title), "%s: %s pinned", base_of(view->model.exe),
+             text_size(size, view->model.at.pinned + view->model.at.app_pinned));
+    snprintf(what, sizeof(what), "the report of process %" PRIu64, view->model.pid);
+    const struct page page = {title, text ? text : "", json, page_html, page_js};
+    int status = put_page(&page, path, "report", what);
     free(json);
+    free(text);
     json_decref(report);
-    if (!error && to != stdout && isatty(1))
-        printf("%s: the report of process %" PRIu64 "; open it in a browser\n", path, view->model.pid);
-    if (!error)
-        return 0;
-    fprintf(stderr, "anydma report: %s: %s\n", path, strerror(error));
-    return CLI_FAILED;
+    return status;
+}
+
+int report_diff_html(json_t *diff, const char *text, const char *program, const char *path)
+{
+    char title[512];
+    char *json = json_dumps(diff, JSON_COMPACT);
+    snprintf(title, sizeof(title), "%s: two captures compared", base_of(program));
+    const struct page page = {title, text, json, diff_html, diff_js};
+    int status = put_page(&page, path, "diff", "the comparison");
+    free(json);
+    return status;
 }

@@ -40,7 +40,7 @@ static void set(json_t *object, const char *name, uint64_t value)
     json_object_set_new(object, name, number(value));
 }
 
-static json_t *stack_of(const struct stack_view *stack)
+json_t *report_stack(const struct stack_view *stack)
 {
     json_t *frames = json_array();
     for (size_t i = 0; i < stack->nr; i++) {
@@ -102,13 +102,13 @@ static json_t *sites_of(const struct view *view)
         set(site, "map_ns", row->map_ns);
         set(site, "sampled_live", row->sampled_live);
         set(site, "shared", row->shared);
-        json_object_set_new(site, "stack", stack_of(&row->stack));
+        json_object_set_new(site, "stack", report_stack(&row->stack));
         json_array_append_new(sites, site);
     }
     return sites;
 }
 
-static json_t *timeline_of(const struct model *model)
+json_t *report_timeline(const struct model *model)
 {
     json_t *points = json_array();
     for (size_t i = 0; i < model->nr_points; i++) {
@@ -201,8 +201,8 @@ static json_t *hazards_of(const struct view *view)
         set(hazard, "thread", h->tid);
         json_object_set_new(hazard, "address", address(h->va));
         set(hazard, "bytes", h->len);
-        json_object_set_new(hazard, "by", stack_of(&by));
-        json_object_set_new(hazard, "held_by", stack_of(&holder));
+        json_object_set_new(hazard, "by", report_stack(&by));
+        json_object_set_new(hazard, "held_by", report_stack(&holder));
         json_array_append_new(hazards, hazard);
         symbols_free_stack(&by);
         symbols_free_stack(&holder);
@@ -270,7 +270,7 @@ static json_t *failures_of(const struct view *view)
         set(failure, "last_ns", f->last_ns);
         set(failure, "pinned_then", f->pinned);
         json_object_set_new(failure, "label", text(f->site->label));
-        json_object_set_new(failure, "stack", stack_of(&by));
+        json_object_set_new(failure, "stack", report_stack(&by));
         json_array_append_new(failures, failure);
         symbols_free_stack(&by);
     }
@@ -335,7 +335,7 @@ json_t *report_object(const struct view *view)
     json_object_set_new(report, "at", at);
     json_object_set_new(report, "sites", sites_of(view));
     json_object_set_new(report, "mappings", mappings_of(model));
-    json_object_set_new(report, "timeline", timeline_of(model));
+    json_object_set_new(report, "timeline", report_timeline(model));
     json_object_set_new(report, "calls", calls_of(model));
     json_object_set_new(report, "containers", containers_of(model));
     json_object_set_new(report, "devices", devices_of(model));

@@ -15,21 +15,23 @@ $(foreach t,san plain tsan libfuzzer,$(eval $(call archive,$t)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | needs-unit
 	$(call compile,CC,$(CC) -MF $@.d $(DEPENDENCIES) $(filter-out -Wmissing-prototypes,$(FLAGS_san)) -fvisibility=default \
-		-o $@ $< $(BUILD)/san/core.a -lcriterion -lunwind -pthread)
+		-o $@ $< $(BUILD)/san/core.a -lcriterion -lm -pthread)
 
 VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))
 $(BUILD)/tests/vm/%: tests/vm/%.c $(EXAMPLE_OBJ) $(BUILD)/plain/core.a $(BUILD)/program.flags
-	$(call compile,CC,$(call program,-Ishim) $(EXAMPLE_OBJ) $(BUILD)/plain/core.a -pthread -lunwind)
+	$(call compile,CC,$(call program,-Ishim) $(EXAMPLE_OBJ) $(BUILD)/plain/core.a -pthread)
 
 # --- run under the preload ----------------------------------------------------------------------------------------------
 PRELOAD_TESTS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc)))
-PRELOAD_LIBS := $(patsubst tests/preload/%.c,$(BUILD)/tests/preload/%.so,$(wildcard tests/preload/plugins/*.c tests/preload/lib/*.c))
+PRELOAD_LIBS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%.so,$(basename $(wildcard tests/preload/plugins/*.c \
+	tests/preload/plugins/*.cc tests/preload/lib/*.c)))
 
 $(BUILD)/tests/preload/%: tests/preload/%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fno-builtin $(EXPORTS)) -pthread)
 $(BUILD)/tests/preload/no_bridges: EXPORTS := -rdynamic # its function, to its plugin
+cxx_program = $(CXX) -MF $@.d $(DEPENDENCIES) -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude $(1) -o $@ $<
 $(BUILD)/tests/preload/%: tests/preload/%.cc $(BUILD)/program.flags
-	$(call compile,CXX,$(CXX) -MF $@.d $(DEPENDENCIES) -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude -o $@ $< -pthread)
+	$(call compile,CXX,$(call cxx_program) -pthread)
 # These bring the device that the simulated IOMMU looks for in the program.
 $(BUILD)/tests/preload/routes_%: tests/preload/routes_%.c $(BUILD)/program.flags | needs-unit
 	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -luring -pthread)
@@ -42,10 +44,12 @@ $(BUILD)/tests/preload/bridges_%: tests/preload/bridges_%.c $(BUILD)/tests/stand
 	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -L$(BUILD)/tests/standins -l$* -Wl$(comma)-z$(comma)now -Wl$(comma)-rpath$(comma)'$$ORIGIN/../standins' -luring -pthread)
 $(BUILD)/tests/preload/%.so: tests/preload/%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fno-builtin -fPIC -shared -Wno-missing-prototypes))
+$(BUILD)/tests/preload/%.so: tests/preload/%.cc $(BUILD)/program.flags
+	$(call compile,CXX,$(call cxx_program,-fPIC -shared))
 
 # A shim that does nothing about its registry in a forked child.
 $(BUILD)/tests/preload/lib/reset_off.so: tests/preload/lib/reset_off.c $(SHIM)
-	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=registry_reset $(SHIM_LINK) $(SHIM_LIBS))
+	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=registry_reset $(SHIM_LINK))
 
 # Those that the packages of the group build suffice for, and the rest.
 WITH_DEVICE := $(filter $(addprefix $(BUILD)/tests/preload/,routes_% bridges_%),$(PRELOAD_TESTS))

@@ -17,6 +17,11 @@ void lock_expect_handlers(void)
     atomic_store(&expects_handlers, true);
 }
 
+bool lock_expects_handlers(void)
+{
+    return atomic_load(&expects_handlers);
+}
+
 static void acquire(struct lock *lock)
 {
     uint32_t seen = 0;

@@ -27,6 +27,7 @@ struct lock {
 
 /* The program is about to have a signal handler: from here on holders block signals. */
 void lock_expect_handlers(void);
+bool lock_expects_handlers(void);
 
 void lock_take(struct lock *lock);
 void lock_release(struct lock *lock);

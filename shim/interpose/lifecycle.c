@@ -26,6 +26,7 @@
 #include "memory/arena.h"
 #include "memory/foreign.h"
 #include "memory/heap.h"
+#include "profile/profile.h"
 
 enum { CHECK_EXIT = 2, EXIT_HAZARDS = 99 };
 
@@ -168,7 +169,10 @@ void *lifecycle_next(const char *name)
 
 __attribute__((constructor(101))) static void construct(void)
 {
-    if (lifecycle_enter() && config.iommu == IOMMU_SIM)
+    if (!lifecycle_enter())
+        return;
+    profile_open_stacks();
+    if (config.iommu == IOMMU_SIM)
         bridges_look(); /* no call to VFIO may ever come */
 }
 

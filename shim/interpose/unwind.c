@@ -16,7 +16,7 @@ extern int _dl_find_object(void *address, struct dl_find_object *result) __attri
 
 /* libunwind's callback data begins with the instruction pointer that it wants explained
  * (src/dwarf/Gfind_proc_info-lsb.c: struct dwarf_callback_data). Were that to change, stacks would be short,
- * and stack_prewarm says so. */
+ * and stack_open says so. */
 static int iterate_without_lock(phdr_callback *callback, void *data)
 {
     struct dl_find_object object;

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/os.h"
+#include "profile/profile.h"
 
 /* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
  * request. By default an extent of more than 64 times the request is left alone: extents that lie side by side, as the arena
@@ -28,6 +29,10 @@ int heap_mprotect(void *addr, size_t len, int prot);
 void *heap_sbrk(intptr_t increment);
 ssize_t heap_readlink(const char *path, char *buf, size_t len);
 char *heap_getenv(const char *name);
+double heap_log(double x);
+double heap_exp(double x);
+double heap_round(double x);
+bool heap_thread_begins(void *thread);
 
 /* jemalloc crashes where there is not enough for its own records. */
 static bool has_room(void)
@@ -150,6 +155,31 @@ ssize_t heap_readlink(const char *path, char *buf, size_t len)
 char *heap_getenv(const char *name)
 {
     return NULL;
+}
+
+/* Of its profiler, which is off: libm stays out of the program. */
+double heap_log(double x)
+{
+    return x;
+}
+
+double heap_exp(double x)
+{
+    return x;
+}
+
+double heap_round(double x)
+{
+    return x;
+}
+
+/* The last step of a thread's first call: from here on it may allocate. True when that failed. */
+bool heap_thread_begins(void *thread)
+{
+    extern bool je_tsd_tcache_enabled_data_init(void *thread);
+    bool failed = je_tsd_tcache_enabled_data_init(thread);
+    profile_thread_begins();
+    return failed;
 }
 
 static size_t read_size(const char *name)

@@ -321,7 +321,8 @@ void profile_start(void)
     bool has_output = config.output && config.output[0];
     if (!has_output && !config.check)
         return;
-    stack_prewarm();
+    if (config.depth < 1)
+        config.depth = 1;
     profile_is_on = true;
     is_stopped = !has_output;
     if (!has_output)
@@ -329,6 +330,17 @@ void profile_start(void)
     lock_take(&lock);
     open_capture();
     lock_release(&lock);
+}
+
+void profile_open_stacks(void)
+{
+    if (profile_is_on)
+        stack_open();
+}
+
+void profile_begin_thread(void)
+{
+    stack_thread_begins();
 }
 
 void profile_stop(const uint64_t *stats, size_t nr)

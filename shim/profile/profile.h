@@ -22,6 +22,8 @@ extern bool profile_is_on; /* constant after the start */
 /* Opens the capture if ANYDMA_OUTPUT asks for one; stacks are also taken for ANYDMA_CHECK. Once, before any
  * other thread. */
 void profile_start(void);
+/* Call stacks are taken from here on, if any are wanted. From a constructor: see stack_open. */
+void profile_open_stacks(void);
 /* The last records, from `stats` (struct anydma_stats, `nr` numbers); closes the file. */
 void profile_stop(const uint64_t *stats, size_t nr);
 /* Around a fork. The child's own capture begins with its first event. */
@@ -45,6 +47,15 @@ void profile_take_stack(void);
 void profile_drop_stack(void);
 void profile_label_push(const char *label);
 void profile_label_pop(void);
+
+void profile_begin_thread(void);
+
+/* A thread allocates for the first time, and may allocate more. */
+static inline void profile_thread_begins(void)
+{
+    if (__builtin_expect(profile_is_on, 0))
+        profile_begin_thread();
+}
 
 /* In a door, before any lock. */
 static inline void profile_enter(void)

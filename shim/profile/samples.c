@@ -2,12 +2,11 @@
 /* Chooses and remembers the samples. Under the capture's lock. */
 #include "profile/samples.h"
 
-#include <math.h>
-
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "base/real.h"
 #include "profile/capture.h"
 #include "profile/profile.h"
 #include "profile/table.h"
@@ -53,7 +52,7 @@ static uint64_t next_random(void)
 static int64_t next_gap(void)
 {
     double uniform = ((double)(next_random() >> 11) + 1) / 9007199254740993.0; /* in (0, 1] */
-    double gap = -log(uniform) * (double)config.sample_bytes;
+    double gap = -real_log(uniform) * (double)config.sample_bytes;
     return gap < 1 ? 1 : gap > 9e18 ? INT64_MAX : (int64_t)gap;
 }
 
@@ -102,7 +101,7 @@ uint64_t samples_weight(size_t size)
 {
     if (size <= config.sample_bytes / 64) /* the series' first terms, to 1 in 40,000 */
         return config.sample_bytes + size / 2;
-    double chance = -expm1(-(double)size / (double)config.sample_bytes);
+    double chance = 1 - real_exp_minus((double)size / (double)config.sample_bytes);
     return chance > 0 ? (uint64_t)((double)size / chance + 0.5) : size;
 }
 

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Takes call stacks with libunwind's unw_backtrace. Why that can't deadlock, wherever a door was called:
+ * Takes call stacks with libunwind's unw_backtrace. The library is opened only when stacks are wanted, and outside the
+ * scope in which the program's names are looked up: it exports an unwinder (_Unwind_*) and a backtrace of its own, to
+ * which the program's C++ libraries and its C library's cancellation would otherwise be bound. Why unwinding can't
+ * deadlock, wherever a door was called:
  *
  * The loader's lock is never taken. While stack_is_unwinding, dl_iterate_phdr, through which libunwind finds
  * a frame's unwind table, is answered by interpose/unwind.c from _dl_find_object, which takes none.
  *
  * libunwind's cache of frames is set to one per thread, which has no lock. The locks of its memory pools are
  * leaves: what it maps under them passes our door by (stack_is_unwinder).
+ *
+ * A library that is opened late gets its variables of a thread (libunwind has one) by malloc, at the thread's first use: not in
+ * a signal handler, which may have interrupted malloc, but when the thread first allocates (stack_thread_begins).
  *
  * No lock of ours is held. A signal handler that comes to a door meanwhile takes no stack: what it pins is
  * told of without one (blocking signals instead would cost two system calls a stack).
@@ -22,11 +28,16 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "profile/profile.h"
 
 extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
+
+#define STRING_OF(name) #name
+#define NAME_OF(name) STRING_OF(name) /* libunwind's names are macros */
+static const char libunwind[] = "libunwind.so.8";
 
 #define PAUSE_NS UINT64_C(20000000) /* a handler may have left an unwinding by longjmp: it never ends */
 
@@ -45,6 +56,9 @@ static _Thread_local struct {
 } current __attribute__((tls_model("initial-exec")));
 
 static struct range shim, unwinder;
+typedef int take_backtrace(void **frames, int max);
+static _Atomic(take_backtrace *) unwind; /* NULL: stacks are not taken (yet) */
+static _Thread_local bool is_prepared;   /* the thread has the unwinder's variables */
 static _Atomic int nr_unwinding;
 static _Atomic bool is_paused;
 
@@ -87,16 +101,39 @@ static unsigned strip(void **frames, unsigned depth)
     return depth - own;
 }
 
+static int take(void **frames, unsigned max)
+{
+    take_backtrace *take_it = atomic_load_explicit(&unwind, memory_order_acquire);
+    if (!take_it || !begin())
+        return 0;
+    stack_is_unwinding = true;
+    int depth = take_it(frames, (int)max);
+    stack_is_unwinding = false;
+    is_prepared = true;
+    atomic_fetch_sub_explicit(&nr_unwinding, 1, memory_order_release);
+    return depth;
+}
+
+void stack_thread_begins(void)
+{
+    void *frame;
+    if (!is_prepared)
+        take(&frame, 1);
+}
+
+/* Whether this may be the thread's first: check mode's heap is closed to signals, and else there must be no handlers. */
+static bool may_allocate(void)
+{
+    return config.check || !lock_expects_handlers();
+}
+
 void profile_take_stack(void)
 {
     enum { OWN_FRAMES = 8 };
     void *frames[CAPTURE_MAX_FRAMES + OWN_FRAMES];
-    if (!begin())
+    if (!is_prepared && !may_allocate())
         return;
-    stack_is_unwinding = true;
-    int depth = unw_backtrace(frames, (int)config.depth + OWN_FRAMES);
-    stack_is_unwinding = false;
-    atomic_fetch_sub_explicit(&nr_unwinding, 1, memory_order_release);
+    int depth = take(frames, config.depth + OWN_FRAMES);
     unsigned left = depth > 0 ? strip(frames, (unsigned)depth) : 0;
     current.depth = left < config.depth ? left : config.depth;
     if (current.depth == current.kept && memcmp(current.frames, frames, current.depth * sizeof(*frames)) == 0)
@@ -159,17 +196,33 @@ unsigned stack_current(struct stack *stack)
     return current.depth;
 }
 
-void stack_prewarm(void)
+static bool open_library(void)
 {
-    shim = object_of((const void *)stack_prewarm);
-    unwinder = object_of((const void *)unw_backtrace);
-    unw_set_caching_policy(unw_local_addr_space, UNW_CACHE_PER_THREAD);
-    if (config.depth < 1)
-        config.depth = 1;
-    profile_take_stack();
-    if (!current.depth)
+    void *library = dlopen(libunwind, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library) {
+        log_write(LOG_WARNING,
+                  "%s can't be opened (%s): the capture will not say who pins; install libunwind8", libunwind,
+                  dlerror());
+        return false;
+    }
+    __typeof__(unw_set_caching_policy) *set_policy =
+        (__typeof__(set_policy))dlsym(library, NAME_OF(unw_set_caching_policy));
+    unw_addr_space_t *space = dlsym(library, NAME_OF(unw_local_addr_space));
+    take_backtrace *backtrace = (take_backtrace *)dlsym(library, NAME_OF(unw_backtrace));
+    if (!set_policy || !space || !backtrace)
+        return false;
+    unwinder = object_of((const void *)backtrace);
+    set_policy(*space, UNW_CACHE_PER_THREAD);
+    atomic_store_explicit(&unwind, backtrace, memory_order_release);
+    return true;
+}
+
+void stack_open(void)
+{
+    void *frames[4];
+    shim = object_of((const void *)stack_open);
+    if (open_library() && take(frames, 4) <= 0)
         log_write(LOG_WARNING, "call stacks can't be taken here: the capture will not say who pins");
-    profile_drop_stack();
 }
 
 void stack_pause(void)

@@ -17,8 +17,11 @@ struct stack {
     void *frames[CAPTURE_MAX_FRAMES];
 };
 
-/* The first call of libunwind takes milliseconds: made at the start, by one thread. */
-void stack_prewarm(void);
+/* Opens the unwinder, and has it take its first stack, which takes milliseconds; before that there are none. Allocates, and takes the
+ * loader's lock: once, from a constructor. */
+void stack_open(void);
+/* This thread can take stacks from here on, in its signal handlers too. Allocates. */
+void stack_thread_begins(void);
 /* Copies the thread's current stack. Returns its depth; 0: none was taken. */
 unsigned stack_current(struct stack *stack);
 /* What was noted of the thread's current stack, when it was the same as now, labels and all; 0: nothing.

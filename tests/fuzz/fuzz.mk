@@ -29,12 +29,12 @@ endef
 $(BUILD)/tests/fuzz/insides: $(call obj,san,$(filter-out %/malloc.c,$(DOOR_SRC)) $(FUZZ_PROGRAM) tests/fuzz/insides.c) $(BUILD)/san/core.a $(BUILD)/libje.a
 	$(call say,LD,$@)
 	$(link_with_doors)
-	$(Q)$(CC) $(SAN) -rdynamic -o $@ $@.o -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -luring -lunwind -lm -pthread
+	$(Q)$(CC) $(SAN) -rdynamic -o $@ $@.o -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -luring -lm -pthread
 
 # ThreadSanitizer, on the modules below the doors: it places memory where the arena would.
 FLAGS_tsan = $(BASE) -fsanitize=thread -DANYDMA_BUILDING_SHIM -O1 -g
 $(BUILD)/tests/fuzz/%_tsan: tests/fuzz/%_tsan.c $(BUILD)/tsan/core.a
-	$(call compile,CC,$(CC) -MF $@.d $(DEPENDENCIES) $(filter-out -Wmissing-prototypes,$(FLAGS_tsan)) -I. -o $@ $< $(BUILD)/tsan/core.a -lunwind -pthread)
+	$(call compile,CC,$(CC) -MF $@.d $(DEPENDENCIES) $(filter-out -Wmissing-prototypes,$(FLAGS_tsan)) -I. -o $@ $< $(BUILD)/tsan/core.a -pthread)
 
 # --- libFuzzer, which comes with clang: that builds everything once more --------------------------------------------------
 CC_libfuzzer := clang
@@ -49,10 +49,10 @@ $(BUILD)/tests/fuzz/program_fuzzer: $(call obj,libfuzzer,$(filter-out %/malloc.c
 		tests/fuzz/insides.c tests/fuzz/program_fuzzer.c) $(BUILD)/libfuzzer/core.a $(BUILD)/libje.a
 	$(call say,LD,$@)
 	$(link_with_doors)
-	$(Q)$(FUZZER_LINK) -rdynamic -o $@ $@.o -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -luring -lunwind -lm -pthread
+	$(Q)$(FUZZER_LINK) -rdynamic -o $@ $@.o -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -luring -lm -pthread
 # The command's reader, without the rest of it.
 $(BUILD)/tests/fuzz/capture_fuzzer: $(patsubst %,$(BUILD)/libfuzzer/%.o,tests/fuzz/capture_fuzzer \
 		shim/cli/text $(addprefix shim/cli/report/,reader progress model replay symbols view))
 	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -ldw -lelf -liberty -lz -lm)
 $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/libfuzzer/tests/fuzz/%_fuzzer.o $(BUILD)/libfuzzer/core.a
-	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -lunwind -pthread)
+	$(call compile,LD,$(FUZZER_LINK) -o $@ $^ -pthread)

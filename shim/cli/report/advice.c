@@ -101,10 +101,13 @@ static void advise_rounded(const struct view *view, struct candidates *to)
         if (*p == ' ')
             memmove(p, p + 1, strlen(p)), p[1] = '\0';
     add(to, bytes,
-        "%" PRIu64
-        " registration%s by %s hold %s each and keep %s each: allocate what they hold together, or "
-        "`--granule=%s`: %s less",
-        nr, nr == 1 ? "" : "s", view_place(place, sizeof(place), row),
+        nr == 1 ? "%" PRIu64
+                  " registration by %s holds %s and keeps %s: allocate beside it what lives as long, or "
+                  "`--granule=%s`: %s less"
+                : "%" PRIu64
+                  " registrations by %s hold %s each and keep %s each: allocate what they hold together, or "
+                  "`--granule=%s`: %s less",
+        nr, view_place(place, sizeof(place), row),
         text_size(live, (row->at.known - row->at.free - row->at.rounded) / nr),
         text_size(each, row->at.known / nr), unit_text, text_size(saved, bytes));
 }

@@ -193,7 +193,7 @@ static int write_object(const struct view *views, char **names, const struct fig
     if (html && (out = open_memstream(&text, &len))) {
         print_diff(figures, sorted, nr, 20);
         fclose(out);
-        status = report_diff_html(diff, text, views[1].model.exe, html);
+        status = report_diff_html(diff, text, &views[1].model, html);
     } else if (json_dumpf(diff, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF) {
         status = CLI_FAILED;
     }

@@ -189,14 +189,20 @@ static int put_page(const struct page *page, const char *path, const char *comma
     return CLI_FAILED;
 }
 
-static const char *base_of(const char *path)
+/* The program's name as it was called: the file may be a link to another. */
+static const char *name_of(const struct model *model, char *name, size_t size)
 {
-    return strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    const char *command = *model->command ? model->command : model->exe, *base = command;
+    for (const char *p = command; *p && *p != ' '; p++)
+        if (*p == '/')
+            base = p + 1;
+    snprintf(name, size, "%.*s", (int)strcspn(base, " "), base);
+    return name;
 }
 
 int report_html(const struct view *view, const char *path)
 {
-    char doubts[512], title[512], size[32], what[64], *text = NULL;
+    char doubts[512], title[512], name[256], size[32], what[64], *text = NULL;
     size_t len;
     json_t *report = report_object(view);
     json_object_del(report, "mappings"); /* in columns */
@@ -208,7 +214,7 @@ int report_html(const struct view *view, const char *path)
         report_text(view, memory, 20, 3);
         fclose(memory);
     }
-    snprintf(title, sizeof(title), "%s: %s pinned", base_of(view->model.exe),
+    snprintf(title, sizeof(title), "%s: %s pinned", name_of(&view->model, name, sizeof(name)),
              text_size(size, view->model.at.pinned + view->model.at.app_pinned));
     snprintf(what, sizeof(what), "the report of process %" PRIu64, view->model.pid);
     const struct page page = {title, text ? text : "", json, page_html, page_js};
@@ -219,11 +225,11 @@ int report_html(const struct view *view, const char *path)
     return status;
 }
 
-int report_diff_html(json_t *diff, const char *text, const char *program, const char *path)
+int report_diff_html(json_t *diff, const char *text, const struct model *model, const char *path)
 {
-    char title[512];
+    char title[512], name[256];
     char *json = json_dumps(diff, JSON_COMPACT);
-    snprintf(title, sizeof(title), "%s: two captures compared", base_of(program));
+    snprintf(title, sizeof(title), "%s: two captures compared", name_of(model, name, sizeof(name)));
     const struct page page = {title, text, json, diff_html, diff_js};
     int status = put_page(&page, path, "diff", "the comparison");
     free(json);

@@ -17,7 +17,7 @@ json_t *report_object(const struct view *view);
 json_t *report_stack(const struct stack_view *stack);
 json_t *report_timeline(const struct model *model);
 /* The page of a comparison, of its data and its text. */
-int report_diff_html(json_t *diff, const char *text, const char *program, const char *path);
+int report_diff_html(json_t *diff, const char *text, const struct model *model, const char *path);
 /* One self-contained page; the view must have been loaded with steps. */
 int report_html(const struct view *view, const char *path);
 

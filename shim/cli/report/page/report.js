@@ -58,7 +58,7 @@ function color(name) {
 }
 
 // --- the head
-const program = (exe || data.process.command).replace(/.*\//, '');
+const program = (data.process.command || exe).split(' ')[0].replace(/.*\//, '');
 byId('title').textContent = data.process.command || exe;
 byId('subtitle').textContent = program + ', process ' + data.process.pid + ', ' + time(data.duration_ns) + ', anydma ' + data.process.anydma +
   (data.devices.length ? ', devices ' + data.devices.join(', ') : '');

@@ -19,6 +19,8 @@ unpacked=$work/root
 unstable=sid
 # What the guest can't do without; their dependencies are read from the modules themselves.
 modules=(virtio_pci 9pnet_virtio 9p overlay vfio vfio_iommu_type1 vfio-pci)
+# What some test loads by itself (vm-modules in the guest), and a machine in the machine; the own kernels have them built in.
+more_modules=(tun nvme rdma_rxe)
 
 # fail WHAT WHY FIX
 fail() {
@@ -109,23 +111,23 @@ extract_vmlinux() {
     rm -f "$out.packed"
 }
 
-# Adds module $1 to $dir/modules in load order, its dependencies first. One that is built in has no file.
+# Adds module $1 to $dir/modules, and to its list $2 in load order, its dependencies first. One that is built in has no file.
 add_module() {
-    local name=$1 pattern file dependency target
+    local name=$1 order=$dir/modules/$2 pattern file dependency target
     pattern=${name//[-_]/[-_]}
     file=$(find "$unpacked/lib/modules" "$unpacked/usr/lib/modules" -name "$pattern.ko*" -print -quit 2>/dev/null || true)
     [ -n "$file" ] || return 0
     target=$(basename "${file%.xz}")
-    ! grep -qxF "$target" "$dir/modules/order" || return 0
+    ! grep -qxF "$target" "$dir/modules/order" "$order" || return 0
     if [ "$file" != "${file%.xz}" ]; then
         xz -dc "$file" >"$dir/modules/$target"
     else
         cp "$file" "$dir/modules/$target"
     fi
     for dependency in $(tr '\0' '\n' <"$dir/modules/$target" | sed -n 's/^depends=//p' | tr ',' ' '); do
-        add_module "$dependency"
+        add_module "$dependency" "$2"
     done
-    echo "$target" >>"$dir/modules/order"
+    echo "$target" >>"$order"
 }
 
 unpack_packages() {
@@ -149,7 +151,11 @@ take_stock_kernel() {
     local module version
     version=$(basename "$(first_of "$unpacked"/lib/modules/* "$unpacked"/usr/lib/modules/*)")
     for module in "${modules[@]}"; do
-        add_module "$module"
+        add_module "$module" order
+    done
+    for module in "${more_modules[@]}"; do
+        : >"$dir/modules/order-$module"
+        add_module "$module" "order-$module"
     done
     extract_vmlinux "$(first_of "$unpacked"/boot/vmlinuz-* "$unpacked/usr/lib/modules/$version/vmlinuz")" "$dir/vmlinux"
     cp "$(first_of "$unpacked"/boot/config-* "$unpacked/usr/lib/modules/$version/config")" "$dir/config"
@@ -192,6 +198,7 @@ build_own_kernel() {
     build_quietly "${make[@]}" vmlinux
     strip -s -o "$dir/vmlinux" "$tree/vmlinux"
     cp "$tree/.config" "$dir/config"
+    cp "$here/kernel.config" "$dir/fragment"
     "${make[@]}" kernelrelease >"$dir/release"
 }
 
@@ -215,12 +222,16 @@ make_kernel() {
 }
 
 make_initramfs() {
-    local root=$dir/initramfs
+    local root=$dir/initramfs module
     rm -rf "$root"
     mkdir -p "$root"/{bin,dev,proc,sys,lower,upper,root}
     cp "$(command -v busybox)" "$root/bin/busybox"
     cp "$here/initramfs-init" "$root/init"
-    cp -r "$dir/modules" "$root/modules"
+    mkdir "$root/modules"
+    while read -r module; do
+        cp "$dir/modules/$module" "$root/modules/"
+    done <"$dir/modules/order"
+    cp "$dir/modules/order" "$root/modules/"
     chmod 755 "$root/init"
     (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet -R 0:0) >"$dir/initramfs.tmp"
     rm -rf "$root"
@@ -230,6 +241,11 @@ make_initramfs() {
 mkdir -p "$build/vm"
 exec 9>"$build/vm/lock-$name"
 flock 9
+# What an older script, or another configuration, has made is made again.
+case $name in
+iommufd*) cmp -s "$here/kernel.config" "$dir/fragment" || rm -f "$dir/release" ;;
+*) [ -e "$dir/modules/order-${more_modules[-1]}" ] || rm -f "$dir/release" ;;
+esac
 [ "${2:-}" != again ] || rm -f "$dir/release"
 [ -s "$dir/release" ] || make_kernel
 if [ ! "$dir/initramfs.cpio" -nt "$here/initramfs-init" ] || [ ! "$dir/initramfs.cpio" -nt "$here/kernel.sh" ]; then

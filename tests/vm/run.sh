@@ -6,6 +6,7 @@
 #   [TIMEOUT=180] [PCAP=file] [OUT=dir] tests/vm/run.sh 'command line'      (or: tests/vm/run.sh program argument...)
 # The guest sees the host's files, read-only below an overlay, starts in the repository, and has the variables
 # {EDU,NVME,E1000E}_{BDF,GROUP,CDEV}, the helpers of tests/vm/guest on PATH, and $VM_OUT, a directory that OUT= brings out.
+# With ZOO=1 there are also E1000E2 (on a hub with E1000E), VIRTIO_NET and VMXNET3 (on another), and VIRTIO_CRYPTO.
 # BACKEND is exported there; with compat, iommufd is what /dev/vfio/vfio leads to (both need a kernel with iommufd).
 # On stderr: what the guest's kernel said about DMA faults and crashes ("dmesg: ..."), and why a run failed.
 # 124: no end within TIMEOUT seconds; 125: the VM itself failed (its console's last lines follow).
@@ -58,7 +59,8 @@ mkdir -p "$share/out"
 chmod 755 "$run" "$share"
 chmod 1777 "$share/out"
 cp "$here/guest-init" "$share/guest-init"
-printf 'repo=%q vm_dir=%q limit=%q backend=%q\n' "$repo" "$here" "$limit" "$BACKEND" >"$share/settings"
+printf 'repo=%q vm_dir=%q limit=%q backend=%q zoo=%q kernel=%q\n' "$repo" "$here" "$limit" "$BACKEND" "${ZOO:-}" \
+    "$kernel" >"$share/settings"
 if [ $# -eq 1 ]; then
     printf '%s\n' "$1" >"$share/command"
 else
@@ -77,6 +79,16 @@ devices=(
     -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap
     -virtfs local,path="$share",mount_tag=vm,security_model=none
 )
+if [ -n "${ZOO:-}" ]; then
+    # Without iommu_platform and disable-legacy a virtio device's DMA would pass the IOMMU by.
+    # shellcheck disable=SC2054
+    devices+=(
+        -netdev hubport,id=net2,hubid=0 -device e1000e,addr=6,netdev=net2,romfile=
+        -netdev hubport,id=net3,hubid=1 -device virtio-net-pci,addr=7,netdev=net3,romfile=,iommu_platform=on,disable-legacy=on
+        -netdev hubport,id=net4,hubid=1 -device vmxnet3,addr=8,netdev=net4,romfile=
+        -object cryptodev-backend-builtin,id=crypto -device virtio-crypto-pci,addr=9,cryptodev=crypto,iommu_platform=on,disable-legacy=on
+    )
+fi
 if [ -n "${PCAP:-}" ]; then
     # Through a fifo that closes when it has enough: a sender at full speed would fill the disk.
     mkfifo "$run/pcap"

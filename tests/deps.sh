@@ -20,6 +20,7 @@ packages_of() {
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
     browser) echo chromium chromium-driver python3 ;; # the report's page, in check-all
     exports) echo golang-go prometheus python3-jsonschema ;; # the tools that exports are for, in check-all
+    zoo) echo dpdk dpdk-dev openvswitch-switch-dpdk qemu-utils qemu-system-x86 libnbd-bin fio stress-ng ;; # tests/vm/zoo.sh
     *) return 1 ;;
     esac
 }
@@ -53,7 +54,7 @@ fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

@@ -20,12 +20,14 @@
 #include "dma/registry.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/ending.h"
+#include "interpose/filters.h"
 #include "interpose/fork.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
 #include "memory/heap.h"
+#include "profile/live.h"
 #include "profile/profile.h"
 
 enum { CHECK_EXIT = 2, EXIT_HAZARDS = 99 };
@@ -176,9 +178,17 @@ __attribute__((constructor(101))) static void construct(void)
         bridges_look(); /* no call to VFIO may ever come */
 }
 
+/* What there is to do at the end, of which a process in a sandbox does nothing, as if it were killed: captures and pages in
+ * /run are made to bear that. */
+static bool has_something_to_do(void)
+{
+    return (profile_is_on || live_page || config.stats || config.check == CHECK_EXIT) && !filters_are_set();
+}
+
 __attribute__((destructor(101))) static void destroy(void)
 {
-    if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) != STATE_ACTIVE || !lifecycle_is_owner())
+    if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) != STATE_ACTIVE ||
+        !has_something_to_do() || !lifecycle_is_owner())
         return;
     ending_prepare();
     profiler_stop();

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 #include "base/os.h"
 #include "base/procmaps.h"
 #include "interpose/doors.h"
+#include "interpose/filters.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
@@ -156,102 +158,83 @@ int setns(int fd, int type)
 
 /* --- syscall() -------------------------------------------------------------------------------------------------------------------- */
 
-/* Called from the assembly below for the numbers that have a door; the rest never get here. */
+/* What syscall() leads to, by number. */
+#define DOORS(DOOR_OF)                                                                                       \
+    DOOR_OF(SYS_mmap, (long)door_mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f, NULL))                \
+    DOOR_OF(SYS_munmap, door_munmap((void *)a, (size_t)b))                                                   \
+    DOOR_OF(SYS_mremap, (long)door_mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e))               \
+    DOOR_OF(SYS_mprotect, door_mprotect((void *)a, (size_t)b, (int)c, -1))                                   \
+    DOOR_OF(SYS_pkey_mprotect, door_mprotect((void *)a, (size_t)b, (int)c, (int)d))                          \
+    DOOR_OF(SYS_madvise, door_madvise((void *)a, (size_t)b, (int)c))                                         \
+    DOOR_OF(SYS_process_madvise,                                                                             \
+            process_madvise((int)a, (const struct iovec *)b, (size_t)c, (int)d, (unsigned)e))                \
+    DOOR_OF(SYS_shmat, (long)door_shmat((int)a, (const void *)b, (int)c))                                    \
+    DOOR_OF(SYS_shmdt, door_shmdt((const void *)a))                                                          \
+    DOOR_OF(SYS_mlockall, mlockall((int)a))                                                                  \
+    DOOR_OF(SYS_munlockall, munlockall())                                                                    \
+    DOOR_OF(SYS_close, close((int)a))                                                                        \
+    DOOR_OF(SYS_dup, dup((int)a))                                                                            \
+    DOOR_OF(SYS_dup2, dup2((int)a, (int)b))                                                                  \
+    DOOR_OF(SYS_dup3, dup3((int)a, (int)b, (int)c))                                                          \
+    DOOR_OF(SYS_close_range, close_range((unsigned)a, (unsigned)b, (int)c))                                  \
+    DOOR_OF(SYS_ioctl, ioctl((int)a, (unsigned long)b, (void *)c))                                           \
+    DOOR_OF(SYS_unshare, unshare((int)a))                                                                    \
+    DOOR_OF(SYS_setns, setns((int)a, (int)b))                                                                \
+    DOOR_OF(SYS_ftruncate, ftruncate((int)a, b))                                                             \
+    DOOR_OF(SYS_truncate, truncate((const char *)a, b))                                                      \
+    DOOR_OF(SYS_fallocate, fallocate((int)a, (int)b, c, d))                                                  \
+    DOOR_OF(SYS_setrlimit, setrlimit((int)a, (const struct rlimit *)b))                                      \
+    DOOR_OF(SYS_prlimit64, prlimit((int)a, (int)b, (const struct rlimit *)c, (struct rlimit *)d))            \
+    DOOR_OF(SYS_remap_file_pages, remap_file_pages((void *)a, (size_t)b, (int)c, (size_t)d, (int)e))         \
+    DOOR_OF(SYS_prctl, prctl((int)a, b, c, d, e))                                                            \
+    DOOR_OF(SYS_seccomp, door_seccomp((unsigned)a, (unsigned)b, (void *)c))
+
+/* Called from the assembly below for these numbers; the rest never get here. */
 long routes_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+#define CASE(number, call)                                                                                   \
+    case number:                                                                                             \
+        return call;
 
 long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     switch (number) {
-    case SYS_mmap:
-        return (long)door_mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f, NULL);
-    case SYS_munmap:
-        return door_munmap((void *)a, (size_t)b);
-    case SYS_mremap:
-        return (long)door_mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
-    case SYS_mprotect:
-        return door_mprotect((void *)a, (size_t)b, (int)c, -1);
-    case SYS_pkey_mprotect:
-        return door_mprotect((void *)a, (size_t)b, (int)c, (int)d);
-    case SYS_madvise:
-        return door_madvise((void *)a, (size_t)b, (int)c);
-    case SYS_process_madvise:
-        return process_madvise((int)a, (const struct iovec *)b, (size_t)c, (int)d, (unsigned)e);
-    case SYS_shmat:
-        return (long)door_shmat((int)a, (const void *)b, (int)c);
-    case SYS_shmdt:
-        return door_shmdt((const void *)a);
-    case SYS_mlockall:
-        return mlockall((int)a);
-    case SYS_munlockall:
-        return munlockall();
-    case SYS_close:
-        return close((int)a);
-    case SYS_dup:
-        return dup((int)a);
-    case SYS_dup2:
-        return dup2((int)a, (int)b);
-    case SYS_dup3:
-        return dup3((int)a, (int)b, (int)c);
-    case SYS_close_range:
-        return close_range((unsigned)a, (unsigned)b, (int)c);
-    case SYS_ioctl:
-        return ioctl((int)a, (unsigned long)b, (void *)c);
-    case SYS_unshare:
-        return unshare((int)a);
-    case SYS_setns:
-        return setns((int)a, (int)b);
-    case SYS_ftruncate:
-        return ftruncate((int)a, b);
-    case SYS_truncate:
-        return truncate((const char *)a, b);
-    case SYS_fallocate:
-        return fallocate((int)a, (int)b, c, d);
-    case SYS_setrlimit:
-        return setrlimit((int)a, (const struct rlimit *)b);
-    case SYS_prlimit64:
-        return prlimit((int)a, (int)b, (const struct rlimit *)c, (struct rlimit *)d);
-    case SYS_remap_file_pages:
-        return remap_file_pages((void *)a, (size_t)b, (int)c, (size_t)d, (int)e);
+        DOORS(CASE)
     default:
         return to_libc(os_call(number, a, b, c, d, e, f));
     }
 }
 
 /* Every other number enters the kernel from here, with no frame of ours on the stack: vfork and clone return twice. */
-#define HAS_DOOR(number) "cmp $" #number ", %edi\n\tje 2f\n\t"
-#define HAS_DOOR_OF(number) HAS_DOOR(number)
+#define TEXT_OF(number) #number
+#define JUMP(number, call) "cmp $" TEXT_OF(number) ", %edi\n\tje 2f\n\t"
+// clang-format off
 __asm__(".text\n"
         ".p2align 4\n"
         ".globl syscall\n"
         ".type syscall, @function\n"
-        "syscall:\n\t" HAS_DOOR_OF(SYS_mmap) HAS_DOOR_OF(SYS_munmap) HAS_DOOR_OF(SYS_mremap)
-            HAS_DOOR_OF(SYS_mprotect) HAS_DOOR_OF(SYS_madvise) HAS_DOOR_OF(SYS_process_madvise)
-                HAS_DOOR_OF(SYS_shmat) HAS_DOOR_OF(SYS_shmdt) HAS_DOOR_OF(SYS_mlockall)
-                    HAS_DOOR_OF(SYS_munlockall) HAS_DOOR_OF(SYS_close) HAS_DOOR_OF(SYS_dup)
-                        HAS_DOOR_OF(SYS_dup2) HAS_DOOR_OF(SYS_dup3) HAS_DOOR_OF(SYS_close_range)
-                            HAS_DOOR_OF(SYS_ioctl) HAS_DOOR_OF(SYS_unshare) HAS_DOOR_OF(SYS_setns)
-                                HAS_DOOR_OF(SYS_ftruncate) HAS_DOOR_OF(SYS_truncate)
-                                    HAS_DOOR_OF(SYS_fallocate) HAS_DOOR_OF(SYS_pkey_mprotect)
-                                        HAS_DOOR_OF(SYS_setrlimit) HAS_DOOR_OF(SYS_prlimit64)
-                                            HAS_DOOR_OF(SYS_remap_file_pages) "mov %rdi, %rax\n\t"
-                                                                              "mov %rsi, %rdi\n\t"
-                                                                              "mov %rdx, %rsi\n\t"
-                                                                              "mov %rcx, %rdx\n\t"
-                                                                              "mov %r8, %r10\n\t"
-                                                                              "mov %r9, %r8\n\t"
-                                                                              "mov 8(%rsp), %r9\n\t"
-                                                                              "syscall\n\t"
-                                                                              "cmp $-4095, %rax\n\t"
-                                                                              "jae 1f\n\t"
-                                                                              "ret\n"
-                                                                              "1:\tsub $24, %rsp\n\t"
-                                                                              "neg %eax\n\t"
-                                                                              "mov %eax, 12(%rsp)\n\t"
-                                                                              "call __errno_location@PLT\n\t"
-                                                                              "mov 12(%rsp), %ecx\n\t"
-                                                                              "mov %ecx, (%rax)\n\t"
-                                                                              "mov $-1, %rax\n\t"
-                                                                              "add $24, %rsp\n\t"
-                                                                              "ret\n"
-                                                                              "2:\tjmp routes_syscall\n\t"
-                                                                              ".size syscall, .-syscall\n");
+        "syscall:\n\t"
+        DOORS(JUMP)
+        "mov %rdi, %rax\n\t"
+        "mov %rsi, %rdi\n\t"
+        "mov %rdx, %rsi\n\t"
+        "mov %rcx, %rdx\n\t"
+        "mov %r8, %r10\n\t"
+        "mov %r9, %r8\n\t"
+        "mov 8(%rsp), %r9\n\t"
+        "syscall\n\t"
+        "cmp $-4095, %rax\n\t"
+        "jae 1f\n\t"
+        "ret\n"
+        "1:\tsub $24, %rsp\n\t"
+        "neg %eax\n\t"
+        "mov %eax, 12(%rsp)\n\t"
+        "call __errno_location@PLT\n\t"
+        "mov 12(%rsp), %ecx\n\t"
+        "mov %ecx, (%rax)\n\t"
+        "mov $-1, %rax\n\t"
+        "add $24, %rsp\n\t"
+        "ret\n"
+        "2:\tjmp routes_syscall\n\t"
+        ".size syscall, .-syscall\n");
+// clang-format on

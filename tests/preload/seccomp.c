@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program in a sandbox makes the system calls that its filter allows, and the shim adds none: not when it allocates, maps,
+ * or ends. The filters allow what the C library itself needs for that.
+ */
+#include "expect.h"
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { NO_FILTER = 3, MIB = 1 << 20 };
+
+/* glibc's malloc, stdio's last flush, the calls below, and the handler's return. */
+static const int allowed[] = {SYS_brk,      SYS_mmap,       SYS_munmap,      SYS_mremap,
+                              SYS_mprotect, SYS_madvise,    SYS_futex,       SYS_exit_group,
+                              SYS_write,    SYS_newfstatat, SYS_rt_sigreturn};
+
+/* Everything else has the consequence. */
+static void enter_sandbox(unsigned consequence)
+{
+    enum { NR = sizeof(allowed) / sizeof(allowed[0]) };
+    struct sock_filter filter[NR + 3] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        [NR + 1] = BPF_STMT(BPF_RET | BPF_K, consequence),
+        [NR + 2] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    for (int i = 0; i < NR; i++)
+        filter[i + 1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i],
+                                                     (unsigned char)(NR - i), 0);
+    struct sock_fprog program = {NR + 3, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(NO_FILTER);
+}
+
+static void work(void)
+{
+    for (size_t i = 0; i < 3000; i++) {
+        void *one = malloc(i * 100), *other = realloc(malloc(i), i * 7 + 1);
+        free(one);
+        free(other);
+    }
+    for (size_t size = MIB; size <= 64 * MIB; size *= 2)
+        free(malloc(size));
+    char *mapping = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mapping = mremap(mapping, MIB, 2 * MIB, MREMAP_MAYMOVE);
+    mapping[MIB] = 1;
+    madvise(mapping, 8192, MADV_DONTNEED);
+    mprotect(mapping, 4096, PROT_READ);
+    munmap(mapping, 2 * MIB);
+}
+
+/* This program anew, as `self` with the argument. Returns its status as a shell has it. */
+static int run_self(const char *argument)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        execle("/proc/self/exe", "seccomp", argument, (char *)NULL, environ);
+        _exit(127);
+    }
+    EXPECT(waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void it_allocates_and_ends(void)
+{
+    EXPECT(run_self("ends") == 0);
+    setenv("ANYDMA_MODE", "eager", 1);
+    EXPECT(run_self("ends") == 0);
+    unsetenv("ANYDMA_MODE");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        free(malloc(1)); /* glibc's first asks for random bytes */
+        enter_sandbox(SECCOMP_RET_KILL_PROCESS);
+        work();
+        return 0;
+    }
+    shim_must_be_there();
+    if (run_self("ends") == NO_FILTER) {
+        puts("this kernel takes no seccomp filter");
+        return 77;
+    }
+    behaviour("it allocates and ends", it_allocates_and_ends);
+    return behaviours_failed != 0;
+}

@@ -15,6 +15,7 @@
 
 #include "dma/pagemap.h"
 #include "dma/registry.h"
+#include "interpose/advice.h"
 #include "interpose/lifecycle.h"
 #include "memory/arena.h"
 #include "memory/checked.h"
@@ -86,6 +87,7 @@ void fork_become_child(bool locks_are_lost)
     lifecycle_own();
     profile_become_child(locks_are_lost);
     registry_reset(locks_are_lost);
+    advice_forget();
     pagemap_reset();
     arena_reset(locks_are_lost);
     if (locks_are_lost)

@@ -18,15 +18,18 @@
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
+#include "interpose/advice.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/ending.h"
 #include "interpose/filters.h"
 #include "interpose/fork.h"
+#include "interpose/open.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
 #include "memory/heap.h"
+#include "profile/failures.h"
 #include "profile/live.h"
 #include "profile/profile.h"
 
@@ -114,6 +117,7 @@ static bool start(void)
     extern char **environ;
     config_read(environ ? environ : initial_environment());
     malloc_find_next();
+    open_find_next();
     if (config.disabled)
         return false;
     if (pagemap_init() != 0) {
@@ -187,8 +191,14 @@ static bool has_something_to_do(void)
 
 __attribute__((destructor(101))) static void destroy(void)
 {
-    if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) != STATE_ACTIVE ||
-        !has_something_to_do() || !lifecycle_is_owner())
+    if (atomic_load_explicit(&lifecycle_state, memory_order_acquire) != STATE_ACTIVE)
+        return;
+    if (!filters_are_set()) { /* a system call only where something has failed */
+        advice_tell_end();
+        if (!config.stats) /* the summary has them */
+            failures_tell_end();
+    }
+    if (!has_something_to_do() || !lifecycle_is_owner())
         return;
     ending_prepare();
     profiler_stop();

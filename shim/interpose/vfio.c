@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "dma/registry.h"
+#include "interpose/advice.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/lifecycle.h"
 #include "memory/foreign.h"
@@ -104,14 +105,26 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
         result = os_ioctl(fd, request, arg);
         if (result == 0)
             adopt(fd, (unsigned long)arg);
+        else
+            advice_ioctl_failed(request, -result, NULL);
+        return result;
+    case VFIO_GROUP_GET_STATUS:
+        result = os_ioctl(fd, request, arg);
+        if (result == 0 && !(((struct vfio_group_status *)arg)->flags & VFIO_GROUP_FLAGS_VIABLE))
+            advice_group_is_not_viable();
         return result;
     case VFIO_GROUP_SET_CONTAINER:
-        return set_container(fd, arg);
+        result = set_container(fd, arg);
+        if (result < 0)
+            advice_ioctl_failed(request, -result, NULL);
+        return result;
     case VFIO_GROUP_GET_DEVICE_FD:
         result = os_ioctl(fd, request, arg);
         if (result >= 0) {
             profile_record_device(arg);
             registry_watch_fd(result);
+        } else if (result != -EFAULT) {
+            advice_ioctl_failed(request, -result, arg);
         }
         return result;
     case VFIO_GROUP_UNSET_CONTAINER:

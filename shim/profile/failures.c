@@ -3,6 +3,7 @@
 #include "profile/failures.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -18,21 +19,40 @@ static void tell(enum failed_call call, int error, size_t len)
     const char *remedy = failed_remedy(call, error);
     uint64_t limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
     log_write(LOG_WARNING,
-              "%s of %lu KiB failed: error %d, %s%s%s; further ones are counted (--stats, `anydma report`)",
-              failed_call_name(call), (unsigned long)((len + 1023) >> 10), error, failed_reason(call, error),
+              "%s of %lu KiB failed: %s (error %d)%s%s; further ones are counted; `anydma doctor` says what "
+              "is in the way",
+              failed_call_name(call), (unsigned long)((len + 1023) >> 10), failed_reason(call, error), error,
               remedy ? "; " : "", remedy ? remedy : "");
     if (error == ENOMEM && limit != UINT64_MAX)
         log_write(LOG_WARNING, "the limit on locked memory of this process is %lu KiB (`ulimit -l`)",
                   (unsigned long)(limit >> 10));
 }
 
+static bool is_told(enum failed_call call, int error)
+{
+    bool is_limit = error == ENOMEM || error == ENOSPC || error == EADDRNOTAVAIL;
+    return call == FAILED_APP_MAP || (call == FAILED_LOOKUP && is_limit);
+}
+
 void failures_note(enum failed_call call, int error, size_t len)
 {
     int index = error > 0 && error < NR_ERRORS ? error : NR_ERRORS;
     uint64_t before = atomic_fetch_add_explicit(&counts[call][index], 1, memory_order_relaxed);
-    bool is_limit = error == ENOMEM || error == ENOSPC || error == EADDRNOTAVAIL;
-    if (!before && (call == FAILED_APP_MAP || (call == FAILED_LOOKUP && is_limit)))
+    if (!before && is_told(call, error))
         tell(call, error, len);
+}
+
+void failures_tell_end(void)
+{
+    for (int call = 0; call < NR_FAILED; call++)
+        for (int error = 1; error < NR_ERRORS; error++) {
+            uint64_t count = failures_count((enum failed_call)call, error);
+            if (count > 1 && is_told((enum failed_call)call, error))
+                log_write(LOG_WARNING,
+                          "%s failed %lu times in all: %s; `anydma doctor` says what is in the way",
+                          failed_call_name((enum failed_call)call), count,
+                          failed_reason((enum failed_call)call, error));
+        }
 }
 
 uint64_t failures_count(enum failed_call call, int error)

@@ -13,6 +13,8 @@
 void failures_note(enum failed_call call, int error, size_t len);
 /* How many of the call failed, with that error; 0 for `error`: with any. */
 uint64_t failures_count(enum failed_call call, int error);
+/* At exit: how often in all what was told happened, where that is more than once. */
+void failures_tell_end(void);
 /* In a forked child. */
 void failures_forget(void);
 

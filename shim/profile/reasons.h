@@ -53,13 +53,12 @@ static inline const char *failed_remedy(enum failed_call call, int error)
     switch (error) {
     case ENOMEM:
         return "raise memlock: `ulimit -l unlimited` as root, a line in /etc/security/limits.d, "
-               "LimitMEMLOCK= of systemd, or "
-               "--ulimit memlock=-1 of docker; `anydma doctor` shows what it suffices for";
+               "LimitMEMLOCK= of systemd, --ulimit memlock=-1 of docker; or pin less: --granule=4K";
     case ENOSPC:
-        return "raise it: `modprobe vfio_iommu_type1 dma_entry_limit=1000000`; or register larger units "
-               "(--granule)";
+        return "raise dma_entry_limit of vfio_iommu_type1 (a parameter of the module), or register larger "
+               "units (--granule=64M)";
     case EADDRNOTAVAIL:
-        return "`anydma doctor` shows the apertures";
+        return "`anydma doctor -d BDF` shows the apertures";
     case EOPNOTSUPP:
         return "use malloc or an anonymous private mmap, or --foreign=trust";
     case ENODEV:

@@ -165,18 +165,37 @@ static uint64_t iova_for(uintptr_t va)
     return OTHER_IOVAS + program_below(256) * PAGE;
 }
 
+static int container_map(uint64_t iova, uint64_t va, uint64_t len)
+{
+    struct vfio_iommu_type1_dma_map map = {
+        .argsz = sizeof(map), .flags = 3, .vaddr = va, .iova = iova, .size = len};
+    return ioctl(program.container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+}
+
+static int container_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped)
+{
+    struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap), .iova = iova, .size = len};
+    if (all)
+        unmap.flags = VFIO_DMA_UNMAP_FLAG_ALL;
+    int error = ioctl(program.container, VFIO_IOMMU_UNMAP_DMA, &unmap) ? -errno : 0;
+    *unmapped = error ? 0 : unmap.size;
+    return error;
+}
+
+int (*program_own_map)(uint64_t, uint64_t, uint64_t) = container_map;
+int (*program_own_unmap)(uint64_t, uint64_t, bool, uint64_t *) = container_unmap;
+
 void step_app_map(void)
 {
     size_t nr;
     uintptr_t va = program_pick(&nr, true);
     if (!va || program.container < 0 || model.nr_app_maps == MAX_APP_MAPS)
         return;
-    struct vfio_iommu_type1_dma_map map = {.argsz = sizeof(map), .flags = 3, .vaddr = va, .size = nr * PAGE};
-    map.iova = iova_for(va);
-    int expected = model_app_map(map.iova, va, map.size);
-    int error = ioctl(program.container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+    struct own_map map = {.iova = iova_for(va), .len = nr * PAGE, .va = va};
+    int expected = model_app_map(map.iova, va, map.len);
+    int error = program_own_map(map.iova, va, map.len);
     program_trace("0x%lx %zu at 0x%lx: %d", program_name(va), nr, program_name(map.iova), error);
-    bool in_the_way = error == -EEXIST && (!program_is_promised || program_is_promised(map.iova, map.size));
+    bool in_the_way = error == -EEXIST && (!program_is_promised || program_is_promised(map.iova, map.len));
     /* Foreign memory that is registered already is taken as it is, whatever its protection is by now. */
     bool is_alias = !error && va >= model.windows[1].start && model_is_all(va, nr * PAGE, PROT_NONE, false);
     bool late = program.had_late_attach && error == -EFAULT;
@@ -184,42 +203,40 @@ void step_app_map(void)
         program_failed("MAP of 0x%lx, %zu pages, at 0x%lx gives %d, not %d", program_name(va), nr,
                        program_name(map.iova), error, expected);
     if (!error)
-        model.app_maps[model.nr_app_maps++] = (struct own_map){map.iova, map.size, va};
+        model.app_maps[model.nr_app_maps++] = map;
 }
 
 void step_app_unmap(void)
 {
-    struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap)};
-    uint64_t expected_bytes;
+    uint64_t iova = 0, size = 0, expected_bytes, bytes;
+    bool all = false;
     if (program.container < 0)
         return;
     unsigned kind = program_below(12);
     if (kind < 6 && model.nr_app_maps) {
         const struct own_map *map = &model.app_maps[program_below((unsigned)model.nr_app_maps)];
-        unmap.iova = map->iova;
-        unmap.size = map->len;
+        iova = map->iova;
+        size = map->len;
         if (kind == 4)
-            unmap.size += PAGE * program_below(8);
+            size += PAGE * program_below(8);
         if (kind == 5)
-            unmap.size -= PAGE;
+            size -= PAGE;
     } else if (kind < 8) { /* all of an area */
-        unmap.iova = model.windows[program_below(2)].start;
-        unmap.size = FOREIGN_PAGES * PAGE * (1 + program_below(8));
+        iova = model.windows[program_below(2)].start;
+        size = FOREIGN_PAGES * PAGE * (1 + program_below(8));
     } else if (kind == 8) {
-        unmap.flags = VFIO_DMA_UNMAP_FLAG_ALL;
+        all = true;
     } else {
         size_t nr = 1;
-        unmap.iova = program_pick(&nr, true);
-        unmap.size = nr * PAGE;
+        iova = program_pick(&nr, true);
+        size = nr * PAGE;
     }
-    uint64_t iova = unmap.iova, size = unmap.size;
-    int expected = model_app_unmap(iova, size, unmap.flags, &expected_bytes);
-    int error = ioctl(program.container, VFIO_IOMMU_UNMAP_DMA, &unmap) ? -errno : 0;
-    program_trace("0x%lx %lu kind %u: %d, %lu", program_name(iova), size, kind, error,
-                  error ? 0 : (long)unmap.size);
-    if (error != expected || (!error && unmap.size != expected_bytes))
-        program_failed("UNMAP of 0x%lx, %lu bytes (flags %x), gives %d, %llu bytes, not %d, %lu",
-                       program_name(iova), size, unmap.flags, error, unmap.size, expected, expected_bytes);
+    int expected = (program.is_ioas ? model_ioas_unmap : model_app_unmap)(iova, size, all, &expected_bytes);
+    int error = program_own_unmap(iova, size, all, &bytes);
+    program_trace("0x%lx %lu kind %u: %d, %lu", program_name(iova), size, kind, error, bytes);
+    if (error != expected || bytes != expected_bytes)
+        program_failed("UNMAP of 0x%lx, %lu bytes%s, gives %d, %lu bytes, not %d, %lu", program_name(iova),
+                       size, all ? " (all)" : "", error, bytes, expected, expected_bytes);
 }
 
 static void close_container(void)

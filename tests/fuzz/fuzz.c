@@ -2,12 +2,14 @@
 /*
  * The random program as a command: fuzz [--trace] [--vfio [--aperture=BITS]] [--no-device] [FIRST-SEED [SEEDS [STEPS]]]; SEEDS
  * 0: without end. With the doors preloaded (ANYDMA_IOMMU=sim), or with the shim's modules linked in. --vfio:
- * with a real container, of the group that EDU_GROUP names; --trace prints what each step gave: the same seed
+ * with a real container, of the group that EDU_GROUP names, or an address space of iommufd's; --trace prints what each step gave: the same seed
  * must give the same with sim and VFIO.
  */
 #include "program.h"
 
 #include "anydma.h"
+#include "examples/iommufd.h"
+#include "examples/vfio_device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +51,41 @@ static int open_vfio(void)
     return container;
 }
 
+/* The same of BACKEND=iommufd; the device that EDU_BDF names stays open. */
+static struct vfio_device device = {.container_fd = -1, .group_fd = -1, .device_fd = -1};
+
+static int open_ioas(void)
+{
+    const char *bdf = getenv("EDU_BDF");
+    vfio_device_close(&device);
+    int error = bdf ? vfio_device_open(&device, bdf) : -ENODEV;
+    int iommufd = device.container_fd;
+    device.container_fd = -1; /* the program's to close */
+    errno = -error;
+    return error ? -1 : iommufd;
+}
+
+static int ioas_map(uint64_t iova, uint64_t va, uint64_t len)
+{
+    return iommufd_map(program.container, device.ioas_id, iova, va, len);
+}
+
+static int ioas_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped)
+{
+    return iommufd_unmap(program.container, device.ioas_id, iova, all ? UINT64_MAX : len, unmapped);
+}
+
+static void use_vfio(void)
+{
+    const char *backend = getenv("BACKEND");
+    program.is_ioas = backend && strcmp(backend, "iommufd") == 0;
+    program_open_container = program.is_ioas ? open_ioas : open_vfio;
+    if (program.is_ioas) {
+        program_own_map = ioas_map;
+        program_own_unmap = ioas_unmap;
+    }
+}
+
 /* abort() must say which seed it was. */
 static void tell_seed(int signal_number)
 {
@@ -74,8 +111,10 @@ int main(int argc, char **argv)
              nr = argc > 2 ? strtoull(argv[2], NULL, 0) : 1, done = 0;
     program.nr_steps = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 2000;
     program.has_device = has_device && !is_vfio;
-    program_open_container = is_vfio ? open_vfio : open_simulated;
-    if (!is_vfio)
+    program_open_container = open_simulated;
+    if (is_vfio)
+        use_vfio();
+    else
         dma_start_device();
     program_start();
     signal(SIGABRT, tell_seed);

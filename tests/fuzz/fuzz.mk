@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The fuzzers: one random program, with the doors preloaded (doors), and with the shim's modules inside it (insides); libFuzzer
 # over the same and over all that is parsed. Included by the Makefile.
-FUZZ_PROGRAM := $(filter-out tests/fuzz/insides.c %_fuzzer.c %_tsan.c,$(wildcard tests/fuzz/*.c))
+FUZZ_PROGRAM := $(filter-out tests/fuzz/insides.c %_fuzzer.c %_tsan.c,$(wildcard tests/fuzz/*.c)) examples/vfio_device.c examples/iommufd.c
 FUZZ_TESTS := $(addprefix $(BUILD)/tests/fuzz/,doors insides threads_tsan)
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzzer.c))
 fuzzers: $(FUZZERS)

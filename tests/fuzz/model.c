@@ -153,3 +153,34 @@ int model_app_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped)
     }
     return 0;
 }
+
+/* The lowest of the program's own mappings that ends behind `iova`; -1: none. */
+static int lowest_from(uint64_t iova)
+{
+    int found = -1;
+    for (size_t i = 0; i < model.nr_app_maps; i++) {
+        const struct own_map *map = &model.app_maps[i];
+        if (map->iova + map->len > iova && (found < 0 || map->iova < model.app_maps[found].iova))
+            found = (int)i;
+    }
+    return found;
+}
+
+/* iommufd goes upwards and stops at the first mapping that is not whole in the range: what lay below it is gone by then. That
+ * nothing was there is an error, too. */
+int model_ioas_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped)
+{
+    uint64_t end = all ? UINT64_MAX : iova + len, done = 0;
+    *unmapped = 0;
+    if (!all && !len)
+        return -EINVAL;
+    for (int i; (i = lowest_from(iova)) >= 0 && model.app_maps[i].iova < end;) {
+        const struct own_map *map = &model.app_maps[i];
+        if (map->iova < iova || map->iova + map->len > end)
+            return -ENOENT;
+        done += map->len;
+        model.app_maps[i] = model.app_maps[--model.nr_app_maps];
+    }
+    *unmapped = done;
+    return done || all ? 0 : -ENOENT;
+}

@@ -78,5 +78,6 @@ bool model_is_all(uintptr_t va, size_t len, int prot, bool is_ordinary);
 /* What the kernel would say to the program's own calls, if it were alone with them. Returns 0 or -errno. */
 int model_app_map(uint64_t iova, uintptr_t va, uint64_t len);
 int model_app_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped);
+int model_ioas_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped);
 
 #endif

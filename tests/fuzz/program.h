@@ -26,6 +26,7 @@ struct program {
     bool stays_attached;  /* from the start on */
     bool had_late_attach; /* a registration with pages that are gone can't be mapped in a further container */
     int container;        /* of the program's own, or -1 */
+    bool is_ioas;         /* it is an address space of iommufd's, whose rules differ */
 };
 
 extern struct program program;
@@ -36,6 +37,9 @@ extern void (*program_look_inside)(void);
 extern bool (*program_is_promised)(uint64_t iova, uint64_t len);
 /* Opens a container of the program's own. Returns its descriptor. */
 extern int (*program_open_container)(void);
+/* The program's own mappings in it, as examples/vfio_device.h has them; `all`: whatever is mapped. */
+extern int (*program_own_map)(uint64_t iova, uint64_t va, uint64_t len);
+extern int (*program_own_unmap)(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped);
 
 /* Once, before any run: finds the windows. */
 void program_start(void);

@@ -351,6 +351,28 @@ size_t registry_reaches(uintptr_t va, uint64_t iova)
     return len;
 }
 
+size_t application_identity(uintptr_t va)
+{
+    size_t len = 0;
+    for (unsigned i = next_container(registry.attached, 0); !len && i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1))
+        len = container_reaches(&registry.containers[i], va, va);
+    return len;
+}
+
+bool application_has_identity(uintptr_t start, size_t len)
+{
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
+        struct app_map *map = map_from(&registry.containers[i], start);
+        while (map && map->iova < start + len && map->iova != map->va)
+            map = RB_NEXT(app_maps, , map);
+        if (map && map->iova < start + len)
+            return true;
+    }
+    return false;
+}
+
 bool registry_is_application(uint64_t iova)
 {
     uint64_t below;

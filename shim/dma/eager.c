@@ -230,6 +230,7 @@ static int register_range(uintptr_t start, size_t len)
     }
     if (!left_out)
         return 0;
+    registration_changed(start, len, MEMORY_LEFT_OUT);
     leave_out(obstacle, start, left_out, first);
     return -ENOMEM;
 }
@@ -238,6 +239,7 @@ static int offer(uintptr_t start, size_t len)
 {
     if (len <= largest || refuses())
         return register_range(start, len);
+    registration_changed(start, len, MEMORY_LEFT_OUT);
     leave_out(OBSTACLE_RESERVE, start, missing_of(start, len), 0);
     return 0;
 }

@@ -131,6 +131,9 @@ void registration_released(uintptr_t start, size_t len);
 void registration_settle(struct registration *reg);
 /* What a registration is made for. FOR_EAGER: at IOVA == address or not at all, and it gives way to the application. */
 enum purpose { FOR_LOOKUP, FOR_EAGER };
+/* For registry_follow. */
+void registration_changed(uintptr_t start, size_t len, enum memory_change what);
+void registration_unfollow(void);
 /* Registers the unit around `va`. Returns 0 and *made, or -errno. */
 int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made);
 /* Registers all of [start, start + len), as lookups of each page would. Returns 0 or the first failure. */
@@ -158,6 +161,9 @@ struct container *container_of_fd(int fd);
 /* dma/application.c */
 void application_forget_container(struct container *container);
 bool application_find_held(uintptr_t start, size_t len, struct held_range *held);
+/* How many bytes from `va` on the application itself has mapped at IOVA == address. */
+size_t application_identity(uintptr_t va);
+bool application_has_identity(uintptr_t start, size_t len);
 bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below);
 /* Cuts [*start, *end) back to what of it around `iova` no mapping of the application's has. False: `iova` is in one. */
 bool application_clip(uint64_t iova, uint64_t *start, uint64_t *end);

@@ -197,6 +197,7 @@ void registration_was_undone(struct registration *reg, unsigned index)
     container_count_entries(&registry.containers[index], -1);
     registry.count.pinned -= reg->len;
     registry_changed();
+    registration_changed(reg->start, reg->len, MEMORY_REGISTERED);
 }
 
 bool registration_unmap_in(struct registration *reg, unsigned index)
@@ -236,6 +237,7 @@ int registration_map(struct registration *reg)
                 registration_unmap_in(reg, undo);
         return error;
     }
+    registration_changed(reg->start, reg->len, MEMORY_REGISTERED);
     return 0;
 }
 
@@ -363,6 +365,7 @@ void registration_release_unused(uint64_t iova, uint64_t len)
         size_t reg_len = reg->len;
         if (reg->handed || reg->pins || !registration_undo(reg))
             continue;
+        registration_changed(start, reg_len, MEMORY_LEFT_OUT);
         registration_released(start, reg_len);
     }
 }
@@ -504,6 +507,7 @@ void registry_reset(bool locks_are_lost)
         registry.containers[i].nr_fds = 0;
     }
     registry.owner_pid = os_getpid();
+    registration_unfollow();
     registry.had_parents |= registry.attached != 0;
     registry.attached = 0;
     eager_end();

@@ -81,6 +81,23 @@ int registry_offer(uintptr_t start, size_t len);
  * registry_offer. */
 int registry_admit(uintptr_t start, size_t len);
 
+enum memory_change {
+    MEMORY_REGISTERED,  /* became registered, or no longer is: see registry_has_identity */
+    MEMORY_LEFT_OUT,    /* is handed out, and eager mode could not register it */
+    MEMORY_PASSED_OVER, /* is handed out, and eager mode is not for it: inaccessible, read-only, or a reserve */
+};
+/* For who must know without asking what a device finds at its own address. While eager mode is on, `changed` is told so,
+ * from what is registered already on, and of what is handed out before anyone has it. It is called with the registry's lock
+ * held: it takes none that comes before, and allocates nothing. Returns false when eager mode is off. There is one
+ * follower. */
+bool registry_follow(void (*changed)(uintptr_t start, size_t len, enum memory_change what));
+/* For `changed`: whether a device finds all of the range, or any of it, at IOVA == address, by ours or by the program's own
+ * mappings. */
+bool registry_is_identity(uintptr_t start, size_t len);
+bool registry_has_identity(uintptr_t start, size_t len);
+/* Memory is handed out that eager mode is not offered. */
+void registry_pass_over(uintptr_t start, size_t len);
+
 /* Containers. `fd` stays its owner's. */
 int registry_attach(const struct iommu *iommu);
 /* Whether any is attached. No lock. */

@@ -121,7 +121,10 @@ uintptr_t arena_map_place_for(size_t len, int prot, unsigned flags)
 
 int arena_map_made(uintptr_t addr, size_t len, int prot, unsigned flags)
 {
-    return flags == RUN_ORDINARY && (prot & RW) == RW ? registry_offer(addr, len) : 0;
+    if (flags == RUN_ORDINARY && (prot & RW) == RW)
+        return registry_offer(addr, len);
+    registry_pass_over(addr, len);
+    return 0;
 }
 
 intptr_t arena_map(size_t len, int prot, int map_flags, unsigned flags)
@@ -428,6 +431,8 @@ void arena_protected(uintptr_t addr, size_t len, int prot)
     lock_release(&zones_lock);
     if ((prot & RW) == RW)
         registry_offer(addr, len);
+    else
+        registry_pass_over(addr, len);
 }
 
 int arena_protection(uintptr_t addr, size_t *run_len)

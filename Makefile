@@ -21,6 +21,7 @@ define compile
 	$(Q)$(2)
 endef
 
+comma := ,
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 CFLAGS ?= -O2 -g
 C11    := -std=c11 -D_GNU_SOURCE

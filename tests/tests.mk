@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 # What tests/check.sh runs: one program for each source, found by wildcard. Included by the Makefile.
-comma := ,
 
 # Units link the modules without the doors, under ASan and UBSan; the VM's tests link them as they are.
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -21,6 +20,10 @@ VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c)
 $(BUILD)/tests/vm/%: tests/vm/%.c $(EXAMPLE_OBJ) $(BUILD)/plain/core.a $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-Ishim) $(EXAMPLE_OBJ) $(BUILD)/plain/core.a -pthread)
 
+# Written against a library like those that the bridges are for: it is found beside them.
+$(BUILD)/tests/vm/bridges_%: tests/vm/bridges_%.c $(EXAMPLE_OBJ) $(BUILD)/tests/standins/lib%.so $(BUILD)/program.flags
+	$(call compile,CC,$(call program) $(EXAMPLE_OBJ) $(call with_standin,$*) -pthread)
+
 # --- run under the preload ----------------------------------------------------------------------------------------------
 PRELOAD_TESTS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%,$(basename $(wildcard tests/preload/*.c tests/preload/*.cc)))
 PRELOAD_LIBS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%.so,$(basename $(wildcard tests/preload/plugins/*.c \
@@ -37,11 +40,15 @@ $(BUILD)/tests/preload/routes_%: tests/preload/routes_%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -luring -pthread)
 # Libraries like those that the bridges are for, and programs written against them, which keep the addresses that they call in
 # read-only pages; the libraries themselves do not.
+with_standin = -L$(BUILD)/tests/standins -l$(1) -Wl,-rpath,'$$ORIGIN/../standins'
 STANDINS := $(patsubst tests/standins/%.c,$(BUILD)/tests/standins/lib%.so,$(wildcard tests/standins/*.c))
 $(BUILD)/tests/standins/lib%.so: tests/standins/%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fPIC -shared) -Wl$(comma)-soname$(comma)lib$*.so -pthread)
 $(BUILD)/tests/preload/bridges_%: tests/preload/bridges_%.c $(BUILD)/tests/standins/lib%.so $(BUILD)/program.flags | needs-unit
-	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -L$(BUILD)/tests/standins -l$* -Wl$(comma)-z$(comma)now -Wl$(comma)-rpath$(comma)'$$ORIGIN/../standins' -luring -pthread)
+	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) -Wl$(comma)-z$(comma)now $(call with_standin,$*) -luring -pthread)
+# The same with the library linked into the program.
+$(BUILD)/tests/preload/static_%: tests/preload/static_%.c tests/standins/%.c $(BUILD)/program.flags | needs-unit
+	$(call compile,CC,$(call program,-fno-builtin -Ishim -rdynamic) tests/standins/$*.c -luring -pthread)
 $(BUILD)/tests/preload/%.so: tests/preload/%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fno-builtin -fPIC -shared -Wno-missing-prototypes))
 $(BUILD)/tests/preload/%.so: tests/preload/%.cc $(BUILD)/program.flags
@@ -52,7 +59,7 @@ $(BUILD)/tests/preload/lib/reset_off.so: tests/preload/lib/reset_off.c $(SHIM)
 	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=registry_reset $(SHIM_LINK))
 
 # Those that the packages of the group build suffice for, and the rest.
-WITH_DEVICE := $(filter $(addprefix $(BUILD)/tests/preload/,routes_% bridges_%),$(PRELOAD_TESTS))
+WITH_DEVICE := $(filter $(addprefix $(BUILD)/tests/preload/,routes_% bridges_% static_%),$(PRELOAD_TESTS))
 tests-build: $(filter-out $(WITH_DEVICE),$(PRELOAD_TESTS)) $(PRELOAD_LIBS) $(STANDINS) $(VM_TESTS) $(PRODUCT)
 tests: tests-build $(FUZZ_TESTS) $(UNIT_TESTS) $(WITH_DEVICE)
 .PHONY: tests tests-build

@@ -100,6 +100,8 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
     int result;
     if (request != VFIO_IOMMU_MAP_DMA && request != VFIO_IOMMU_UNMAP_DMA)
         bridges_look();
+    if (request == VFIO_DEVICE_GET_INFO)
+        bridges_look_at_device();
     switch (request) {
     case VFIO_SET_IOMMU:
         result = os_ioctl(fd, request, arg);

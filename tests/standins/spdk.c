@@ -232,6 +232,9 @@ void *spdk_zmalloc(size_t len, size_t align)
     return found;
 }
 
+/* What a program with SPDK in it can be known by when it was stripped: an argument that SPDK gives DPDK. */
+__attribute__((used)) static const char dpdk_argument[] = "--file-prefix=spdk_pid%d";
+
 int like_spdk_start(int container, uint64_t offset, bool has_device)
 {
     static const struct spdk_mem_map_ops of_vtophys = {vtophys_notify, follow_each_other};
@@ -246,6 +249,14 @@ int like_spdk_start(int container, uint64_t offset, bool has_device)
     if (!g_mem_reg_map || !g_vtophys_map || pool == MAP_FAILED)
         return -ENOMEM;
     return spdk_mem_register(pool, POOL_BYTES);
+}
+
+unsigned like_spdk_nr_tables(void)
+{
+    unsigned nr = 0;
+    for (uint64_t i = 0; i < NR_TABLES; i++)
+        nr += g_vtophys_map->tables[i] != NULL;
+    return nr;
 }
 
 void like_spdk_device_added(void)

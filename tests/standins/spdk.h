@@ -2,7 +2,7 @@
 /*
  * A stand-in for SPDK's environment: the functions by which a program registers memory and asks for IOVAs, with SPDK's
  * names, locks, maps of 2 MiB pages, and habits: what a MAP answers is ignored, and registration allocates under the mutex.
- * The last two functions are not SPDK's.
+ * The last three functions are not SPDK's.
  */
 #ifndef TESTS_STANDINS_SPDK_H
 #define TESTS_STANDINS_SPDK_H
@@ -39,5 +39,7 @@ void *spdk_zmalloc(size_t len, size_t align);
  * given up after one that fails. 0 or -errno. */
 int like_spdk_start(int container, uint64_t offset, bool has_device);
 void like_spdk_device_added(void);
+/* How many tables the map of IOVAs has: an entry in a GiB that has none takes a lock and memory. */
+unsigned like_spdk_nr_tables(void);
 
 #endif

@@ -47,6 +47,14 @@ void bridges_look(void)
 
 void bridges_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_t len, int error)
 {
+    if (!(config.bridges & BRIDGE_SPDK))
+        return;
+    bridge_spdk_map_failed(caller, va, iova, len, error);
+    bridge_spdk_static_map_failed(va, iova, len, error);
+}
+
+void bridges_look_at_device(void)
+{
     if (config.bridges & BRIDGE_SPDK)
-        bridge_spdk_map_failed(caller, va, iova, len, error);
+        bridge_spdk_static_look();
 }

@@ -16,6 +16,9 @@
 /* In the door of VFIO's calls, before one of them that is not a MAP or UNMAP. No lock may be held. */
 void bridges_look(void);
 
+/* In the same door, when the program asks about a device: its libraries have their maps by now. */
+void bridges_look_at_device(void);
+
 /* The program's own MAP failed: judged here, since a library may ignore it. `caller`: where the call came from. */
 void bridges_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_t len, int error);
 
@@ -27,5 +30,9 @@ bool bridge_dpdk_bind(void);
 /* Whether DPDK says that the memory is its own, or was made known to it; false without DPDK. */
 bool bridge_dpdk_owns(const void *addr);
 void bridge_spdk_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_t len, int error);
+
+/* SPDK that is linked into the program itself. */
+void bridge_spdk_static_look(void);
+void bridge_spdk_static_map_failed(uintptr_t va, uint64_t iova, uint64_t len, int error);
 
 #endif

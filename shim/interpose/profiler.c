@@ -59,19 +59,28 @@ static void add_part(void *arg, uintptr_t part, size_t len, size_t live)
             look->untouched += look->stride * (live == len ? OS_PAGE_SIZE : live * OS_PAGE_SIZE / len);
 }
 
-/* *carried: what pages of other ranges stand for beyond these; the neighbours get it. */
-static void record(const struct registry_range *range, int memory, uint64_t stride, size_t *carried)
+/* One recording, of one range or of all. */
+struct recording {
+    int memory; /* as in look */
+    uint64_t stride;
+    bool looks_up;  /* the program looked something up */
+    size_t carried; /* what pages of other ranges stand for beyond these; the neighbours get it */
+};
+
+static void record(const struct registry_range *range, struct recording *recording)
 {
-    struct look look = {.memory = memory, .stride = stride, .start = range->start, .len = range->len};
+    struct look look = {
+        .memory = recording->memory, .stride = recording->stride, .start = range->start, .len = range->len};
     usage_visit(range->start, range->len, add_part, &look);
     size_t used = look.used < range->len ? look.used : range->len;
-    look.untouched += *carried;
-    *carried = look.untouched > used ? look.untouched - used : 0;
-    const struct profile_usage usage = {.used = used,
-                                        .free = look.free < range->len - used ? look.free : range->len - used,
-                                        .untouched = look.untouched < used ? look.untouched : used,
-                                        .flags = USE_HAS_FREE | (memory < 0 ? 0 : USE_HAS_TOUCHED) |
-                                                 (range->is_handed ? USE_LOOKED_UP : 0)};
+    look.untouched += recording->carried;
+    recording->carried = look.untouched > used ? look.untouched - used : 0;
+    const struct profile_usage usage = {
+        .used = used,
+        .free = look.free < range->len - used ? look.free : range->len - used,
+        .untouched = look.untouched < used ? look.untouched : used,
+        .flags = USE_HAS_FREE | (recording->memory < 0 ? 0 : USE_HAS_TOUCHED) |
+                 (range->is_handed ? USE_LOOKED_UP : 0) | (recording->looks_up ? USE_PROGRAM_LOOKS_UP : 0)};
     profile_record_used(range->start, range->len, &usage);
 }
 
@@ -81,15 +90,15 @@ static void record_all(void)
     struct registry_range ranges[AT_ONCE];
     struct anydma_stats stats = {0};
     registry_fill_stats(&stats);
-    uint64_t stride = stats.pinned / OS_PAGE_SIZE / MOST_PAGES_READ + 1;
-    int memory = os_open("/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
+    struct recording recording = {.memory = os_open("/proc/self/mem", O_RDONLY | O_CLOEXEC, 0),
+                                  .stride = stats.pinned / OS_PAGE_SIZE / MOST_PAGES_READ + 1,
+                                  .looks_up = stats.lookups_cold > 0};
     uintptr_t cursor = 0;
-    size_t carried = 0;
     for (size_t n; (n = registry_ranges(&cursor, ranges, AT_ONCE)) > 0;)
         for (size_t i = 0; i < n; i++)
-            record(&ranges[i], memory, stride, &carried);
-    if (memory >= 0)
-        os_close(memory);
+            record(&ranges[i], &recording);
+    if (recording.memory >= 0)
+        os_close(recording.memory);
     live_answer();
 }
 
@@ -99,12 +108,12 @@ static void record_usage(void)
     enum { AT_ONCE = 64 };
     struct profile_range fresh[AT_ONCE];
     struct registry_range range;
-    size_t carried = 0;
+    struct recording recording = {.memory = -1, .stride = 1};
     bool all;
     size_t n = profile_take_fresh(fresh, AT_ONCE, &all);
     for (size_t i = 0; i < n && !all; i++)
         if (registry_range_at(fresh[i].start, fresh[i].len, &range))
-            record(&range, -1, 1, &carried);
+            record(&range, &recording);
     if (all)
         record_all();
 }

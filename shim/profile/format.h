@@ -58,9 +58,9 @@ enum record_type {
 };
 
 enum profile_owner { OWNER_ANYDMA, OWNER_APPLICATION, OWNER_ALIAS /* the application's, over one of ours */ };
-/* Flags of RECORD_USED: whether `free` is told, `untouched` was looked for, and something in it was ever looked up or is
- * the application's own mapping, too. */
-enum profile_use { USE_HAS_FREE = 1, USE_HAS_TOUCHED = 2, USE_LOOKED_UP = 4 };
+/* Flags of RECORD_USED: whether `free` is told, `untouched` was looked for, something in it was ever looked up or is the
+ * application's own mapping, too, and the program looks anything up at all. */
+enum profile_use { USE_HAS_FREE = 1, USE_HAS_TOUCHED = 2, USE_LOOKED_UP = 4, USE_PROGRAM_LOOKS_UP = 8 };
 enum profile_hazard { HAZARD_UNMAPPED_HELD, HAZARD_UNMAPPED_APPLICATION, HAZARD_FREED_HELD };
 
 #endif

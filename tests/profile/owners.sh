@@ -43,6 +43,38 @@ for mode in lazy eager; do
 done
 expect "the report names what the heap keeps, and does not call it the program's" bash -c "
     '$ANYDMA' report --at end '$work/lazy.cap' | grep -q 'free in the heap, which keeps it'"
+# A program that relies on IOVA == address looks nothing up, though its own mapping lies over one of ours: what else is pinned is
+# not called "never looked up". Of one that asks for some of it, the rest is.
+cat >"$work/relies.c" <<'C'
+#include "anydma.h"
+#include <linux/vfio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+int main(int argc, char **argv)
+{
+    int fd = memfd_create("container", 0);
+    char *blocks[4];
+    anydma_attach(fd, 0);
+    for (int i = 0; i < 4; i++)
+        memset(blocks[i] = mmap(0, 4 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1, 4 << 20);
+    struct vfio_iommu_type1_dma_map map = {sizeof(map), 3, (unsigned long)blocks[0], (unsigned long)blocks[0], 4 << 20};
+    if (argc > 1)
+        return anydma_iova(blocks[0]) == ANYDMA_BAD_IOVA;
+    return ioctl(fd, VFIO_IOMMU_MAP_DMA, &map) != 0;
+}
+C
+gcc -O1 -g -Iinclude -o "$work/relies" "$work/relies.c" || exit 1
+never() {
+    capture "$work/relies.cap" --mode=eager -- "$work/relies" "${@:2}" && "$ANYDMA" report --json --at end "$work/relies.cap" >"$work/relies.json" &&
+        python3 -c "
+import json
+at = json.load(open('$work/relies.json'))['at']
+assert $1, at"
+}
+expect "what a program relies on without asking is not called never looked up" never "at['waste_kinds']['never_looked_up'] == 0 and at['pinned']"
+expect "what it did not ask for beside what it did, is" never "at['waste_kinds']['never_looked_up'] >= 12 << 20" asks
 # What was freed is free in the heap, and nobody's but the heap's: with a whole share as the program's, nothing would be.
 expect "freed blocks are free in the heap" python3 -c "
 import json

@@ -174,7 +174,6 @@ static void note_fate(struct model *model, const struct model_mapping *mapping, 
     for (; had < private->fates_room; had++)
     private->fates[had] = (struct fate){0, 0};
     private->fates[mapping->ordinal] = fate;
-    model->looks_up |= fate.looked_up;
 }
 
 /* Step n shows what was true at n * every_ns. */
@@ -388,6 +387,7 @@ static void tell_used(struct model *model, struct model_mapping *mapping, const 
     uint64_t live = at_most(f[2], mapping->len), rest = mapping->len - live;
     struct fate fate = {.untouched = at_most(f[4], live), .looked_up = (f[5] & USE_LOOKED_UP) != 0};
     struct model_amount amount = mapping->amount;
+    model->looks_up |= (f[5] & USE_PROGRAM_LOOKS_UP) != 0;
     if (f[5] & USE_HAS_TOUCHED || !private->is_second)
         note_fate(model, mapping, fate);
     if (private->is_second && mapping->ordinal < private->fates_room)

@@ -5,7 +5,7 @@
  * an exit while half of them are still at it, whose handlers do the same. Nothing hangs: the program ends itself when no
  * thread has finished a step for a while, and gdb or /proc/PID/task/\*\/stack then show where. How much is done is bounded
  * by processor time, so that a slow or busy machine does less, and not for longer.
- * @limit 120
+ * @limit 600
  */
 #include "expect.h"
 

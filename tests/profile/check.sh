@@ -33,11 +33,18 @@ expect "so are the two that are compared" bash -c "'$ANYDMA' diff <(cat '$work/w
 expect "the page goes to stdout" bash -c "cd '$work' && '$ANYDMA' report --html - w.cap | head -n 1 | grep -qx '<!DOCTYPE html>' && [ ! -e - ]"
 expect "one line says it all" bash -c "'$ANYDMA' report --summary '$work/w.cap' | grep -qE '^anydma: .*: peak 56 MiB, waste .* \(8[0-9]%\), most of it by give_to_device'"
 # One figure, one percentage: the text, the JSON, check and the summary.
-expect "text, JSON, check and summary agree" bash -c "
-    '$ANYDMA' report --json '$work/w.cap' >'$work/w.json'
-    json=\$(python3 -c "import json; a = json.load(open('$work/w.json'))['at']; print('%.0f' % (100 * a['waste'] / a['used_known_of']))")
-    text=\$('$ANYDMA' report '$work/w.cap' | sed -nE 's/^waste .*\(([0-9]+)%\).*/\1/p')
-    line=\$('$ANYDMA' report --summary '$work/w.cap' | sed -nE 's/.*\(([0-9]+)%\).*/\1/p')
-    judged=\$('$ANYDMA' check --max-waste 100 '$work/w.cap' | sed -nE 's/^ok +waste: ([0-9.]+)%.*/\1/p')
-    echo \$json \$text \$line \$judged; [ \$json = \$text ] && [ \$json = \$line ] && [ \$(printf %.0f \$judged) = \$json ]"
+cat >"$work/agree.py" <<'PY'
+import json, re, subprocess, sys
+anydma, capture = sys.argv[1:]
+def said(*arguments):
+    return subprocess.run([anydma, *arguments, capture], stdout=subprocess.PIPE, check=True, text=True).stdout
+at = json.loads(said("report", "--json"))["at"]
+exact = 100 * at["waste"] / at["used_known_of"]
+percent = int(exact + 0.5)
+text = re.search(r"^waste .* registered by anydma \((\d+)%\)", said("report"), re.M).group(1)
+line = re.search(r"waste [^(]*\((\d+)%\)", said("report", "--summary")).group(1)
+judged = re.search(r"^ok +waste: ([\d.]+)%", said("check", "--max-waste", "100"), re.M).group(1)
+assert int(text) == int(line) == percent and judged == "%.1f" % exact, (exact, text, line, judged)
+PY
+expect "text, JSON, check and summary agree" python3 "$work/agree.py" "$ANYDMA" "$work/w.cap"
 exit "$failures"

@@ -23,6 +23,7 @@
 #include "interpose/ending.h"
 #include "interpose/filters.h"
 #include "interpose/fork.h"
+#include "interpose/patched.h"
 #include "interpose/open.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
@@ -178,6 +179,7 @@ __attribute__((constructor(101))) static void construct(void)
     if (!lifecycle_enter())
         return;
     profile_open_stacks();
+    patched_find();
     if (config.iommu == IOMMU_SIM)
         bridges_look(); /* no call to VFIO may ever come */
 }

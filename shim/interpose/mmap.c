@@ -14,6 +14,7 @@
 #include "dma/hazards.h"
 #include "interpose/doors.h"
 #include "interpose/lifecycle.h"
+#include "interpose/patched.h"
 #include "interpose/ranges.h"
 #include "memory/arena.h"
 #include "memory/files.h"
@@ -157,14 +158,21 @@ void *door_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
     return to_libc_ptr(result);
 }
 
+static inline void *map(void *addr, size_t len, int prot, int flags, int fd, off_t offset, const void *caller)
+{
+    __typeof__(mmap) *patched = (__typeof__(mmap) *)patched_function(PATCHED_MMAP);
+    return patched && !stack_is_unwinder(caller) ? patched(addr, len, prot, flags, fd, offset)
+                                                 : door_mmap(addr, len, prot, flags, fd, offset, caller);
+}
+
 void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-    return door_mmap(addr, len, prot, flags, fd, offset, __builtin_return_address(0));
+    return map(addr, len, prot, flags, fd, offset, __builtin_return_address(0));
 }
 
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-    return door_mmap(addr, len, prot, flags, fd, offset, __builtin_return_address(0));
+    return map(addr, len, prot, flags, fd, offset, __builtin_return_address(0));
 }
 
 /* --- munmap ------------------------------------------------------------------------------------------------------------- */
@@ -193,7 +201,8 @@ int door_munmap(void *addr, size_t len)
 
 int munmap(void *addr, size_t len)
 {
-    return door_munmap(addr, len);
+    __typeof__(munmap) *patched = (__typeof__(munmap) *)patched_function(PATCHED_MUNMAP);
+    return patched ? patched(addr, len) : door_munmap(addr, len);
 }
 
 /* --- madvise, mprotect ---------------------------------------------------------------------------------------------------- */
@@ -260,7 +269,8 @@ int door_madvise(void *addr, size_t len, int advice)
 
 int madvise(void *addr, size_t len, int advice)
 {
-    return door_madvise(addr, len, advice);
+    __typeof__(madvise) *patched = (__typeof__(madvise) *)patched_function(PATCHED_MADVISE);
+    return patched ? patched(addr, len, advice) : door_madvise(addr, len, advice);
 }
 
 enum { NO_KEY = -1 };

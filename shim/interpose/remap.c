@@ -11,6 +11,7 @@
 #include "base/procmaps.h"
 #include "dma/hazards.h"
 #include "interpose/doors.h"
+#include "interpose/patched.h"
 #include "interpose/lifecycle.h"
 #include "interpose/ranges.h"
 #include "memory/arena.h"
@@ -274,5 +275,6 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
     va_start(args, flags);
     void *to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(args, void *) : NULL;
     va_end(args);
-    return door_mremap(old, old_len, new_len, flags, to);
+    __typeof__(mremap) *patched = (__typeof__(mremap) *)patched_function(PATCHED_MREMAP);
+    return patched ? patched(old, old_len, new_len, flags, to) : door_mremap(old, old_len, new_len, flags, to);
 }

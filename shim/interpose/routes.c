@@ -20,6 +20,7 @@
 #include "interpose/doors.h"
 #include "interpose/filters.h"
 #include "interpose/lifecycle.h"
+#include "interpose/patched.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
 
@@ -62,7 +63,8 @@ void *door_shmat(int id, const void *addr, int flags)
 
 void *shmat(int id, const void *addr, int flags)
 {
-    return door_shmat(id, addr, flags);
+    __typeof__(shmat) *patched = (__typeof__(shmat) *)patched_function(PATCHED_SHMAT);
+    return patched ? patched(id, addr, flags) : door_shmat(id, addr, flags);
 }
 
 int door_shmdt(const void *addr)
@@ -82,7 +84,8 @@ int door_shmdt(const void *addr)
 
 int shmdt(const void *addr)
 {
-    return door_shmdt(addr);
+    __typeof__(shmdt) *patched = (__typeof__(shmdt) *)patched_function(PATCHED_SHMDT);
+    return patched ? patched(addr) : door_shmdt(addr);
 }
 
 /* --- process_madvise ---------------------------------------------------------------------------------------------------------- */
@@ -198,6 +201,7 @@ long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
 
 long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
+    patched_came_back();
     switch (number) {
         DOORS(CASE)
     default:

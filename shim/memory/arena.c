@@ -124,6 +124,7 @@ static void zero_dirty(struct zone *zone, uintptr_t start, size_t len)
 
 /* --- the heap's pages ------------------------------------------------------------------------------------------------ */
 
+static _Atomic bool keeps_pages;         /* of what is nobody's: who watches pages go would not hear of it */
 static bool is_economical;               /* what is committed and not used is too much */
 static size_t decommit_least = 16 * MIB; /* smaller stretches stay committed, without pages */
 
@@ -206,7 +207,7 @@ static void unmap_ready(struct zone *zone, uintptr_t start, size_t len, struct r
 {
     uintptr_t end = (start + len) & ~(BLOCK_SIZE - 1), next;
     bool is_pinned;
-    if (kind.state != RUN_READY)
+    if (kind.state != RUN_READY || keeps_pages)
         return;
     for (start = (start + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1); start < end; start = next) {
         next = same_pinned_until(start, end, &is_pinned);
@@ -222,6 +223,11 @@ static void trim_locked(void)
     for (unsigned i = 0; i < nr_zones; i++)
         if (zones[i].kind == ZONE_HEAP)
             zone_for_each_run(&zones[i], zones[i].start, zones[i].end, unmap_ready);
+}
+
+void arena_keep_pages(void)
+{
+    keeps_pages = true;
 }
 
 void arena_economize(void)
@@ -255,6 +261,11 @@ uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero)
 /* Drops the pages of memory that nothing pins. */
 static void drop_pages(struct zone *zone, uintptr_t start, size_t len, struct run_kind to)
 {
+    if (to.state == RUN_READY && keeps_pages) {
+        set_dirty(zone, start, len, true);
+        zone_set_or_leak(zone, start, len, to);
+        return;
+    }
     if (to.state == RUN_READY && len >= decommit_least && !(start & (BLOCK_SIZE - 1)) &&
         os_munmap(start, len) == 0) {
         set_dirty(zone, start, len, false);

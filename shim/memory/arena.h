@@ -46,6 +46,8 @@ uintptr_t arena_heap_take(size_t len, size_t align, bool *is_zero);
 void arena_heap_give(uintptr_t addr, size_t len);
 /* The program has a limit on its address space or data: nothing stays committed for later, but what may be pinned. */
 void arena_economize(void);
+/* From here on the heap gives no page back: somebody who watches pages go (interpose/patched.h) would not hear of it. */
+void arena_keep_pages(void);
 
 /* A place for a mapping of the program's, PROT_NONE and kept from everyone else until arena_map_done. 0: none. */
 uintptr_t arena_map_place(size_t len);

@@ -219,6 +219,7 @@ bool bind_library(struct bound_library *library)
 
 struct search {
     const char *name;
+    uintptr_t inside; /* 0: any object */
     void *found;
 };
 
@@ -226,7 +227,10 @@ static int find_name(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct search *search = arg;
     struct object object;
-    ElfW(Sym) *symbol = read_object(&object, info) ? defined_in(&object, search->name) : NULL;
+    if (!read_object(&object, info) ||
+        (search->inside && (search->inside < object.start || search->inside >= object.end)))
+        return 0;
+    ElfW(Sym) *symbol = defined_in(&object, search->name);
     if (symbol)
         search->found = (void *)(object.base + symbol->st_value);
     return symbol != NULL;
@@ -235,6 +239,13 @@ static int find_name(struct dl_phdr_info *info, size_t size, void *arg)
 void *bind_find(const char *name)
 {
     struct search search = {.name = name};
+    dl_iterate_phdr(find_name, &search);
+    return search.found;
+}
+
+void *bind_find_beside(const void *address, const char *name)
+{
+    struct search search = {.name = name, .inside = (uintptr_t)address};
     dl_iterate_phdr(find_name, &search);
     return search.found;
 }

@@ -36,6 +36,9 @@ bool bind_library(struct bound_library *library);
 /* Where `name` is defined, in any loaded object; NULL. */
 void *bind_find(const char *name);
 
+/* Where `name` is defined in the object that `address` lies in; NULL. */
+void *bind_find_beside(const void *address, const char *name);
+
 /* How many objects were loaded so far, since the start: when it has not changed, there is nothing new to find. */
 uint64_t bind_nr_loaded(void);
 

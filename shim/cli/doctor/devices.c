@@ -29,41 +29,28 @@ static const char *class_word(unsigned class)
     return "device";
 }
 
-/* What the list of PCI ids calls it, where there is one: lines "VENDOR  name", then "\tDEVICE  name". */
-static bool find_name(char *name, size_t size, const struct doctor_device *device)
+/* What the list of PCI ids calls them, where there is one: lines "VENDOR  name", then "\tDEVICE  name". Read once for all. */
+static void find_names(struct doctor_facts *facts)
 {
     static const char *const lists[] = {"/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"};
-    char wanted[8], line[512];
+    unsigned long vendor = 0;
+    char line[512];
     FILE *list = NULL;
-    bool is_vendor = false, found = false;
     for (size_t i = 0; i < 2 && !list && !tree_is_copy(); i++)
         list = fopen(lists[i], "re");
-    while (list && !found && fgets(line, sizeof(line), list)) {
-        if (line[0] != '\t' && line[0] != '#') {
-            snprintf(wanted, sizeof(wanted), "%04x", device->vendor);
-            is_vendor = strncmp(line, wanted, 4) == 0;
-        } else if (is_vendor && line[1] != '\t') {
-            snprintf(wanted, sizeof(wanted), "\t%04x", device->device);
-            found = strncmp(line, wanted, 5) == 0;
+    while (list && fgets(line, sizeof(line), list)) {
+        if (line[0] != '\t') {
+            vendor = strtoul(line, NULL, 16);
+            continue;
         }
-    }
-    if (found) {
-        line[strcspn(line, "\n")] = '\0';
-        snprintf(name, size, "%.*s", (int)size - 1, line + 7);
+        unsigned long device = strtoul(line + 1, NULL, 16);
+        for (unsigned i = 0; i < facts->nr_devices && line[1] != '\t'; i++)
+            if (facts->devices[i].vendor == vendor && facts->devices[i].device == device)
+                snprintf(facts->devices[i].name, sizeof(facts->devices[i].name), "%.*s",
+                         (int)strcspn(line + 7, "\n"), line + 7);
     }
     if (list)
         fclose(list);
-    return found;
-}
-
-static void name_device(struct doctor_device *device)
-{
-    char known[64];
-    if (find_name(known, sizeof(known), device))
-        snprintf(device->name, sizeof(device->name), "%s", known);
-    else
-        snprintf(device->name, sizeof(device->name), "%s %04x:%04x", class_word(device->class),
-                 device->vendor, device->device);
 }
 
 /* --- IOMMU and group ---------------------------------------------------------------------------------------- */
@@ -132,7 +119,8 @@ static bool add_device(const char *bdf, void *arg)
     if (tree_read(node, sizeof(node), "/sys/bus/pci/devices/%s/numa_node", bdf))
         device->numa_node = atoi(node);
     device->width = width_of(bdf);
-    name_device(device);
+    snprintf(device->name, sizeof(device->name), "%s %04x:%04x", class_word(device->class), device->vendor,
+             device->device);
     tree_link(device->driver, sizeof(device->driver), "/sys/bus/pci/devices/%s/driver", bdf);
     if (tree_link(group, sizeof(group), "/sys/bus/pci/devices/%s/iommu_group", bdf)) {
         device->group = atoi(group);
@@ -334,6 +322,7 @@ bool doctor_is_offered(const struct doctor_device *device)
 void doctor_look_at_devices(struct doctor_facts *facts)
 {
     tree_each(add_device, facts, "/sys/bus/pci/devices");
+    find_names(facts);
     look_at_mounts(facts);
     look_at_swap(facts);
     look_at_routes(facts);

@@ -35,6 +35,13 @@ extern "C" {
 
 #define ANYDMA_BAD_IOVA UINT64_MAX
 
+/* Argument `n` is an address only: what lies there is not read, and need not have been written. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+#define ANYDMA_ADDRESS_(n) __attribute__((access(none, n)))
+#else
+#define ANYDMA_ADDRESS_(n)
+#endif
+
 /* One contiguous run of IOVA space. */
 struct anydma_segment {
     uint64_t iova; /* where the device finds the first byte */
@@ -160,7 +167,7 @@ static inline uint64_t anydma_load_(const uint64_t *entries, uint64_t index)
  * set when it can't be had. Registered memory: one load and one test, or two where a block is registered in
  * part; no lock, no call, no system call. Thread safe, async-signal safe. The answer holds for the byte at
  * `addr`; for a length use anydma_iova_range or anydma_segments. */
-static inline uint64_t anydma_iova(const void *addr)
+ANYDMA_ADDRESS_(1) static inline uint64_t anydma_iova(const void *addr)
 {
     uint64_t va = (uint64_t)(uintptr_t)addr, index = va >> 21;
     uint64_t nr = __atomic_load_n(&anydma_nr_entries_, __ATOMIC_ACQUIRE);
@@ -185,7 +192,7 @@ static inline uint64_t anydma_iova(const void *addr)
 /* Registers all of [addr, addr + len) and stores the IOVA of its first byte. Up to 2 MiB in whole blocks,
  * registered with IOVA == address: two loads. Returns 0; -ERANGE when it is registered but not one run of
  * IOVAs; -errno. Thread safe. */
-static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
+ANYDMA_ADDRESS_(1) static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
 {
     uint64_t va = (uint64_t)(uintptr_t)addr;
     /* At most one entry further, which the table always has. */
@@ -203,6 +210,7 @@ static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova
 
 /* Registers all of [addr, addr + len) and writes its runs of IOVAs, in order, to segs[0..max).
  * Returns how many there are (more than `max`: only max were written), or -errno. Thread safe. */
+ANYDMA_ADDRESS_(1)
 static inline int anydma_segments(const void *addr, size_t len, struct anydma_segment *segs, size_t max)
 {
     static int (*fn)(const void *, size_t, struct anydma_segment *, size_t);
@@ -218,14 +226,14 @@ static inline void *anydma_addr(uint64_t iova)
 
 /* Registers [addr, addr + len) and holds the registration until as many anydma_unpin of the same range, even
  * when the memory is freed meanwhile (its pages are then kept back). Returns 0 or -errno. Thread safe. */
-static inline int anydma_pin(const void *addr, size_t len)
+ANYDMA_ADDRESS_(1) static inline int anydma_pin(const void *addr, size_t len)
 {
     static int (*fn)(const void *, size_t);
     return anydma_find_("anydma_pin", (void **)&fn) ? fn(addr, len) : -ENOSYS;
 }
 
 /* Ends one hold. Returns 0, -ENOENT when that range is not held, or -errno. Thread safe. */
-static inline int anydma_unpin(const void *addr, size_t len)
+ANYDMA_ADDRESS_(1) static inline int anydma_unpin(const void *addr, size_t len)
 {
     static int (*fn)(const void *, size_t);
     return anydma_find_("anydma_unpin", (void **)&fn) ? fn(addr, len) : -ENOSYS;

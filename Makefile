@@ -49,7 +49,8 @@ help:
 	@echo 'make bench        figures beside their references (ONLY=name for one)'
 	@echo "make vm CMD='...' run one command in the VM [AW=39|48] [KERNEL=6.1|6.12|newest|iommufd]"
 	@echo '                  [BACKEND=type1|iommufd|compat] (tests/vm/run.sh has the rest)'
-	@echo 'make install      to $$(DESTDIR)$$(PREFIX) (PREFIX=$(PREFIX))'
+	@echo 'make install      to $$(DESTDIR)$$(PREFIX) (PREFIX=$(PREFIX); also LIBDIR=...); make uninstall'
+	@echo 'make deb          Debian packages, into $(BUILD)/deb/'
 	@echo 'make clean        remove $(BUILD)/ (but not the downloaded kernels: make distclean)'
 	@echo 'Only deps, demo, check, check-all, fuzz, bench and vm install anything, and they say what.'
 
@@ -128,12 +129,6 @@ D3_JS ?= /usr/share/nodejs/d3/dist/d3.min.js
 $(BUILD)/cli/shim/cli/report/html.o: private EXTRA := -DANYDMA_D3_JS='"$(D3_JS)"'
 $(BUILD)/cli/shim/cli/report/html.o: $(wildcard shim/cli/report/page/*)
 
-$(BUILD)/anydma.pc: Makefile
-	@mkdir -p $(@D)
-	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: anydma' \
-		'Description: ordinary memory, ready for device DMA' 'Version: $(VERSION)' 'Cflags: -I$${includedir}' \
-		'Libs: -L$${libdir} -lanydma' > $@
-
 # --- examples and tests: one source each ------------------------------------------------------------------------------
 FLAGS_program = $(C11) $(WARN) $(CFLAGS) -Iinclude -Iexamples
 program = $(CC) -MF $@.d $(DEPENDENCIES) $(FLAGS_program) $(1) -o $@ $<
@@ -141,7 +136,7 @@ EXAMPLE_OBJ := $(call obj,program,$(EXAMPLE_COMMON))
 $(BUILD)/examples/%: examples/%.c $(EXAMPLE_OBJ) $(BUILD)/program.flags
 	$(call compile,CC,$(call program) $(EXAMPLE_OBJ) -pthread)
 
-include tests/fuzz/fuzz.mk tests/tests.mk
+include shim/package/install.mk tests/fuzz/fuzz.mk tests/tests.mk
 $(foreach t,pic cli program san plain tsan libfuzzer,$(eval $(call tree,$t)))
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -160,18 +155,6 @@ vm: deps-vm all $(filter $(BUILD)/%,$(subst ', ,$(value CMD)))
 bench: deps-build deps-unit
 	@+tests/bench/run.sh $(ONLY)
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
-		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
-	install -m 644 shim/cli/anydma.1 $(DESTDIR)$(PREFIX)/share/man/man1/anydma.1
-	install -m 644 shim/cli/anydma-capture.5 $(DESTDIR)$(PREFIX)/share/man/man5/anydma-capture.5
-	install -m 755 $(BUILD)/anydma $(DESTDIR)$(PREFIX)/bin/anydma
-	install -D -m 755 $(BUILD)/anydma-report $(DESTDIR)$(PREFIX)/libexec/anydma/anydma-report
-	install -m 755 $(SHIM) $(DESTDIR)$(PREFIX)/lib/libanydma.so.0
-	ln -sf libanydma.so.0 $(DESTDIR)$(PREFIX)/lib/libanydma.so
-	install -m 644 include/anydma.h $(DESTDIR)$(PREFIX)/include/anydma.h
-	install -m 644 $(BUILD)/anydma.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/anydma.pc
-
 format:
 	clang-format -i include/*.h shim/*/*.[ch] examples/*.[ch] $(wildcard tests/*/*.[ch] tests/*/*/*.[ch])
 
@@ -181,7 +164,7 @@ distclean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: FORCE all help deps check check-all demo vm bench install format clean distclean
+.PHONY: FORCE all help deps check check-all demo vm bench format clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) \( -path $(BUILD)/vm -o -path $(BUILD)/deb \) -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Installs with apt what a group of targets lacks: tests/deps.sh [--check] GROUP...
 # Silent and fast (one dpkg-query) when everything is there; else it says in one line what it installs.
+# --print only lists a group's packages.
 # --check installs nothing: it says what is missing and how to get it. A build does only this.
 # Called by the Makefile, tests/check.sh and tests/demo.sh, which name the groups that they need. ANYDMA_NO_APT=1 forbids apt.
 set -euo pipefail
@@ -15,9 +16,10 @@ packages_of() {
     kernel) echo gcc make flex bison bc libelf-dev xz-utils ;; # the VM's own
     # dpdk-dev has dpdk-testpmd and its drivers, qemu-utils has qemu-io with nvme://.
     demo) echo dpdk-dev qemu-utils tcpdump python3 ;;
-    programs) echo libucx0 python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind zsh fish ;;
+    programs) echo libucx0 python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind zsh fish groff-base ;;
     bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
+    package) echo debhelper fakeroot lintian debootstrap ;; # make deb, and its test
     browser) echo chromium chromium-driver python3 ;; # the report's page, in check-all
     exports) echo golang-go prometheus python3-jsonschema ;; # the tools that exports are for, in check-all
     zoo) echo dpdk dpdk-dev openvswitch-switch-dpdk qemu-utils qemu-system-x86 libnbd-bin fio stress-ng ;; # tests/vm/zoo.sh
@@ -46,6 +48,10 @@ as_root() {
     fi
 }
 
+if [ "${1:-}" = --print ]; then
+    packages_of "$2"
+    exit
+fi
 checking=
 if [ "${1:-}" = --check ]; then
     checking=1
@@ -54,7 +60,7 @@ fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo package" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

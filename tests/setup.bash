@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
 export BUILD SHIM=${SHIM:-$BUILD/libanydma.so.0} ANYDMA=${ANYDMA:-$BUILD/anydma} LC_ALL=C.UTF-8
 
-setup_files=(libanydma.so.0 anydma "$@")
+setup_files=(libanydma.so.0 anydma anydma-report "$@")
 if [ -n "${VM_OUT:-}" ]; then
     for setup_file in "${setup_files[@]}"; do
         [ -e "$BUILD/$setup_file" ] || { echo "$BUILD/$setup_file is not there: run \`make tests\` on the host" >&2 && exit 1; }

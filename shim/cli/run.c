@@ -14,18 +14,19 @@
 #include "cli/commands.h"
 #include "cli/start.h"
 
-/* The shim beside this program (a build tree), in ../lib (an installation), or wherever the loader finds it.
- */
+/* The shim beside this program (a build tree), or where an installation has it. */
 static const char *find_shim(char *path)
 {
-    static const char *const places[] = {"libanydma.so.0", "../lib/libanydma.so.0"};
+    static const char *const places[] = {"", "../libexec/anydma/", "../lib/", "../lib/x86_64-linux-gnu/",
+                                         "../lib64/"};
+    static const char name[] = "libanydma.so.0";
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
     while (len > 0 && self[len - 1] != '/')
         len--;
     for (size_t i = 0; len > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
-        char candidate[PATH_MAX + 32];
-        snprintf(candidate, sizeof(candidate), "%.*s%s", (int)len, self, places[i]);
+        char candidate[PATH_MAX + 64];
+        snprintf(candidate, sizeof(candidate), "%.*s%s%s", (int)len, self, places[i], name);
         if (realpath(candidate, path))
             return path;
     }
@@ -36,9 +37,10 @@ static int preload(void)
 {
     char shim[PATH_MAX];
     if (!find_shim(shim)) {
-        fprintf(stderr, "anydma run: libanydma.so.0 is neither beside this command nor in ../lib; build it "
-                        "with `make`, or "
-                        "install it with `make install`\n");
+        fprintf(
+            stderr,
+            "anydma run: libanydma.so.0 is neither beside this command nor in ../libexec/anydma or ../lib; "
+            "build it with `make`, or install it with `make install`\n");
         return CLI_FAILED;
     }
     if (strpbrk(shim, " :")) {

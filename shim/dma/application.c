@@ -254,8 +254,7 @@ int registry_app_map(int fd, unsigned long request, void *arg)
         else
             result = app_map_locked(container, request, map);
     } while (registration_try_again(&result, &tries));
-    eager_refill();
-    lock_release(&registry.lock);
+    registry_leave();
     return result;
 }
 
@@ -325,9 +324,8 @@ int registry_app_unmap(int fd, unsigned long request, void *arg)
             if (result == 0)
                 forget_range(container, all ? 0 : start, all ? UINT64_MAX : len, unmap->size, began_ns);
         }
-        eager_refill();
     }
-    lock_release(&registry.lock);
+    registry_leave();
     return result;
 }
 

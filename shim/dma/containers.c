@@ -166,18 +166,20 @@ static int attach_locked(const struct iommu *iommu)
     return 0;
 }
 
-/* Whether the IOMMU of the container is still there: it goes, and every mapping with it, with the last group. */
-static bool is_gone(struct container *container)
+/* The IOMMU goes, and every mapping with it, with the last group: when that, its devices and their mappings are closed. */
+bool container_is_gone(struct container *container)
 {
     struct iommu_info info;
-    return container->iommu.ops->query(&container->iommu, &info) != 0;
+    if (!container->has_ended)
+        container->has_ended = container->iommu.ops->query(&container->iommu, &info) == -ENODEV;
+    return container->has_ended;
 }
 
 /* Unmaps everything of ours from the container and forgets it. Registrations left in no container end. */
 static void detach_locked(struct container *container)
 {
     unsigned index = (unsigned)(container - registry.containers);
-    bool gone = is_gone(container);
+    bool gone = container_is_gone(container);
     struct registration *reg = registration_from(0), *next;
     registry.attached &= ~(1u << index);
     for (; reg; reg = next) {
@@ -200,22 +202,64 @@ static void detach_locked(struct container *container)
         mark_fd(container->fds[i], false);
     if (container->iommu.ops->close)
         container->iommu.ops->close(&container->iommu);
-    container->attached = false;
+    container->attached = container->has_ended = false;
     container->nr_fds = 0;
-    if (!registry.attached)
+    if (!registry.attached) {
+        registry.is_in_doubt = false;
         eager_end();
+    }
+}
+
+void containers_reap(void)
+{
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
+        struct container *container = &registry.containers[i];
+        if (!container->has_ended)
+            continue;
+        log_write(LOG_INFO, "container %d has lost its IOMMU: what was registered there is not any more",
+                  container->iommu.fd);
+        detach_locked(container);
+    }
+}
+
+static void look_at_all(void)
+{
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1))
+        container_is_gone(&registry.containers[i]);
+    containers_reap();
+}
+
+void containers_look(void)
+{
+    if (registry.is_in_doubt)
+        look_at_all();
 }
 
 int registry_attach(const struct iommu *iommu)
 {
     lock_take(&registry.lock);
     struct container *known = iommu->fd >= 0 ? container_of_fd(iommu->fd) : NULL;
-    if (known && is_gone(known)) {
+    if (known && container_is_gone(known)) {
         detach_locked(known);
         known = NULL;
     }
     int error = known ? -EBUSY : attach_locked(iommu);
-    lock_release(&registry.lock);
+    registry_leave();
+    return error;
+}
+
+int registry_iommu_was_set(const struct iommu *iommu)
+{
+    lock_take(&registry.lock);
+    struct container *known = container_of_fd(iommu->fd);
+    if (known) {
+        known->has_ended = true;
+        containers_reap();
+    }
+    int error = attach_locked(iommu);
+    registry_leave();
     return error;
 }
 
@@ -240,6 +284,7 @@ void registry_fd_closing(int fd)
         detach_locked(container);
     } else if (!container) {
         mark_fd(fd, false); /* a group or a device */
+        registry.is_in_doubt = registry.attached;
     } else {
         unsigned n = 0;
         while (container->fds[n] != fd)
@@ -259,15 +304,17 @@ void registry_watch_fd(int fd)
 void registry_revalidate(void)
 {
     lock_take(&registry.lock);
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        struct container *container = &registry.containers[i];
-        if (container->attached && is_gone(container)) {
-            log_write(LOG_INFO, "container %d has lost its IOMMU: what was registered there is not any more",
-                      container->iommu.fd);
-            detach_locked(container);
-        }
-    }
-    lock_release(&registry.lock);
+    look_at_all();
+    registry_leave();
+}
+
+void registry_mapping_left(void)
+{
+    if (!atomic_load_explicit(&registry.is_in_doubt, memory_order_relaxed))
+        return;
+    lock_take(&registry.lock);
+    containers_look();
+    registry_leave();
 }
 
 void registry_fd_duplicated(int old_fd, int new_fd)

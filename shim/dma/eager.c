@@ -306,7 +306,7 @@ int registry_offer(uintptr_t start, size_t len)
     profile_enter();
     lock_take(&registry.lock);
     int error = eager_is_on() && registry.attached ? offer(start, len) : 0;
-    lock_release(&registry.lock);
+    registry_leave();
     profile_leave();
     return refuses() ? error : 0;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What becomes of registrations when memory leaves: told by memory/ before the system call. Takes LOCK_REGISTRY. */
-#include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 
@@ -61,8 +60,7 @@ void registry_forget(uintptr_t start, size_t len)
         else
             cut_owed(reg, from, to);
     }
-    eager_refill();
-    lock_release(&registry.lock);
+    registry_leave();
 }
 
 void registry_settle(uintptr_t start, size_t len)
@@ -75,8 +73,7 @@ void registry_settle(uintptr_t start, size_t len)
         next = registration_next(reg);
         registration_settle(reg);
     }
-    eager_refill();
-    lock_release(&registry.lock);
+    registry_leave();
 }
 
 void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered))

@@ -3,7 +3,6 @@
 #include <errno.h>
 
 #include "base/os.h"
-#include "dma/eager.h"
 #include "dma/registration.h"
 
 struct pin {
@@ -107,7 +106,7 @@ int registry_pin(uintptr_t va, size_t len)
     do
         error = pin_locked(va, len);
     while (registration_try_again(&error, &tries));
-    lock_release(&registry.lock);
+    registry_leave();
     return error;
 }
 
@@ -122,8 +121,7 @@ int registry_unpin(uintptr_t va, size_t len)
         RB_REMOVE(pins, &pins, pin);
         pool_give(&pin_pool, pin);
         registration_hold_range(va, len, -1);
-        eager_refill();
     }
-    lock_release(&registry.lock);
+    registry_leave();
     return error;
 }

@@ -55,6 +55,7 @@ RB_HEAD(app_maps, app_map);
 
 struct container {
     bool attached;
+    bool has_ended; /* its IOMMU is gone, with every mapping: to be detached */
     struct iommu iommu;
     struct iommu_info info;
     uint64_t max_entries; /* UINT64_MAX: unlimited */
@@ -74,7 +75,9 @@ struct registry {
     struct pool app_map_pool;
     struct container containers[MAX_CONTAINERS];
     uint32_t attached; /* a bit for each */
-    int owner_pid;     /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
+    _Atomic bool
+        is_in_doubt; /* a group or a device was closed: a container may end unseen, with a mapping of the device */
+    int owner_pid; /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
     _Atomic uint64_t nr_registrations;
     bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
     bool manages_itself;         /* it chose IOVAs of its own, or asks by lookups */
@@ -117,6 +120,8 @@ int registration_complete(struct registration *reg);
 /* After a failure, with the lock held: whether to try again, having let others in meanwhile: for -EINPROGRESS, which becomes
  * -EFAULT when it does not end (the other thread may be the caller, in a signal handler). */
 bool registration_try_again(int *error, unsigned *tries);
+/* Settles what is left over of a change, and releases the lock. */
+void registry_leave(void);
 /* False in a vfork child: no ioctl is made for it. */
 bool registry_is_owner(void);
 /* Undoes it in one container. False: the backend refused, the record is stuck from here on. */
@@ -156,6 +161,12 @@ static inline void registry_changed(void)
 }
 
 /* dma/containers.c */
+/* Whether its IOMMU is gone. From then on it has_ended. */
+bool container_is_gone(struct container *container);
+/* Detaches those that have ended. */
+void containers_reap(void);
+/* Where one may have ended unseen: looks. */
+void containers_look(void);
 void container_count_entries(struct container *container, int change);
 struct container *container_of_fd(int fd);
 /* dma/application.c */

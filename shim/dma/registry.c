@@ -119,6 +119,13 @@ bool registration_try_again(int *error, unsigned *tries)
     return true;
 }
 
+void registry_leave(void)
+{
+    containers_reap();
+    eager_refill();
+    lock_release(&registry.lock);
+}
+
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
 struct registration *registration_insert(uintptr_t start, size_t len, uint64_t iova)
@@ -171,6 +178,8 @@ static int map_in(struct registration *reg, unsigned index)
     registry.count.maps++;
     struct profile_mapping profile = profile_of(reg, index);
     int error = container->iommu.ops->map(&container->iommu, reg->iova, reg->start, reg->len);
+    if (error == -EINVAL && container_is_gone(container))
+        error = -ENODEV;
     profile.error = error;
     profile_record_map(&profile);
     if (error) {
@@ -207,6 +216,8 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
     registry.count.unmaps++;
     struct profile_mapping profile = profile_of(reg, index);
     int error = container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
+    if (error && container_is_gone(container))
+        error = 0, unmapped = reg->len;
     profile.error = error ? error : unmapped != reg->len ? -EIO : 0;
     profile_record_unmap(&profile);
     if (error || unmapped != reg->len) {
@@ -444,10 +455,11 @@ int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_l
     unsigned tries = 0;
     int error;
     lock_take(&registry.lock);
+    containers_look();
     do
         error = lookup_locked(va, want_len, iova, run_len);
     while (registration_try_again(&error, &tries));
-    lock_release(&registry.lock);
+    registry_leave();
     return error;
 }
 

@@ -100,6 +100,8 @@ void registry_pass_over(uintptr_t start, size_t len);
 
 /* Containers. `fd` stays its owner's. */
 int registry_attach(const struct iommu *iommu);
+/* The program has set the container's IOMMU anew: whatever was known of that container has ended, seen or not. */
+int registry_iommu_was_set(const struct iommu *iommu);
 /* Whether any is attached. No lock. */
 bool registry_is_attached(void);
 int registry_detach_fd(int fd);
@@ -107,6 +109,8 @@ int registry_detach_fd(int fd);
  * its IOMMU, when the last group or device (also known) is closed: revalidate afterwards. */
 void registry_watch_fd(int fd);
 void registry_revalidate(void);
+/* A mapping outside the arena is gone: it may have been the last thing that held a closed device. */
+void registry_mapping_left(void);
 bool registry_knows_fd(int fd);
 void registry_fd_closing(int fd);
 void registry_fd_duplicated(int old_fd, int new_fd);

@@ -103,7 +103,9 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
         if (error)
             return error;
         foreign_leaves(addr, whole);
-        return os_mmap(addr, len, prot, flags, fd, offset);
+        intptr_t result = os_mmap(addr, len, prot, flags, fd, offset);
+        registry_mapping_left();
+        return result;
     }
     if (flags & MAP_FIXED_NOREPLACE)
         return map_if_free(addr, len, prot, flags, fd, offset);
@@ -185,7 +187,9 @@ static int unmap_inside(uintptr_t addr, size_t len, int unused)
 static int unmap_outside(uintptr_t addr, size_t len, int unused)
 {
     foreign_leaves(addr, len);
-    return os_munmap(addr, len);
+    int error = os_munmap(addr, len);
+    registry_mapping_left();
+    return error;
 }
 
 int door_munmap(void *addr, size_t len)

@@ -43,7 +43,7 @@ static void adopt(int fd, unsigned long type)
         return;
     type1_init(&iommu, fd);
     profile_enter();
-    int error = registry_attach(&iommu);
+    int error = registry_iommu_was_set(&iommu);
     profile_leave();
     if (error)
         log_write(LOG_WARNING, "container %d could not be adopted: error %d; nothing is registered in it", fd,

@@ -28,7 +28,7 @@ struct iommu;
 
 struct iommu_ops {
     const char *name;
-    /* Fills *info. Returns 0 or -errno. */
+    /* Fills *info. Returns 0; -ENODEV when the IOMMU has ended, and every mapping with it; or -errno. */
     int (*query)(struct iommu *iommu, struct iommu_info *info);
     /* Pins [va, va + len) and maps it readable and writable at [iova, iova + len). Returns 0 or -errno; on
      * failure nothing is mapped. Source: VFIO_IOMMU_MAP_DMA in <linux/vfio.h>. */

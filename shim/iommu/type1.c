@@ -109,8 +109,8 @@ static int type1_query(struct iommu *iommu, struct iommu_info *info)
     char buffer[1024];
     size_t needed;
     int error = ask_info(iommu->fd, buffer, sizeof(buffer), &needed);
-    if (error)
-        return error;
+    if (error) /* a container without an IOMMU knows no such call; other errors are a descriptor's */
+        return error == -EINVAL ? -ENODEV : error;
     if (needed > sizeof(buffer))
         return query_mapped(iommu->fd, needed, info);
     type1_read_info(buffer, sizeof(buffer), info);

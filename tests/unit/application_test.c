@@ -155,3 +155,67 @@ Test(containers, one_that_is_known_is_not_attached_twice, .init = attached)
     cr_assert_eq(attach_fake(FD, 100, ALL_IOVAS), -EBUSY);
     cr_assert_eq(registry_detach_fd(99), -ENOENT);
 }
+
+static uint64_t everything(void)
+{
+    struct anydma_stats stats = stats_now();
+    return stats.registrations + stats.containers + stats.pinned + stats.owed + stats.unmap_failures;
+}
+
+Test(containers, one_whose_iommu_is_set_again_starts_afresh, .init = attached)
+{
+    look_up(0);
+    struct iommu again = fake_container(FD, 100, ALL_IOVAS);
+    cr_assert_eq(registry_iommu_was_set(&again), 0);
+    cr_assert_eq(stats_now().pinned, 0, "what was mapped before has gone with the old one");
+    cr_assert_eq(stats_now().containers, 1);
+    cr_assert_eq(look_up(0), (int64_t)START);
+    cr_assert_eq(leads_to(START), START);
+}
+
+Test(containers, one_that_ended_unseen_is_noticed_when_something_is_unregistered, .init = attached)
+{
+    look_up(0);
+    look_up(20);
+    has_iommu = false;
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    cr_assert_eq(everything(), 0);
+    cr_assert_eq(nr_released, 2, "and its memory is not set aside");
+}
+
+Test(containers, one_that_ended_unseen_is_noticed_when_something_is_registered, .init = attached)
+{
+    look_up(0);
+    has_iommu = false;
+    cr_assert_eq(look_up(20), -ENODEV);
+    cr_assert_eq(everything(), 0);
+    cr_assert_eq(look_up(20), (int64_t)(START + 20 * PAGE), "owed to the next one");
+}
+
+/* DPDK closes device and group before it unmaps the device's registers, which hold the device. */
+Test(containers, one_that_ends_with_a_mapping_of_its_device_is_noticed, .init = attached)
+{
+    look_up(0);
+    registry_watch_fd(FD + 1);
+    registry_mapping_left();
+    cr_assert_eq(stats_now().containers, 1);
+    registry_fd_closing(FD + 1);
+    registry_revalidate();
+    cr_assert_eq(stats_now().containers, 1);
+    has_iommu = false;
+    registry_mapping_left();
+    cr_assert_eq(everything(), 0);
+}
+
+Test(containers, one_that_ends_otherwise_is_noticed_by_lookups, .init = attached)
+{
+    look_up(0);
+    registry_watch_fd(FD + 1);
+    registry_fd_closing(FD + 1);
+    has_iommu = false;
+    cr_assert_eq(look_up(0), (int64_t)START);
+    cr_assert_eq(stats_now().containers, 0);
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_eq(stats_now().owed, 1);
+}

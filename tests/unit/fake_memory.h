@@ -117,16 +117,25 @@ static const struct memory_ops fake_memory = {
 
 static int fail_map, fail_unmap, fail_forward __attribute__((unused));
 static bool unmaps_nothing;
+static bool has_iommu __attribute__((unused)) =
+    true; /* false: it has ended, with everything that was mapped */
 static const struct iommu_ops *sim_ops;
+
+static int fake_query(struct iommu *iommu, struct iommu_info *info)
+{
+    return has_iommu ? sim_ops->query(iommu, info) : -ENODEV;
+}
 
 static int fake_map(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len)
 {
-    return fail_map ? fail_map : sim_ops->map(iommu, iova, va, len);
+    return !has_iommu ? -EINVAL : fail_map ? fail_map : sim_ops->map(iommu, iova, va, len);
 }
 
 static int fake_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t *unmapped)
 {
     *unmapped = 0;
+    if (!has_iommu)
+        return -EINVAL;
     if (fail_unmap || unmaps_nothing)
         return fail_unmap;
     return sim_ops->unmap(iommu, iova, len, unmapped);
@@ -137,8 +146,8 @@ static int fake_forward(struct iommu *iommu, unsigned long request, void *arg)
     return fail_forward ? fail_forward : sim_ops->forward(iommu, request, arg);
 }
 
-/* Attaches a container that answers to descriptor `fd`. */
-__attribute__((unused)) static int attach_fake(int fd, uint64_t max_entries, uint64_t last_iova)
+/* A container that answers to descriptor `fd`. */
+__attribute__((unused)) static struct iommu fake_container(int fd, uint64_t max_entries, uint64_t last_iova)
 {
     static struct iommu_ops ops;
     struct sim_config sim;
@@ -150,11 +159,18 @@ __attribute__((unused)) static int attach_fake(int fd, uint64_t max_entries, uin
     cr_assert_eq(sim_init(&iommu, &sim), 0);
     sim_ops = iommu.ops;
     ops = *iommu.ops;
+    ops.query = fake_query;
     ops.map = fake_map;
     ops.unmap = fake_unmap;
     ops.forward = fake_forward;
     iommu.ops = &ops;
     iommu.fd = fd;
+    return iommu;
+}
+
+__attribute__((unused)) static int attach_fake(int fd, uint64_t max_entries, uint64_t last_iova)
+{
+    struct iommu iommu = fake_container(fd, max_entries, last_iova);
     return registry_attach(&iommu);
 }
 

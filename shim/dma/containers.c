@@ -7,20 +7,16 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/containers.h"
+#include "dma/descriptors.h"
 #include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 #include "profile/profile.h"
 
-/* Descriptors below this are found by a bit, without the lock: `close` is called often. */
-enum { NR_FD_BITS = 65536 };
-static _Atomic uint64_t fd_bits[NR_FD_BITS / 64];
-
-bool registry_knows_fd(int fd)
+bool containers_may_know(int fd)
 {
-    if (fd < 0 || fd >= NR_FD_BITS)
-        return false;
-    return atomic_load_explicit(&fd_bits[fd / 64], memory_order_acquire) >> (fd % 64) & 1;
+    return descriptors_may_know(fd);
 }
 
 bool registry_is_attached(void)
@@ -28,24 +24,11 @@ bool registry_is_attached(void)
     return __atomic_load_n(&registry.attached, __ATOMIC_RELAXED) != 0;
 }
 
-static void mark_fd(int fd, bool known)
-{
-    uint64_t bit = UINT64_C(1) << (fd % 64);
-    if (fd < 0 || fd >= NR_FD_BITS)
-        return;
-    if (known)
-        atomic_fetch_or_explicit(&fd_bits[fd / 64], bit, memory_order_release);
-    else
-        atomic_fetch_and_explicit(&fd_bits[fd / 64], ~bit, memory_order_release);
-}
-
 struct container *container_of_fd(int fd)
 {
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
-        for (unsigned n = 0; n < registry.containers[i].nr_fds; n++)
-            if (registry.containers[i].fds[n] == fd)
-                return &registry.containers[i];
-    return NULL;
+    enum descriptor_kind kind;
+    void *container;
+    return descriptors_find(fd, &kind, &container) && kind == DESCRIPTOR_CONTAINER ? container : NULL;
 }
 
 void container_count_entries(struct container *container, int change)
@@ -142,10 +125,8 @@ static int attach_locked(const struct iommu *iommu)
     if (error)
         return error;
     container->max_entries = container->info.nr_entries;
-    if (iommu->fd >= 0) {
-        container->fds[container->nr_fds++] = iommu->fd;
-        mark_fd(iommu->fd, true);
-    }
+    if (iommu->fd >= 0 && !descriptors_note(iommu->fd, DESCRIPTOR_CONTAINER, container))
+        return -ENOMEM;
     container->attached = true;
     registry.attached |= 1u << index;
     registry.had_parents = false;
@@ -198,12 +179,10 @@ static void detach_locked(struct container *container)
     }
     application_forget_container(container);
     profile_record_detach(index);
-    for (unsigned i = 0; i < container->nr_fds; i++)
-        mark_fd(container->fds[i], false);
+    descriptors_forget_all(container);
     if (container->iommu.ops->close)
         container->iommu.ops->close(&container->iommu);
     container->attached = container->has_ended = false;
-    container->nr_fds = 0;
     if (!registry.attached) {
         registry.is_in_doubt = false;
         eager_end();
@@ -276,36 +255,142 @@ int registry_detach_fd(int fd)
     return error;
 }
 
-void registry_fd_closing(int fd)
+/* --- descriptors ------------------------------------------------------------------------------------------------- */
+
+/* Another descriptor of the container's: one that nobody saw coming, if need be. */
+static int other_descriptor(const struct container *container, int fd, int first, int last)
+{
+    int other = descriptors_other(container, fd);
+    if (other < 0 && descriptors_look_for_others(fd, first, last))
+        other = descriptors_other(container, fd);
+    return other;
+}
+
+static void container_closing(struct container *container, int fd, int first, int last)
+{
+    int other = other_descriptor(container, fd, first, last);
+    if (other < 0) {
+        detach_locked(container);
+        return;
+    }
+    container->iommu.fd = other;
+    descriptors_forget(fd);
+}
+
+/* One of those that are about to be closed. */
+static void closing(int fd, int first, int last)
+{
+    enum descriptor_kind kind;
+    void *object;
+    if (!descriptors_find(fd, &kind, &object))
+        return;
+    if (kind == DESCRIPTOR_CONTAINER)
+        container_closing(object, fd, first, last);
+    else
+        descriptors_forget(fd);
+    registry.is_in_doubt = registry.attached;
+    if (kind == DESCRIPTOR_UNSERVED && !descriptors_count(kind))
+        log_write(LOG_INFO,
+                  "the last device that anydma does not serve is closed: lookups are answered again");
+}
+
+void containers_closing(int first, int last)
 {
     lock_take(&registry.lock);
-    struct container *container = container_of_fd(fd);
-    if (container && container->nr_fds == 1) {
-        detach_locked(container);
-    } else if (!container) {
-        mark_fd(fd, false); /* a group or a device */
-        registry.is_in_doubt = registry.attached;
-    } else {
-        unsigned n = 0;
-        while (container->fds[n] != fd)
-            n++;
-        container->fds[n] = container->fds[--container->nr_fds];
-        container->iommu.fd = container->fds[0];
-        mark_fd(fd, false);
+    for (int fd = descriptors_from(first); fd >= 0 && fd <= last; fd = descriptors_from(fd + 1))
+        closing(fd, first, last);
+    registry_leave();
+}
+
+void containers_closed(void)
+{
+    lock_take(&registry.lock);
+    containers_look();
+    registry_leave();
+}
+
+void containers_note_device(int fd)
+{
+    lock_take(&registry.lock);
+    descriptors_note(fd, DESCRIPTOR_DEVICE, NULL);
+    lock_release(&registry.lock);
+}
+
+void containers_duplicated(int old_fd, int new_fd)
+{
+    enum descriptor_kind kind;
+    void *object;
+    lock_take(&registry.lock);
+    if (old_fd != new_fd && descriptors_find(old_fd, &kind, &object))
+        descriptors_note(new_fd, kind, object);
+    lock_release(&registry.lock);
+}
+
+/* The container behind a descriptor that came by a way that nobody saw. */
+static struct container *recognise(int fd)
+{
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
+        struct container *container = &registry.containers[i];
+        if (container->iommu.fd < 0 || !descriptors_are_one(container->iommu.fd, fd))
+            continue;
+        descriptors_note(fd, DESCRIPTOR_CONTAINER, container);
+        return container;
+    }
+    return NULL;
+}
+
+bool containers_know(int fd)
+{
+    lock_take(&registry.lock);
+    bool is_known = container_of_fd(fd) || recognise(fd);
+    lock_release(&registry.lock);
+    return is_known;
+}
+
+/* --- what is not served -------------------------------------------------------------------------------------------- */
+
+static const char *const unserved_names[] = {
+    [UNSERVED_IOMMUFD] = "by /dev/iommu and its character device",
+    [UNSERVED_GROUP] = "of a container that another process has set up",
+    [UNSERVED_TYPE] = "in a container whose IOMMU is not of type 1, or that ANYDMA_IOMMU keeps apart",
+    [UNSERVED_VDPA] = "by vDPA",
+};
+
+/* No lookup may be answered without asking from here on. */
+static unsigned withdraw_answers(void)
+{
+    unsigned nr_handed = 0;
+    for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg)) {
+        pagemap_clear(reg->start, reg->len);
+        nr_handed += reg->handed;
+    }
+    return nr_handed;
+}
+
+void containers_note_unserved(int fd, enum unserved what)
+{
+    lock_take(&registry.lock);
+    bool is_first = !descriptors_count(DESCRIPTOR_UNSERVED);
+    enum descriptor_kind kind;
+    bool is_known = descriptors_find(fd, &kind, NULL) && kind == DESCRIPTOR_UNSERVED;
+    if (!is_known && descriptors_note(fd, DESCRIPTOR_UNSERVED, (void *)unserved_names[what]) && is_first) {
+        unsigned nr_handed = withdraw_answers();
+        log_write(LOG_WARNING,
+                  "the program opens a device %s (descriptor %d), which anydma does not serve: while it is "
+                  "open lookups "
+                  "say ENODEV, and IOVAs that were looked up before (%u ranges) lead it nowhere",
+                  unserved_names[what], fd, nr_handed);
     }
     lock_release(&registry.lock);
 }
 
-void registry_watch_fd(int fd)
-{
-    mark_fd(fd, true);
-}
-
-void registry_revalidate(void)
+void containers_serve_groups(void)
 {
     lock_take(&registry.lock);
-    look_at_all();
-    registry_leave();
+    for (int fd; (fd = descriptors_other(unserved_names[UNSERVED_GROUP], -1)) >= 0;)
+        descriptors_note(fd, DESCRIPTOR_DEVICE, NULL);
+    lock_release(&registry.lock);
 }
 
 void registry_mapping_left(void)
@@ -315,16 +400,6 @@ void registry_mapping_left(void)
     lock_take(&registry.lock);
     containers_look();
     registry_leave();
-}
-
-void registry_fd_duplicated(int old_fd, int new_fd)
-{
-    lock_take(&registry.lock);
-    struct container *container = container_of_fd(old_fd);
-    if (container && container->nr_fds < MAX_FDS && old_fd != new_fd)
-        container->fds[container->nr_fds++] = new_fd;
-    mark_fd(new_fd, true);
-    lock_release(&registry.lock);
 }
 
 void registry_make_way(int fd)

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/os.h"
+#include "dma/descriptors.h"
 #include "dma/registration.h"
 
 struct pin {
@@ -75,7 +76,10 @@ bool pins_find_held(uintptr_t start, size_t len, struct held_range *held)
 
 static int pin_locked(uintptr_t start, size_t len)
 {
-    int error = registration_fill(start, len); /* also of what is held already: part of it may be gone */
+    int error =
+        descriptors_count(DESCRIPTOR_UNSERVED)
+            ? -ENODEV
+            : registration_fill(start, len); /* also of what is held already: part of it may be gone */
     if (error)
         return error;
     struct pin *pin = find_pin(start, len);

@@ -15,7 +15,7 @@
 #include "iommu/iommu.h"
 #include "profile/live.h"
 
-enum { MAX_CONTAINERS = 32, MAX_FDS = 16 };
+enum { MAX_CONTAINERS = 32 };
 
 struct registration {
     RB_ENTRY(registration) by_va;
@@ -27,7 +27,8 @@ struct registration {
     uint32_t pins;
     uint32_t site; /* the profile's, of who made it */
     bool handed; /* an IOVA inside was given out: it is not released for a mapping of the application's own */
-    bool is_stuck; /* an unmap failed: its pages are never used again */
+    bool is_stuck;    /* an unmap failed: its pages are never used again */
+    bool is_deferred; /* for now: the thread does not have the container's descriptor in its table */
 };
 
 /* One of the application's own mappings in one container. */
@@ -62,8 +63,6 @@ struct container {
     struct app_maps app_maps;
     uint64_t nr_app_maps;
     uint64_t nr_entries; /* ours and the application's */
-    int fds[MAX_FDS];    /* the program's descriptors of it; fds[0] is used */
-    unsigned nr_fds;
 };
 
 struct registry {
@@ -75,8 +74,9 @@ struct registry {
     struct pool app_map_pool;
     struct container containers[MAX_CONTAINERS];
     uint32_t attached; /* a bit for each */
-    _Atomic bool
-        is_in_doubt; /* a group or a device was closed: a container may end unseen, with a mapping of the device */
+    int deferred_by;   /* the thread that could not undo something; 0: none */
+    /* A group or a device was closed: a container may end unseen, with a mapping of the device. */
+    _Atomic bool is_in_doubt;
     int owner_pid; /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
     _Atomic uint64_t nr_registrations;
     bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/descriptors.h"
 #include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
@@ -119,8 +120,27 @@ bool registration_try_again(int *error, unsigned *tries)
     return true;
 }
 
+/* A thread that has given up the descriptors it shared (unshare, close_range) can't undo what it lets go: others do. */
+static void undo_deferred(void)
+{
+    if (!registry.deferred_by || registry.deferred_by == os_gettid())
+        return;
+    registry.deferred_by = 0;
+    for (struct registration *reg = registration_from(0), *next; reg; reg = next) {
+        uintptr_t start = reg->start;
+        size_t len = reg->len;
+        next = registration_next(reg);
+        if (!reg->is_deferred)
+            continue;
+        reg->is_stuck = reg->is_deferred = false;
+        if (registration_undo(reg))
+            registration_released(start, len);
+    }
+}
+
 void registry_leave(void)
 {
+    undo_deferred();
     containers_reap();
     eager_refill();
     lock_release(&registry.lock);
@@ -220,6 +240,11 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
         error = 0, unmapped = reg->len;
     profile.error = error ? error : unmapped != reg->len ? -EIO : 0;
     profile_record_unmap(&profile);
+    if (error == -EBADF) {
+        reg->is_stuck = reg->is_deferred = true;
+        registry.deferred_by = os_gettid();
+        return false;
+    }
     if (error || unmapped != reg->len) {
         registry.count.unmap_failures++;
         failures_note(FAILED_UNMAP, error ? -error : EIO, reg->len);
@@ -440,7 +465,7 @@ static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *
 {
     struct registration *reg = NULL;
     uintptr_t start, end;
-    int error = hand_out(va, want_len, &reg, &start, &end);
+    int error = descriptors_count(DESCRIPTOR_UNSERVED) ? -ENODEV : hand_out(va, want_len, &reg, &start, &end);
     if (error)
         return error;
     if (registry.attached && registry.memory->is_owned(va))
@@ -516,8 +541,10 @@ void registry_reset(bool locks_are_lost)
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
         registry.containers[i].attached = false;
         RB_INIT(&registry.containers[i].app_maps);
-        registry.containers[i].nr_fds = 0;
     }
+    descriptors_reset();
+    registry.is_in_doubt = false;
+    registry.deferred_by = 0;
     registry.owner_pid = os_getpid();
     registration_unfollow();
     registry.had_parents |= registry.attached != 0;

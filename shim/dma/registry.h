@@ -105,15 +105,8 @@ int registry_iommu_was_set(const struct iommu *iommu);
 /* Whether any is attached. No lock. */
 bool registry_is_attached(void);
 int registry_detach_fd(int fd);
-/* The program's descriptors. The last one of a container closing drops what is registered there; so does the end of
- * its IOMMU, when the last group or device (also known) is closed: revalidate afterwards. */
-void registry_watch_fd(int fd);
-void registry_revalidate(void);
 /* A mapping outside the arena is gone: it may have been the last thing that held a closed device. */
 void registry_mapping_left(void);
-bool registry_knows_fd(int fd);
-void registry_fd_closing(int fd);
-void registry_fd_duplicated(int old_fd, int new_fd);
 /* Releases what is registered so that an attach can be tried again, and puts back what fits. */
 void registry_make_way(int fd);
 void registry_restore(int fd);

@@ -180,6 +180,7 @@ int setns(int fd, int type)
     DOOR_OF(SYS_dup2, dup2((int)a, (int)b))                                                                  \
     DOOR_OF(SYS_dup3, dup3((int)a, (int)b, (int)c))                                                          \
     DOOR_OF(SYS_close_range, close_range((unsigned)a, (unsigned)b, (int)c))                                  \
+    DOOR_OF(SYS_fcntl, fcntl((int)a, (int)b, c))                                                             \
     DOOR_OF(SYS_ioctl, ioctl((int)a, (unsigned long)b, (void *)c))                                           \
     DOOR_OF(SYS_unshare, unshare((int)a))                                                                    \
     DOOR_OF(SYS_setns, setns((int)a, (int)b))                                                                \

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The doors of descriptors: the program's VFIO calls, and the ends of its container descriptors. Other descriptors pass
- * at the cost of one test. */
+/* The door of the program's VFIO calls. Other calls pass at the cost of one test. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -13,34 +12,31 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/containers.h"
 #include "dma/registry.h"
 #include "interpose/advice.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/lifecycle.h"
+#include "interpose/ranges.h"
 #include "memory/foreign.h"
 #include "profile/failures.h"
 #include "profile/profile.h"
 
-static int to_libc(intptr_t result)
-{
-    if (!os_is_error(result))
-        return (int)result;
-    errno = (int)-result;
-    return -1;
-}
-
-/* Whether `fd` is a container that anydma has adopted, a group or a device, in this process. */
-static bool is_ours(int fd)
-{
-    return registry_knows_fd(fd) && lifecycle_enter() && registry_knows_fd(fd) && lifecycle_is_owner();
-}
+/* Structures and numbers of kernels that the headers here may be older than. Source: <linux/iommufd.h>, <linux/vfio.h>,
+ * <linux/vhost.h>. */
+#define IOMMUFD_IOAS_ALLOC _IO(VFIO_TYPE, 0x81)
+#define DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+#define DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
+enum { VHOST_TYPE = 0xaf, VHOST_VDPA_FIRST = 0x70, VHOST_VDPA_LAST = 0x7f };
 
 static void adopt(int fd, unsigned long type)
 {
     struct iommu iommu;
     if ((type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU) || config.iommu == IOMMU_NONE ||
-        config.iommu == IOMMU_SIM)
+        config.iommu == IOMMU_SIM) {
+        containers_note_unserved(fd, UNSERVED_TYPE);
         return;
+    }
     type1_init(&iommu, fd);
     profile_enter();
     int error = registry_iommu_was_set(&iommu);
@@ -55,8 +51,8 @@ static int set_container(int group, int *container)
 {
     int result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, container);
     if (result == 0)
-        registry_watch_fd(group);
-    if (!container || !is_ours(*container))
+        containers_note_device(group);
+    if (!container || !containers_know(*container))
         return result;
     if (result != 0) {
         registry_make_way(*container);
@@ -95,6 +91,38 @@ static int app_unmap(int fd, unsigned long request, void *arg)
     return result;
 }
 
+/* Whether the container is known; one that another process has set up, and handed over, is adopted. */
+static bool is_served(int fd)
+{
+    struct iommu iommu;
+    struct iommu_info info;
+    if (containers_know(fd))
+        return true;
+    if (config.iommu == IOMMU_NONE || config.iommu == IOMMU_SIM)
+        return false;
+    type1_init(&iommu, fd);
+    if (iommu.ops->query(&iommu, &info) != 0 || registry_attach(&iommu) != 0)
+        return false;
+    log_write(LOG_INFO, "container %d, which came from another process, is adopted", fd);
+    containers_serve_groups();
+    return true;
+}
+
+static int get_device(int group, void *name)
+{
+    int device = os_ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
+    if (device < 0 && device != -EFAULT)
+        advice_ioctl_failed(VFIO_GROUP_GET_DEVICE_FD, -device, name);
+    if (device < 0)
+        return device;
+    profile_record_device(name);
+    if (containers_may_know(group))
+        containers_note_device(device);
+    else
+        containers_note_unserved(device, UNSERVED_GROUP);
+    return device;
+}
+
 static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *caller)
 {
     int result;
@@ -121,25 +149,31 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
             advice_ioctl_failed(request, -result, NULL);
         return result;
     case VFIO_GROUP_GET_DEVICE_FD:
-        result = os_ioctl(fd, request, arg);
-        if (result >= 0) {
-            profile_record_device(arg);
-            registry_watch_fd(result);
-        } else if (result != -EFAULT) {
-            advice_ioctl_failed(request, -result, arg);
-        }
-        return result;
+        return get_device(fd, arg);
     case VFIO_GROUP_UNSET_CONTAINER:
         result = os_ioctl(fd, request, arg);
-        registry_revalidate();
+        containers_closed();
         return result;
     case VFIO_IOMMU_MAP_DMA:
-        return is_ours(fd) ? app_map(fd, request, arg, caller) : os_ioctl(fd, request, arg);
+        return is_served(fd) ? app_map(fd, request, arg, caller) : os_ioctl(fd, request, arg);
     case VFIO_IOMMU_UNMAP_DMA:
-        return is_ours(fd) ? app_unmap(fd, request, arg) : os_ioctl(fd, request, arg);
+        return containers_know(fd) ? app_unmap(fd, request, arg) : os_ioctl(fd, request, arg);
+    case IOMMUFD_IOAS_ALLOC:
+    case DEVICE_BIND_IOMMUFD:
+    case DEVICE_ATTACH_IOMMUFD_PT:
+        result = os_ioctl(fd, request, arg);
+        if (result == 0)
+            containers_note_unserved(fd, UNSERVED_IOMMUFD);
+        return result;
     default:
         return os_ioctl(fd, request, arg);
     }
+}
+
+static bool is_vdpa(unsigned long request)
+{
+    return _IOC_TYPE(request) == VHOST_TYPE && _IOC_NR(request) >= VHOST_VDPA_FIRST &&
+           _IOC_NR(request) <= VHOST_VDPA_LAST;
 }
 
 int ioctl(int fd, unsigned long request, ...)
@@ -155,105 +189,8 @@ int ioctl(int fd, unsigned long request, ...)
         const struct uffdio_register *watch = arg;
         foreign_withdraw(watch->range.start, watch->range.len);
     }
-    return to_libc(os_ioctl(fd, request, arg));
-}
-
-int close(int fd)
-{
-    static int (*next)(int);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next("close"); /* a cancellation point */
-    if (!is_ours(fd))
-        return next(fd);
-    registry_fd_closing(fd);
-    int result = next(fd);
-    int saved = errno;
-    registry_revalidate();
-    errno = saved;
-    return result;
-}
-
-static int duplicated(int old_fd, intptr_t result)
-{
-    if (!os_is_error(result) && is_ours(old_fd))
-        registry_fd_duplicated(old_fd, (int)result);
+    int result = os_ioctl(fd, request, arg);
+    if (is_vdpa(request) && result >= 0 && lifecycle_enter() && lifecycle_is_owner())
+        containers_note_unserved(fd, UNSERVED_VDPA);
     return to_libc(result);
-}
-
-/* Before new_fd is replaced, if it is going to be. */
-static void replacing(int old_fd, int new_fd)
-{
-    if (old_fd != new_fd && is_ours(new_fd) && os_call(SYS_fcntl, old_fd, F_GETFD, 0, 0, 0, 0) >= 0)
-        registry_fd_closing(new_fd);
-}
-
-int dup(int fd)
-{
-    return duplicated(fd, os_call(SYS_dup, fd, 0, 0, 0, 0, 0));
-}
-
-int dup2(int old_fd, int new_fd)
-{
-    replacing(old_fd, new_fd);
-    return duplicated(old_fd, os_call(SYS_dup2, old_fd, new_fd, 0, 0, 0, 0));
-}
-
-int dup3(int old_fd, int new_fd, int flags)
-{
-    replacing(old_fd, new_fd);
-    return duplicated(old_fd, os_call(SYS_dup3, old_fd, new_fd, flags, 0, 0, 0));
-}
-
-static int fcntl_with(const char *name, int fd, int command, void *arg)
-{
-    static int (*next)(int, int, ...);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next(name); /* a cancellation point for locks */
-    int result = next(fd, command, arg);
-    if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC) && is_ours(fd))
-        registry_fd_duplicated(fd, result);
-    return result;
-}
-
-int fcntl(int fd, int command, ...)
-{
-    va_list args;
-    va_start(args, command);
-    void *arg = va_arg(args, void *);
-    va_end(args);
-    return fcntl_with("fcntl64", fd, command, arg);
-}
-
-int fcntl64(int fd, int command, ...)
-{
-    va_list args;
-    va_start(args, command);
-    void *arg = va_arg(args, void *);
-    va_end(args);
-    return fcntl_with("fcntl64", fd, command, arg);
-}
-
-static void closing_range(unsigned first, unsigned last)
-{
-    if (last > INT32_MAX)
-        last = INT32_MAX;
-    for (unsigned fd = first; fd <= last && fd < 65536; fd++)
-        if (is_ours((int)fd))
-            registry_fd_closing((int)fd);
-}
-
-int close_range(unsigned first, unsigned last, int flags)
-{
-    if (!flags)
-        closing_range(first, last);
-    return to_libc(os_call(SYS_close_range, first, last, flags, 0, 0, 0));
-}
-
-void closefrom(int first)
-{
-    static void (*next)(int);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next("closefrom");
-    closing_range(first < 0 ? 0 : (unsigned)first, UINT32_MAX);
-    next(first);
 }

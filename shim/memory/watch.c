@@ -187,6 +187,11 @@ static int open_watch(void)
     return 0;
 }
 
+bool watch_has_reader(void)
+{
+    return atomic_load(&reader_tid) != 0;
+}
+
 bool watch_is_active(void)
 {
     return atomic_load_explicit(&is_active, memory_order_acquire);

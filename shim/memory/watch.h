@@ -42,6 +42,8 @@ void watch_count_is(unsigned nr);
 /* Whether anything is watched: no lock. */
 bool watch_is_active(void);
 
+/* Whether the reader runs, a thread that shares the program's descriptors. */
+bool watch_has_reader(void);
 /* Ends the reader: before unshare(2) of a user namespace, which a second thread forbids. Nothing is watched then. */
 void watch_withdraw(void);
 /* In a forked child: nothing is watched, the reader is not there. */

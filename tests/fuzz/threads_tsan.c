@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "anydma.h"
+#include "dma/containers.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "iommu/iommu.h"
@@ -152,12 +153,12 @@ static void *come_and_go(void *arg)
     for (int fd = FD; !atomic_load(&is_over); fd = FD + (fd + 1) % 3) {
         if (attach(fd) != 0)
             atomic_fetch_add(&nr_wrong, 1);
-        registry_fd_duplicated(fd, fd + 10);
-        registry_knows_fd(fd);
+        containers_duplicated(fd, fd + 10);
+        containers_may_know(fd);
         registry_make_way(fd);
         registry_restore(fd);
-        registry_fd_closing(fd);
-        registry_fd_closing(fd + 10);
+        containers_closing(fd, fd);
+        containers_closing(fd + 10, fd + 10);
     }
     return NULL;
 }

@@ -8,7 +8,15 @@
 #include "judge.h"
 #include "ways.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
 
 enum { PAGES = 64 };
 
@@ -106,6 +114,106 @@ static void closed_and_duplicated(void)
     munmap(at, PAGES * WAY_PAGE);
 }
 
+/* A descriptor that comes back to the process by a socket. */
+static int sent_to_itself(int fd)
+{
+    int pair[2], received = -1;
+    char byte = 0, room[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec iov = {&byte, 1};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)};
+    EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    *rights = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+    EXPECT(sendmsg(pair[0], &message, 0) == 1 && recvmsg(pair[1], &message, 0) == 1);
+    memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(received));
+    close(pair[0]);
+    close(pair[1]);
+    return received;
+}
+
+static int got_by_pidfd(int fd)
+{
+    int self = (int)syscall(SYS_pidfd_open, getpid(), 0), got = (int)syscall(SYS_pidfd_getfd, self, fd, 0);
+    close(self);
+    return got;
+}
+
+static int duplicated_in_assembly(int fd)
+{
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_dup), "D"(fd) : "rcx", "r11", "memory");
+    return (int)result;
+}
+
+static int duplicated_by_number(int fd)
+{
+    return (int)syscall(SYS_fcntl, fd, F_DUPFD, 700);
+}
+
+static void multiplied_unseen(void)
+{
+    static int (*const unseen[])(int) = {sent_to_itself, got_by_pidfd, duplicated_in_assembly,
+                                         duplicated_by_number};
+    uint64_t iova;
+    unsigned char *at = map_pages(&iova);
+    for (size_t i = 0; i < sizeof(unseen) / sizeof(unseen[0]); i++) {
+        int fd = new_container(), other = unseen[i](fd);
+        if (!EXPECT(other >= 0))
+            continue;
+        EXPECT(nr_reaching(at, iova) == 2);
+        EXPECT(close(fd) == 0 && nr_reaching(at, iova) == 2);
+        EXPECT(close(other) == 0 && nr_reaching(at, iova) == 1);
+    }
+    munmap(at, PAGES * WAY_PAGE);
+}
+
+static void duplicated_often(void)
+{
+    enum { OFTEN = 100 };
+    uint64_t iova;
+    int fds[OFTEN];
+    unsigned char *at = map_pages(&iova);
+    fds[0] = new_container();
+    for (int i = 1; i < OFTEN; i++)
+        EXPECT((fds[i] = dup(fds[i - 1])) >= 0);
+    for (int i = 0; i < OFTEN; i++)
+        EXPECT(nr_reaching(at, iova) == 2 && close(fds[i]) == 0);
+    EXPECT(nr_reaching(at, iova) == 1);
+    fds[0] = new_container();
+    EXPECT(dup2(fds[0], 900) == 900 && dup3(fds[0], 901, O_CLOEXEC) == 901);
+    EXPECT(close_range(900, 2000, 0) == 0 && nr_reaching(at, iova) == 2);
+    closefrom(fds[0]); /* what the device uses lies below */
+    EXPECT(nr_reaching(at, iova) == 1);
+    munmap(at, PAGES * WAY_PAGE);
+}
+
+static int shared_fd;
+
+static void *unshare_and_close(void *arg)
+{
+    (void)arg;
+    EXPECT(close_range((unsigned)shared_fd, (unsigned)shared_fd, CLOSE_RANGE_UNSHARE) == 0);
+    EXPECT(fcntl(shared_fd, F_GETFD) == -1);
+    EXPECT(open("/dev/zero", O_RDWR) == shared_fd && close(shared_fd) == 0);
+    return NULL;
+}
+
+static void closed_in_a_table_of_its_own(void)
+{
+    uint64_t iova;
+    unsigned char *at = map_pages(&iova);
+    pthread_t thread;
+    shared_fd = new_container();
+    EXPECT(pthread_create(&thread, NULL, unshare_and_close, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    EXPECT(nr_reaching(at, iova) == 2);
+    EXPECT(close_range((unsigned)shared_fd, (unsigned)shared_fd, CLOSE_RANGE_UNSHARE) == 0);
+    EXPECT(nr_reaching(at, iova) == 1);
+    munmap(at, PAGES * WAY_PAGE);
+}
+
 static void many(void)
 {
     uint64_t iova;
@@ -131,6 +239,9 @@ int main(void)
     behaviour("attached over a hole that is held back", attached_over_a_hole);
     behaviour("attached over what replaced a part", attached_over_a_replacement);
     behaviour("closed, duplicated, closed by duplicating over it", closed_and_duplicated);
+    behaviour("multiplied by ways that nobody sees", multiplied_unseen);
+    behaviour("duplicated a hundred times", duplicated_often);
+    behaviour("closed in a thread's own table, and in the only one", closed_in_a_table_of_its_own);
     behaviour("nine containers", many);
     return behaviours_failed != 0;
 }

@@ -2,6 +2,7 @@
 /* The application's own MAP and UNMAP beside ours, and its containers' descriptors. */
 #include <linux/vfio.h>
 
+#include "dma/containers.h"
 #include "fake_memory.h"
 
 #define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
@@ -117,11 +118,11 @@ Test(application, a_full_table_is_emptied_of_what_nobody_was_told_of, .init = st
 Test(containers, the_last_descriptor_ends_it, .init = attached)
 {
     look_up(0);
-    registry_fd_duplicated(FD, FD + 1);
-    registry_fd_closing(FD);
+    containers_duplicated(FD, FD + 1);
+    containers_closing(FD, FD);
     cr_assert_eq(stats_now().pinned, UNIT);
-    cr_assert(registry_knows_fd(FD + 1) && !registry_knows_fd(FD));
-    registry_fd_closing(FD + 1);
+    cr_assert(containers_may_know(FD + 1) && !containers_may_know(FD));
+    containers_closing(FD + 1, FD + 1);
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_eq(stats_now().containers, 0);
     cr_assert_eq(stats_now().registrations, 0);
@@ -197,11 +198,11 @@ Test(containers, one_that_ended_unseen_is_noticed_when_something_is_registered, 
 Test(containers, one_that_ends_with_a_mapping_of_its_device_is_noticed, .init = attached)
 {
     look_up(0);
-    registry_watch_fd(FD + 1);
+    containers_note_device(FD + 1);
     registry_mapping_left();
     cr_assert_eq(stats_now().containers, 1);
-    registry_fd_closing(FD + 1);
-    registry_revalidate();
+    containers_closing(FD + 1, FD + 1);
+    containers_closed();
     cr_assert_eq(stats_now().containers, 1);
     has_iommu = false;
     registry_mapping_left();
@@ -211,8 +212,8 @@ Test(containers, one_that_ends_with_a_mapping_of_its_device_is_noticed, .init = 
 Test(containers, one_that_ends_otherwise_is_noticed_by_lookups, .init = attached)
 {
     look_up(0);
-    registry_watch_fd(FD + 1);
-    registry_fd_closing(FD + 1);
+    containers_note_device(FD + 1);
+    containers_closing(FD + 1, FD + 1);
     has_iommu = false;
     cr_assert_eq(look_up(0), (int64_t)START);
     cr_assert_eq(stats_now().containers, 0);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* The program's containers by its descriptors: how they end and multiply, and what is not served. Each call takes
+ * LOCK_REGISTRY, but for the first. */
+#ifndef DMA_CONTAINERS_H
+#define DMA_CONTAINERS_H
+
+#include <stdbool.h>
+
+struct iommu;
+
+/* Whether `fd` may be a container, a group or a device that is known. No lock. */
+bool containers_may_know(int fd);
+/* Whether it is a container that is known, by this descriptor or by another one of the same file. */
+bool containers_know(int fd);
+/* A group or a device: with its end a container may end. */
+void containers_note_device(int fd);
+
+/* Before and after a call that closes descriptors `first` to `last`, in this process, as far as they are open. The last one
+ * of a container drops what is registered there; so does the end of its IOMMU, with the last group or device. */
+void containers_closing(int first, int last);
+void containers_closed(void);
+/* `new_fd` is the same file as `old_fd`, from now on. */
+void containers_duplicated(int old_fd, int new_fd);
+
+/* What leads to a device that anydma does not serve: while it is open lookups say ENODEV, since their IOVAs would lead that
+ * device nowhere. */
+enum unserved { UNSERVED_IOMMUFD, UNSERVED_GROUP, UNSERVED_TYPE, UNSERVED_VDPA };
+void containers_note_unserved(int fd, enum unserved what);
+/* The groups that were unserved are those of a container that has now been adopted. */
+void containers_serve_groups(void);
+
+#endif

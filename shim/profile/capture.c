@@ -316,16 +316,21 @@ void profile_record_detach(unsigned container)
 /* --- from start to exit
  * ------------------------------------------------------------------------------------------------- */
 
+/* Check mode takes stacks, and may write none of them anywhere. */
+static bool has_output(void)
+{
+    return config.output && config.output[0];
+}
+
 void profile_start(void)
 {
-    bool has_output = config.output && config.output[0];
-    if (!has_output && !config.check)
+    if (!has_output() && !config.check)
         return;
     if (config.depth < 1)
         config.depth = 1;
     profile_is_on = true;
-    is_stopped = !has_output;
-    if (!has_output)
+    is_stopped = !has_output();
+    if (is_stopped)
         return;
     lock_take(&lock);
     open_capture();
@@ -392,5 +397,5 @@ void profile_become_child(bool locks_are_lost)
     blocks_forget();
     memset(attached, 0, sizeof(attached));
     is_child = true;
-    is_stopped = false;
+    is_stopped = !has_output();
 }

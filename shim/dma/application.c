@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The application's own MAP_DMA and UNMAP_DMA: carried out as if we were not there, and recorded. Its MAP of
+ * The application's own mappings and unmappings: carried out as if we were not there, and recorded. Its mapping of
  * what we have at the same address and IOVA is an alias of ours, which it then holds; its wide unmaps are
  * issued for what it mapped, never for what we did. Under LOCK_REGISTRY.
  */
 #include <errno.h>
-#include <linux/vfio.h>
-#include <string.h>
-#include <sys/ioctl.h>
 
 #include "base/config.h"
 #include "base/log.h"
@@ -97,15 +94,15 @@ static struct profile_mapping profile_of(const struct container *container, cons
                                     .began_ns = began_ns};
 }
 
-static void record(struct container *container, const struct vfio_iommu_type1_dma_map *arg, bool is_alias,
+static void record(struct container *container, const struct dma_request *request, bool is_alias,
                    uint64_t began_ns)
 {
     struct app_map *map = pool_take(&registry.app_map_pool);
     if (!map)
         return;
-    map->iova = arg->iova;
-    map->len = arg->size;
-    map->va = arg->vaddr;
+    map->iova = request->iova;
+    map->len = request->len;
+    map->va = request->va;
     map->is_alias = is_alias;
     map->site = profile_site();
     map->holder = hazards_note_holder();
@@ -149,20 +146,20 @@ void application_forget_container(struct container *container)
 }
 
 /* The application's call as it made it. */
-static int forward(struct container *container, unsigned long request, void *arg)
+static int forward(struct container *container, const struct dma_request *request)
 {
-    return container->iommu.ops->forward(&container->iommu, request, arg);
+    return container->iommu.ops->forward(&container->iommu, request->call, request->arg);
 }
 
 /* Whether all of ours in the IOVA range, and at the addresses, is where the application wants it. */
-static bool is_same_place(const struct vfio_iommu_type1_dma_map *arg)
+static bool is_same_place(const struct dma_request *request)
 {
-    uint64_t delta = arg->iova - arg->vaddr;
-    struct registration *reg = registration_from_iova(arg->iova);
-    for (; reg && reg->iova < arg->iova + arg->size; reg = registration_next_iova(reg))
+    uint64_t delta = request->iova - request->va;
+    struct registration *reg = registration_from_iova(request->iova);
+    for (; reg && reg->iova < request->iova + request->len; reg = registration_next_iova(reg))
         if (reg->iova - reg->start != delta)
             return false;
-    for (reg = registration_from(arg->vaddr); reg && reg->start < arg->vaddr + arg->size;
+    for (reg = registration_from(request->va); reg && reg->start < request->va + request->len;
          reg = registration_next(reg))
         if (reg->iova - reg->start != delta)
             return false;
@@ -175,37 +172,35 @@ static bool overlaps_ours(uint64_t iova, uint64_t len)
     return reg && reg->iova < iova + len;
 }
 
-static int map_over_ours(struct container *container, unsigned long request,
-                         struct vfio_iommu_type1_dma_map *arg)
+static int map_over_ours(struct container *container, const struct dma_request *request)
 {
     uint64_t began_ns = profile_now();
-    struct app_map *other = map_from(container, arg->iova);
-    if (other && other->iova < arg->iova + arg->size)
+    struct app_map *other = map_from(container, request->iova);
+    if (other && other->iova < request->iova + request->len)
         return -EEXIST;
-    const uint64_t page_mask = OS_PAGE_SIZE - 1;
-    if ((arg->iova | arg->vaddr | arg->size) & page_mask || !(arg->flags & 3))
+    if ((request->iova | request->va | request->len) & (OS_PAGE_SIZE - 1) || !request->is_accessible)
         return -EINVAL;
-    if (is_same_place(arg)) {
-        int error = registration_fill(arg->vaddr, arg->size);
+    if (is_same_place(request)) {
+        int error = registration_fill(request->va, request->len);
         if (error == -EFAULT || error == -EINPROGRESS)
             return error;
-        if (!error && is_same_place(arg)) { /* what was missing may have got another IOVA */
-            record(container, arg, true, began_ns);
+        if (!error && is_same_place(request)) { /* what was missing may have got another IOVA */
+            record(container, request, true, began_ns);
             return 0;
         }
     }
-    registration_release_unused(arg->iova, arg->size);
-    if (overlaps_ours(arg->iova, arg->size)) {
+    registration_release_unused(request->iova, request->len);
+    if (overlaps_ours(request->iova, request->len)) {
         log_write(LOG_WARNING,
                   "the application maps 0x%lx at IOVA 0x%lx (%lu bytes), where memory of its own is "
                   "registered whose IOVA was "
                   "handed out: answered EEXIST",
-                  (uint64_t)arg->vaddr, (uint64_t)arg->iova, (uint64_t)arg->size);
+                  request->va, request->iova, request->len);
         return -EEXIST;
     }
-    int result = forward(container, request, arg);
+    int result = forward(container, request);
     if (result == 0)
-        record(container, arg, false, began_ns);
+        record(container, request, false, began_ns);
     return result;
 }
 
@@ -217,23 +212,22 @@ static bool release_all_unused(void)
     return registry.nr_registrations != before;
 }
 
-static int app_map_locked(struct container *container, unsigned long request,
-                          struct vfio_iommu_type1_dma_map *arg)
+static int app_map_locked(struct container *container, const struct dma_request *request)
 {
-    uint64_t began_ns = profile_now();
+    uint64_t began_ns = profile_now(), iova = request->iova, len = request->len;
     registry.count.app_maps++;
-    if (arg->size && arg->iova + (arg->size - 1) >= arg->iova && overlaps_ours(arg->iova, arg->size))
-        return map_over_ours(container, request, arg);
-    int result = forward(container, request, arg);
+    if (len && iova + (len - 1) >= iova && overlaps_ours(iova, len))
+        return map_over_ours(container, request);
+    int result = forward(container, request);
     if ((result == -ENOMEM || result == -ENOSPC) && release_all_unused()) {
         eager_gave_way();
-        result = forward(container, request, arg);
+        result = forward(container, request);
     }
     if (result != 0)
         return result; /* the door tells of it */
-    record(container, arg, false, began_ns);
+    record(container, request, false, began_ns);
     if (config.mode == MODE_AUTO && !registry.manages_itself) {
-        if (arg->iova == arg->vaddr)
+        if (iova == request->va)
             eager_start();
         else
             registry.manages_itself = true;
@@ -241,31 +235,31 @@ static int app_map_locked(struct container *container, unsigned long request,
     return 0;
 }
 
-int registry_app_map(int fd, unsigned long request, void *arg)
+int registry_app_map(const struct dma_request *request)
 {
-    struct vfio_iommu_type1_dma_map *map = arg;
     unsigned tries = 0;
     int result;
     lock_take(&registry.lock);
     do {
-        struct container *container = container_of_fd(fd);
-        if (!container || !map || map->argsz < sizeof(*map) || map->flags & ~3u)
-            result = os_ioctl(fd, request, arg);
+        struct container *container = container_of_fd(request->fd);
+        if (!container || !request->is_plain)
+            result = os_ioctl(request->fd, request->call, request->arg);
         else
-            result = app_map_locked(container, request, map);
+            result = app_map_locked(container, request);
     } while (registration_try_again(&result, &tries));
     registry_leave();
     return result;
 }
 
 /* Takes the application's own mappings that lie whole in the range out of the IOMMU, one by one. */
-static int unmap_each(struct container *container, unsigned long request,
-                      struct vfio_iommu_type1_dma_unmap *arg)
+static int unmap_each(struct container *container, const struct dma_request *request)
 {
-    bool all = arg->flags & VFIO_DMA_UNMAP_FLAG_ALL;
-    uint64_t start = all ? 0 : arg->iova, last = all ? UINT64_MAX : arg->iova + (arg->size - 1), total = 0;
-    if (arg->flags & ~VFIO_DMA_UNMAP_FLAG_ALL || (all && (arg->iova || arg->size)) ||
-        (!all && (!arg->size || last < start || (start | arg->size) & (OS_PAGE_SIZE - 1))))
+    uint64_t start = request->iova, last = request->iova + (request->len - 1), total = 0;
+    if (!request->is_divisible)
+        return -EINVAL;
+    if (request->is_all)
+        start = 0, last = UINT64_MAX;
+    else if (!request->len || last < start || (start | request->len) & (OS_PAGE_SIZE - 1))
         return -EINVAL;
     struct app_map *first = map_from(container, start), *map, *next;
     struct app_map *final = map_from(container, last);
@@ -273,18 +267,17 @@ static int unmap_each(struct container *container, unsigned long request,
         (final && final->iova <= last && final->iova + (final->len - 1) > last))
         return -EINVAL;
     for (map = first; map && map->iova <= last; map = next) {
-        struct vfio_iommu_type1_dma_unmap one = {.argsz = sizeof(one), .iova = map->iova, .size = map->len};
+        uint64_t began_ns = profile_now(), undone = map->len;
+        struct iommu *iommu = &container->iommu;
         next = RB_NEXT(app_maps, , map);
-        uint64_t began_ns = profile_now();
-        int error = map->is_alias ? 0 : forward(container, request, &one);
-        if (error) {
-            arg->size = total;
+        int error = map->is_alias ? 0 : iommu->ops->unmap(iommu, map->iova, map->len, &undone);
+        *request->undone = total;
+        if (error)
             return error;
-        }
-        total += one.size;
+        total += undone;
         forget(container, map, began_ns);
     }
-    arg->size = total;
+    *request->undone = total;
     return 0;
 }
 
@@ -300,31 +293,29 @@ static void forget_range(struct container *container, uint64_t start, uint64_t l
     }
 }
 
-int registry_app_unmap(int fd, unsigned long request, void *arg)
+static int app_unmap_locked(struct container *container, const struct dma_request *request)
 {
-    struct vfio_iommu_type1_dma_unmap *unmap = arg;
-    int result;
+    uint64_t start = request->is_all ? 0 : request->iova, began_ns = profile_now();
+    uint64_t len = request->is_all ? UINT64_MAX : request->len;
+    bool has_alias = false;
+    registry.count.app_unmaps++;
+    for (struct app_map *map = map_from(container, start); map && map->iova < start + len;
+         map = RB_NEXT(app_maps, , map))
+        has_alias |= map->is_alias;
+    if (has_alias || overlaps_ours(start, len))
+        return unmap_each(container, request);
+    int result = forward(container, request);
+    if (result == 0)
+        forget_range(container, start, len, *request->undone, began_ns);
+    return result;
+}
+
+int registry_app_unmap(const struct dma_request *request)
+{
     lock_take(&registry.lock);
-    struct container *container = container_of_fd(fd);
-    if (!container || !unmap || unmap->argsz < offsetof(struct vfio_iommu_type1_dma_unmap, data)) {
-        result = os_ioctl(fd, request, arg);
-    } else {
-        uint64_t start = unmap->iova, len = unmap->size;
-        bool all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
-        registry.count.app_unmaps++;
-        struct app_map *map = map_from(container, start);
-        bool has_alias = false;
-        for (; map && (all || map->iova < start + len); map = RB_NEXT(app_maps, , map))
-            has_alias |= map->is_alias;
-        if (has_alias || overlaps_ours(all ? 0 : start, all ? UINT64_MAX : len)) {
-            result = unmap_each(container, request, unmap);
-        } else {
-            uint64_t began_ns = profile_now();
-            result = forward(container, request, arg);
-            if (result == 0)
-                forget_range(container, all ? 0 : start, all ? UINT64_MAX : len, unmap->size, began_ns);
-        }
-    }
+    struct container *container = container_of_fd(request->fd);
+    int result = container && request->is_plain ? app_unmap_locked(container, request)
+                                                : os_ioctl(request->fd, request->call, request->arg);
     registry_leave();
     return result;
 }

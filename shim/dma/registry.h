@@ -82,8 +82,8 @@ int registry_offer(uintptr_t start, size_t len);
 int registry_admit(uintptr_t start, size_t len);
 
 enum memory_change {
-    MEMORY_REGISTERED,  /* became registered, or no longer is: see registry_has_identity */
-    MEMORY_LEFT_OUT,    /* is handed out, and eager mode could not register it */
+    MEMORY_REGISTERED, /* became registered, or no longer is: see registry_has_identity */
+    MEMORY_LEFT_OUT,   /* is handed out, and eager mode could not register it */
     MEMORY_PASSED_OVER, /* is handed out, and eager mode is not for it: inaccessible, read-only, or a reserve */
 };
 /* For who must know without asking what a device finds at its own address. While eager mode is on, `changed` is told so,
@@ -111,10 +111,21 @@ void registry_mapping_left(void);
 void registry_make_way(int fd);
 void registry_restore(int fd);
 
-/* The program's own VFIO_IOMMU_MAP_DMA / UNMAP_DMA on a known container; `arg` is its structure. Returns as the ioctl,
- * -errno on failure. */
-int registry_app_map(int fd, unsigned long request, void *arg);
-int registry_app_unmap(int fd, unsigned long request, void *arg);
+/* The program's own call that maps or unmaps, as the door reads it. */
+struct dma_request {
+    int fd;
+    unsigned long call; /* handed on as the program made it, */
+    void *arg;          /* with its structure */
+    bool is_plain;      /* the rest is all that it asks for; else it is handed on, and no more */
+    bool is_all;        /* unmaps everything, whatever the range */
+    bool is_divisible;  /* unmaps, and the same could be asked for one mapping after the other */
+    bool is_accessible; /* maps for reading, writing, or both */
+    uint64_t iova, va, len;
+    uint64_t *undone; /* unmaps: in the structure, where the bytes that were undone are told */
+};
+/* Returns as the ioctl, -errno on failure. */
+int registry_app_map(const struct dma_request *request);
+int registry_app_unmap(const struct dma_request *request);
 /* How many bytes from `va` on a device finds at `iova` and behind it, by a mapping of the program's or ours; 0: not even
  * one. For a library that ignores that its MAP failed. */
 size_t registry_reaches(uintptr_t va, uint64_t iova);

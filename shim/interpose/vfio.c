@@ -5,6 +5,7 @@
 #include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -62,30 +63,59 @@ static int set_container(int group, int *container)
     return result;
 }
 
-static int app_map(int fd, unsigned long request, void *arg, const void *caller)
+/* A structure that the kernel could not read, or of a size or with flags that only it may understand, is handed on as it is. */
+static struct dma_request parse_map(int fd, struct vfio_iommu_type1_dma_map *map)
 {
-    const struct vfio_iommu_type1_dma_map *map = arg;
+    const uint32_t accesses = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+    struct dma_request request = {.fd = fd, .call = VFIO_IOMMU_MAP_DMA, .arg = map};
+    if (!map)
+        return request;
+    request.is_plain = map->argsz >= sizeof(*map) && !(map->flags & ~accesses);
+    request.is_accessible = map->flags & accesses;
+    request.iova = map->iova;
+    request.va = map->vaddr;
+    request.len = map->size;
+    return request;
+}
+
+static struct dma_request parse_unmap(int fd, struct vfio_iommu_type1_dma_unmap *unmap)
+{
+    struct dma_request request = {.fd = fd, .call = VFIO_IOMMU_UNMAP_DMA, .arg = unmap};
+    if (!unmap)
+        return request;
+    request.is_all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
+    request.is_plain = unmap->argsz >= offsetof(struct vfio_iommu_type1_dma_unmap, data);
+    request.is_divisible =
+        !(unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL) && !(request.is_all && (unmap->iova || unmap->size));
+    request.iova = unmap->iova;
+    request.len = unmap->size;
+    request.undone = (uint64_t *)&unmap->size;
+    return request;
+}
+
+static int app_map(const struct dma_request *request, const void *caller)
+{
     profile_enter();
     uint64_t began_ns = profile_now();
-    int result = registry_app_map(fd, request, arg);
-    if (result < 0 && map) {
+    int result = registry_app_map(request);
+    if (result < 0 && request->arg) {
         profile_record_map(&(struct profile_mapping){.owner = OWNER_APPLICATION,
-                                                     .va = map->vaddr,
-                                                     .len = map->size,
-                                                     .iova = map->iova,
+                                                     .va = request->va,
+                                                     .len = request->len,
+                                                     .iova = request->iova,
                                                      .began_ns = began_ns,
                                                      .error = result});
-        failures_note(FAILED_APP_MAP, -result, map->size);
+        failures_note(FAILED_APP_MAP, -result, request->len);
     }
     profile_leave();
-    if (result < 0 && map)
-        bridges_map_failed(caller, map->vaddr, map->iova, map->size, result);
+    if (result < 0 && request->arg)
+        bridges_map_failed(caller, request->va, request->iova, request->len, result);
     return result;
 }
 
-static int app_unmap(int fd, unsigned long request, void *arg)
+static int app_unmap(const struct dma_request *request)
 {
-    int result = registry_app_unmap(fd, request, arg);
+    int result = registry_app_unmap(request);
     if (result < 0)
         failures_note(FAILED_APP_UNMAP, -result, 0);
     return result;
@@ -125,6 +155,7 @@ static int get_device(int group, void *name)
 
 static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *caller)
 {
+    struct dma_request dma;
     int result;
     if (request != VFIO_IOMMU_MAP_DMA && request != VFIO_IOMMU_UNMAP_DMA)
         bridges_look();
@@ -155,9 +186,11 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
         containers_closed();
         return result;
     case VFIO_IOMMU_MAP_DMA:
-        return is_served(fd) ? app_map(fd, request, arg, caller) : os_ioctl(fd, request, arg);
+        dma = parse_map(fd, arg);
+        return is_served(fd) ? app_map(&dma, caller) : os_ioctl(fd, request, arg);
     case VFIO_IOMMU_UNMAP_DMA:
-        return containers_know(fd) ? app_unmap(fd, request, arg) : os_ioctl(fd, request, arg);
+        dma = parse_unmap(fd, arg);
+        return containers_know(fd) ? app_unmap(&dma) : os_ioctl(fd, request, arg);
     case IOMMUFD_IOAS_ALLOC:
     case DEVICE_BIND_IOMMUFD:
     case DEVICE_ATTACH_IOMMUFD_PT:

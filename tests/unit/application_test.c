@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The application's own MAP and UNMAP beside ours, and its containers' descriptors. */
-#include <linux/vfio.h>
-
 #include "dma/containers.h"
 #include "fake_memory.h"
 
@@ -18,17 +16,12 @@ static void attached(void)
 
 static int app_map(uint64_t iova, size_t page, size_t nr)
 {
-    struct vfio_iommu_type1_dma_map map = {
-        .argsz = sizeof(map), .flags = 3, .vaddr = START + page * PAGE, .iova = iova, .size = nr * PAGE};
-    return registry_app_map(FD, VFIO_IOMMU_MAP_DMA, &map);
+    return app_map_at(FD, iova, START + page * PAGE, nr * PAGE);
 }
 
-static int64_t app_unmap(uint64_t iova, uint64_t len, uint32_t flags)
+static int64_t app_unmap(uint64_t iova, uint64_t len, bool is_all)
 {
-    struct vfio_iommu_type1_dma_unmap unmap = {
-        .argsz = sizeof(unmap), .flags = flags, .iova = iova, .size = len};
-    int error = registry_app_unmap(FD, VFIO_IOMMU_UNMAP_DMA, &unmap);
-    return error ? error : (int64_t)unmap.size;
+    return app_unmap_at(FD, iova, len, is_all);
 }
 
 static uint64_t leads_to(uint64_t iova)
@@ -43,7 +36,7 @@ Test(application, its_own_mappings_are_counted_and_collide_with_each_other, .ini
     cr_assert_eq(app_map(0x10000, 0, 4), 0);
     cr_assert_eq(app_map(0x13000, 20, 1), -EEXIST);
     cr_assert_eq(stats_now().app_pinned, 4 * PAGE);
-    cr_assert_eq(app_unmap(0x10000, 4 * PAGE, 0), 4 * PAGE);
+    cr_assert_eq(app_unmap(0x10000, 4 * PAGE, false), 4 * PAGE);
     cr_assert_eq(stats_now().app_pinned, 0);
 }
 
@@ -56,7 +49,7 @@ Test(application, the_same_place_as_ours_is_an_alias_that_holds, .init = attache
     set_alive(0, 32, false);
     registry_forget(START, 2 * UNIT);
     cr_assert_eq(leads_to(START + 8 * PAGE), START + 8 * PAGE, "the application's, whatever it frees");
-    cr_assert_eq(app_unmap(START + 8 * PAGE, 16 * PAGE, 0), 16 * PAGE);
+    cr_assert_eq(app_unmap(START + 8 * PAGE, 16 * PAGE, false), 16 * PAGE);
     cr_assert_eq(stats_now().pinned, 0);
 }
 
@@ -88,9 +81,9 @@ Test(application, a_wide_unmap_takes_only_its_own_and_counts_them, .init = attac
     look_up(0);
     app_map(0x10000, 40, 4);
     app_map(0x20000, 50, 2);
-    cr_assert_eq(app_unmap(0, 0, VFIO_DMA_UNMAP_FLAG_ALL), 6 * PAGE);
+    cr_assert_eq(app_unmap(0, 0, true), 6 * PAGE);
     cr_assert_eq(leads_to(START), START);
-    cr_assert_eq(app_unmap(0, UINT64_C(1) << 40, 0), 0);
+    cr_assert_eq(app_unmap(0, UINT64_C(1) << 40, false), 0);
     cr_assert_eq(leads_to(START), START);
 }
 
@@ -98,8 +91,8 @@ Test(application, an_unmap_that_would_cut_its_mapping_is_refused, .init = attach
 {
     look_up(0);
     app_map(0x10000, 40, 4);
-    cr_assert_eq(app_unmap(0x10000, 2 * PAGE, 0), -EINVAL);
-    cr_assert_eq(app_unmap(0x12000, UINT64_C(1) << 40, 0), -EINVAL);
+    cr_assert_eq(app_unmap(0x10000, 2 * PAGE, false), -EINVAL);
+    cr_assert_eq(app_unmap(0x12000, UINT64_C(1) << 40, false), -EINVAL);
     cr_assert_eq(leads_to(0x12000), START + 42 * PAGE);
 }
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Eager mode: what it registers, where it ends, and what it leaves to the application. */
-#include <linux/vfio.h>
-
 #include "base/config.h"
 #include "dma/eager.h"
 #include "fake_memory.h"
@@ -97,15 +95,13 @@ Test(eager, a_full_table_and_memlock_are_limits_too, .init = attached)
 
 static int app_map(uint64_t iova, size_t page, size_t nr)
 {
-    struct vfio_iommu_type1_dma_map map = {
-        .argsz = sizeof(map), .flags = 3, .vaddr = START + page * PAGE, .iova = iova, .size = nr * PAGE};
-    return registry_app_map(FD, VFIO_IOMMU_MAP_DMA, &map);
+    return app_map_at(FD, iova, START + page * PAGE, nr * PAGE);
 }
 
 static int app_unmap(uint64_t iova, size_t nr)
 {
-    struct vfio_iommu_type1_dma_unmap unmap = {.argsz = sizeof(unmap), .iova = iova, .size = nr * PAGE};
-    return registry_app_unmap(FD, VFIO_IOMMU_UNMAP_DMA, &unmap);
+    int64_t undone = app_unmap_at(FD, iova, nr * PAGE, false);
+    return undone < 0 ? (int)undone : 0;
 }
 
 Test(eager, what_the_application_maps_elsewhere_costs_those_addresses_only, .init = attached)

@@ -9,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/vfio.h>
 #include <string.h>
 
 #include "anydma.h"
@@ -172,6 +173,38 @@ __attribute__((unused)) static int attach_fake(int fd, uint64_t max_entries, uin
 {
     struct iommu iommu = fake_container(fd, max_entries, last_iova);
     return registry_attach(&iommu);
+}
+
+/* The application's own calls, as the door reads them. */
+__attribute__((unused)) static int app_map_at(int fd, uint64_t iova, uintptr_t va, uint64_t len)
+{
+    struct vfio_iommu_type1_dma_map map = {
+        .argsz = sizeof(map), .flags = 3, .vaddr = va, .iova = iova, .size = len};
+    return registry_app_map(&(struct dma_request){.fd = fd,
+                                                  .call = VFIO_IOMMU_MAP_DMA,
+                                                  .arg = &map,
+                                                  .is_plain = true,
+                                                  .is_accessible = true,
+                                                  .iova = iova,
+                                                  .va = va,
+                                                  .len = len});
+}
+
+/* Returns the bytes that were unmapped, or -errno. */
+__attribute__((unused)) static int64_t app_unmap_at(int fd, uint64_t iova, uint64_t len, bool is_all)
+{
+    struct vfio_iommu_type1_dma_unmap unmap = {
+        .argsz = sizeof(unmap), .flags = is_all ? VFIO_DMA_UNMAP_FLAG_ALL : 0, .iova = iova, .size = len};
+    int error = registry_app_unmap(&(struct dma_request){.fd = fd,
+                                                         .call = VFIO_IOMMU_UNMAP_DMA,
+                                                         .arg = &unmap,
+                                                         .is_plain = true,
+                                                         .is_all = is_all,
+                                                         .is_divisible = true,
+                                                         .iova = iova,
+                                                         .len = len,
+                                                         .undone = (uint64_t *)&unmap.size});
+    return error ? error : (int64_t)unmap.size;
 }
 
 __attribute__((unused)) static void set_alive(size_t first, size_t nr, bool alive)

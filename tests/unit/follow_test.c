@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What a follower is told of what a device finds at its own address. */
-#include <linux/vfio.h>
-
 #include "fake_memory.h"
 
 #include "base/config.h"
@@ -107,13 +105,8 @@ Test(follow, what_eager_mode_is_not_offered_is_told, .init = in_eager_mode)
 
 Test(follow, the_programs_own_mappings_count, .init = in_eager_mode)
 {
-    struct vfio_iommu_type1_dma_map map = {.argsz = sizeof(map),
-                                           .flags = 3,
-                                           .vaddr = START + 64 * PAGE,
-                                           .iova = START + 64 * PAGE,
-                                           .size = PAGE};
     registry_follow(changed);
-    cr_assert_eq(registry_app_map(FD, VFIO_IOMMU_MAP_DMA, &map), 0);
+    cr_assert_eq(app_map_at(FD, START + 64 * PAGE, START + 64 * PAGE, PAGE), 0);
     registry_pass_over(START + 64 * PAGE, PAGE);
     cr_assert(told.is_identity && told.has_identity);
     registry_pass_over(START + 64 * PAGE, 2 * PAGE);

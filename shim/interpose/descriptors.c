@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "dma/containers.h"
 #include "interpose/lifecycle.h"
+#include "interpose/next.h"
 #include "interpose/ranges.h"
 #include "memory/watch.h"
 
@@ -28,13 +29,10 @@ static bool is_known(int fd)
 
 int close(int fd)
 {
-    static int (*next)(int);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next("close"); /* a cancellation point */
     if (!is_known(fd))
-        return next(fd);
+        return next_libc()->close(fd); /* a cancellation point */
     containers_closing(fd, fd);
-    int result = next(fd);
+    int result = next_libc()->close(fd);
     int saved = errno;
     containers_closed();
     errno = saved;
@@ -76,12 +74,9 @@ int dup3(int old_fd, int new_fd, int flags)
     return duplicated(old_fd, replace(old_fd, new_fd, SYS_dup3, flags));
 }
 
-static int fcntl_with(const char *name, int fd, int command, void *arg)
+static int fcntl_with(int fd, int command, void *arg)
 {
-    static int (*next)(int, int, ...);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next(name); /* a cancellation point for locks */
-    int result = next(fd, command, arg);
+    int result = next_libc()->fcntl64(fd, command, arg); /* a cancellation point for locks */
     if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC) && is_known(fd))
         containers_duplicated(fd, result);
     return result;
@@ -93,7 +88,7 @@ int fcntl(int fd, int command, ...)
     va_start(args, command);
     void *arg = va_arg(args, void *);
     va_end(args);
-    return fcntl_with("fcntl64", fd, command, arg);
+    return fcntl_with(fd, command, arg);
 }
 
 int fcntl64(int fd, int command, ...)
@@ -102,7 +97,7 @@ int fcntl64(int fd, int command, ...)
     va_start(args, command);
     void *arg = va_arg(args, void *);
     va_end(args);
-    return fcntl_with("fcntl64", fd, command, arg);
+    return fcntl_with(fd, command, arg);
 }
 
 /* Whether this one is over but for its end, or the kernel's, for io_uring. `name`: its folder in /proc/self/task. Source: proc_pid_stat(5). */
@@ -177,11 +172,8 @@ int close_range(unsigned first, unsigned last, int flags)
 
 void closefrom(int first)
 {
-    static void (*next)(int);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next("closefrom");
     bool is_closing = closing_range(first < 0 ? 0 : (unsigned)first, UINT32_MAX);
-    next(first);
+    next_libc()->closefrom(first);
     if (is_closing)
         containers_closed();
 }

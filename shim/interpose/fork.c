@@ -6,7 +6,7 @@
  * where a replaced malloc takes its locks. So the list's lock, which is recursive, is taken here first.
  *
  * A program of one thread may fork in a signal handler that has interrupted malloc or stdio: neither's locks are
- * taken then, as in glibc. The shim's own are: their holders block signals.
+ * taken then, as in glibc. The shim's own are: no handler interrupts their holders.
  */
 #include "interpose/fork.h"
 
@@ -17,6 +17,7 @@
 #include "dma/registry.h"
 #include "interpose/advice.h"
 #include "interpose/lifecycle.h"
+#include "interpose/next.h"
 #include "memory/arena.h"
 #include "memory/checked.h"
 #include "memory/foreign.h"
@@ -95,19 +96,11 @@ void fork_become_child(bool locks_are_lost)
     foreign_reset();
 }
 
-static int register_next(handler *prepare, handler *parent, handler *child, void *owner)
-{
-    static int (*next)(handler *, handler *, handler *, void *);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next("__register_atfork");
-    return next(prepare, parent, child, owner);
-}
-
 void fork_init(void)
 {
     /* Without an owner: an owner's handlers are dropped when exit() finishes it, and a thread that is inside fork just then
      * would keep every lock for ever. */
-    register_next(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
+    next_libc()->__register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
 }
 
 /* jemalloc's: in the shim nobody else calls it. */
@@ -126,5 +119,5 @@ int __register_atfork(handler *prepare, handler *parent, handler *child, void *o
 int __register_atfork(handler *prepare, handler *parent, handler *child, void *owner)
 {
     lifecycle_enter();
-    return register_next(prepare, parent, child, owner);
+    return next_libc()->__register_atfork(prepare, parent, child, owner);
 }

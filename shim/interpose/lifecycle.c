@@ -23,8 +23,8 @@
 #include "interpose/ending.h"
 #include "interpose/filters.h"
 #include "interpose/fork.h"
+#include "interpose/next.h"
 #include "interpose/patched.h"
-#include "interpose/open.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
@@ -117,8 +117,8 @@ static bool start(void)
 {
     extern char **environ;
     config_read(environ ? environ : initial_environment());
+    next_libc();
     malloc_find_next();
-    open_find_next();
     if (config.disabled)
         return false;
     if (pagemap_init() != 0) {

@@ -14,6 +14,7 @@
 #include "dma/hazards.h"
 #include "interpose/doors.h"
 #include "interpose/lifecycle.h"
+#include "interpose/next.h"
 #include "interpose/patched.h"
 #include "interpose/ranges.h"
 #include "memory/arena.h"
@@ -336,16 +337,14 @@ static void break_moves_to(uintptr_t new_break)
 
 int brk(void *addr)
 {
-    int (*next)(void *) = (int (*)(void *))lifecycle_next("brk");
     if (lifecycle_enter())
         break_moves_to((uintptr_t)addr);
-    return next(addr);
+    return next_libc()->brk(addr);
 }
 
 void *sbrk(intptr_t increment)
 {
-    void *(*next)(intptr_t) = (void *(*)(intptr_t))lifecycle_next("sbrk");
     if (increment < 0 && lifecycle_enter())
-        break_moves_to((uintptr_t)next(0) + (uintptr_t)increment);
-    return next(increment);
+        break_moves_to((uintptr_t)next_libc()->sbrk(0) + (uintptr_t)increment);
+    return next_libc()->sbrk(increment);
 }

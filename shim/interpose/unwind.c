@@ -7,7 +7,7 @@
 #include <link.h>
 #include <string.h>
 
-#include "interpose/lifecycle.h"
+#include "interpose/next.h"
 #include "profile/stack.h"
 
 typedef int phdr_callback(struct dl_phdr_info *info, size_t size, void *data);
@@ -40,10 +40,7 @@ static int iterate_without_lock(phdr_callback *callback, void *data)
 
 int dl_iterate_phdr(phdr_callback *callback, void *data)
 {
-    static int (*next)(phdr_callback *, void *);
     if (stack_is_unwinding && _dl_find_object)
         return iterate_without_lock(callback, data);
-    if (!next)
-        next = (__typeof__(next))lifecycle_next("dl_iterate_phdr");
-    return next(callback, data);
+    return next_libc()->dl_iterate_phdr(callback, data);
 }

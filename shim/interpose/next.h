@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The C library's functions behind those of the shim's that have their names. */
+#ifndef INTERPOSE_NEXT_H
+#define INTERPOSE_NEXT_H
+
+#include <link.h>
+#include <signal.h>
+#include <stdint.h>
+
+/* Each by its own name. */
+struct next_libc {
+    int (*close)(int fd);
+    void (*closefrom)(int first);
+    int (*fcntl64)(int fd, int command, ...);
+    int (*open)(const char *path, int flags, ...);
+    int (*open64)(const char *path, int flags, ...);
+    int (*openat)(int dir, const char *path, int flags, ...);
+    int (*openat64)(int dir, const char *path, int flags, ...);
+    int (*__open_2)(const char *path, int flags);
+    int (*__open64_2)(const char *path, int flags);
+    int (*__openat_2)(int dir, const char *path, int flags);
+    int (*__openat64_2)(int dir, const char *path, int flags);
+    int (*brk)(void *addr);
+    void *(*sbrk)(intptr_t increment);
+    int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
+    sighandler_t (*signal)(int number, sighandler_t handler);
+    sighandler_t (*sysv_signal)(int number, sighandler_t handler);
+    sighandler_t (*sigset)(int number, sighandler_t handler);
+    int (*dl_iterate_phdr)(int (*callback)(struct dl_phdr_info *info, size_t size, void *data), void *data);
+    int (*__register_atfork)(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *owner);
+};
+
+/* Looked up at the start: dlsym takes the loader's lock, for which a door can't wait, and a signal handler even less. */
+const struct next_libc *next_libc(void);
+
+#endif

@@ -4,23 +4,12 @@
 
 #include <assert.h>
 
+#include "base/handlers.h"
 #include "base/os.h"
 
 #ifndef NDEBUG
 static _Thread_local uint32_t held_ranks;
 #endif
-
-static _Atomic bool expects_handlers;
-
-void lock_expect_handlers(void)
-{
-    atomic_store(&expects_handlers, true);
-}
-
-bool lock_expects_handlers(void)
-{
-    return atomic_load(&expects_handlers);
-}
 
 static void acquire(struct lock *lock)
 {
@@ -40,36 +29,21 @@ static void give_up(struct lock *lock)
 
 void lock_take(struct lock *lock)
 {
-    uint64_t saved = 0;
-    bool blocks = atomic_load(&expects_handlers);
-    if (blocks)
-        os_signals_block(&saved);
+    handlers_keep_out();
 #ifndef NDEBUG
     assert(held_ranks >> lock->rank == 0);
     held_ranks |= 1u << lock->rank;
 #endif
     acquire(lock);
-    /* The first handler came meanwhile: once more, with signals blocked. */
-    if (!blocks && atomic_load(&expects_handlers)) {
-        give_up(lock);
-        os_signals_block(&saved);
-        blocks = true;
-        acquire(lock);
-    }
-    lock->has_blocked = blocks;
-    lock->saved_signals = saved;
 }
 
 void lock_release(struct lock *lock)
 {
-    uint64_t saved = lock->saved_signals;
-    bool has_blocked = lock->has_blocked;
 #ifndef NDEBUG
     held_ranks &= ~(1u << lock->rank);
 #endif
     give_up(lock);
-    if (has_blocked)
-        os_signals_restore(&saved);
+    handlers_let_in();
 }
 
 void lock_reset(struct lock *lock)

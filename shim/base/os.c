@@ -2,6 +2,7 @@
 /* The raw system calls. With iommu/, the only code that enters the kernel. Owns no state and no lock. */
 #include "base/os.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
@@ -85,6 +86,15 @@ ssize_t os_read(int fd, void *buf, size_t len)
 ssize_t os_write(int fd, const void *buf, size_t len)
 {
     return os_call(SYS_write, fd, (long)buf, (long)len, 0, 0, 0);
+}
+
+int os_fallocate(int fd, off_t offset, off_t len)
+{
+    intptr_t result;
+    do
+        result = os_call(SYS_fallocate, fd, 0, offset, len, 0, 0);
+    while (result == -EINTR);
+    return (int)result;
 }
 
 int os_getpid(void)

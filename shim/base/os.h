@@ -38,6 +38,8 @@ int os_open(const char *path, int flags, int mode);
 int os_close(int fd);
 ssize_t os_read(int fd, void *buf, size_t len);
 ssize_t os_write(int fd, const void *buf, size_t len);
+/* Room in a file; begun anew when a signal ends it, as tmpfs has it. */
+int os_fallocate(int fd, off_t offset, off_t len);
 int os_getpid(void);
 int os_gettid(void);
 uint64_t os_monotonic_ns(void);

@@ -21,5 +21,7 @@ DOOR int door_mprotect(void *addr, size_t len, int prot, int key);
 DOOR void *door_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to);
 DOOR void *door_shmat(int id, const void *addr, int flags);
 DOOR int door_shmdt(const void *addr);
+/* As the system call, but for its result: `action` and `old` are the kernel's struct sigaction. */
+DOOR int door_rt_sigaction(int number, const void *action, void *old, size_t mask_bytes);
 
 #endif

@@ -98,7 +98,7 @@ static int reserve(void)
     static const char zeros[4096];
     if (os_limit(RLIMIT_FSIZE) < file.offset + CAPTURE_BLOCK)
         return -EFBIG; /* trying would send SIGXFSZ */
-    int error = (int)os_call(SYS_fallocate, file.fd, 0, (long)file.offset, CAPTURE_BLOCK, 0, 0);
+    int error = os_fallocate(file.fd, (off_t)file.offset, CAPTURE_BLOCK);
     if (error != -EOPNOTSUPP && error != -ENOSYS)
         return error;
     error = 0;

@@ -67,7 +67,7 @@ void live_open(void)
     int fd = os_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return;
-    intptr_t page = os_call(SYS_fallocate, fd, 0, 0, LIVE_BYTES, 0, 0);
+    intptr_t page = os_fallocate(fd, 0, LIVE_BYTES);
     if (!page)
         page = os_mmap(0, LIVE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     os_close(fd);

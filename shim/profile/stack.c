@@ -28,7 +28,7 @@
 #include <string.h>
 
 #include "base/config.h"
-#include "base/lock.h"
+#include "base/handlers.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "profile/profile.h"
@@ -121,10 +121,10 @@ void stack_thread_begins(void)
         take(&frame, 1);
 }
 
-/* Whether this may be the thread's first: check mode's heap is closed to signals, and else there must be no handlers. */
+/* Whether this may be the thread's first: check mode's heap keeps handlers out, and else there must be no handlers. */
 static bool may_allocate(void)
 {
-    return config.check || !lock_expects_handlers();
+    return config.check || !handlers_exist();
 }
 
 void profile_take_stack(void)

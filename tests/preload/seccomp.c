@@ -43,6 +43,15 @@ static void enter_sandbox(unsigned consequence)
         _exit(NO_FILTER);
 }
 
+static void on_forbidden_call(int number, siginfo_t *info, void *context)
+{
+    char text[] = "system call 000\n";
+    for (int i = 0, rest = info->si_syscall; i < 3; i++, rest /= 10)
+        text[14 - i] = (char)('0' + rest % 10);
+    (void)!write(2, text, sizeof(text) - 1);
+    _exit(1);
+}
+
 static void work(void)
 {
     for (size_t i = 0; i < 3000; i++) {
@@ -81,11 +90,23 @@ static void it_allocates_and_ends(void)
     unsetenv("ANYDMA_MODE");
 }
 
+static void it_has_signal_handlers(void)
+{
+    EXPECT(run_self("handles") == 0);
+    setenv("ANYDMA_MODE", "eager", 1);
+    EXPECT(run_self("handles") == 0);
+    unsetenv("ANYDMA_MODE");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
+        bool handles = strcmp(argv[1], "handles") == 0;
+        struct sigaction action = {.sa_sigaction = on_forbidden_call, .sa_flags = SA_SIGINFO};
+        if (handles)
+            sigaction(SIGSYS, &action, NULL);
         free(malloc(1)); /* glibc's first asks for random bytes */
-        enter_sandbox(SECCOMP_RET_KILL_PROCESS);
+        enter_sandbox(handles ? SECCOMP_RET_TRAP : SECCOMP_RET_KILL_PROCESS);
         work();
         return 0;
     }
@@ -95,5 +116,6 @@ int main(int argc, char **argv)
         return 77;
     }
     behaviour("it allocates and ends", it_allocates_and_ends);
+    behaviour("it has signal handlers", it_has_signal_handlers);
     return behaviours_failed != 0;
 }

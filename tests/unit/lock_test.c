@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The shim's mutex: exclusion, waking, signals held off while it is held, its ranks, and what a fork does to
- * it. */
+/* The shim's mutex: exclusion, waking, handlers kept out while it is held, its ranks, and what a fork does to it. Handlers are
+ * installed here without the doors: signals are blocked for them, as for those that the doors do not see. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/handlers.h"
 #include "base/lock.h"
 
 static struct lock lock = {.rank = LOCK_REGISTRY};
@@ -64,7 +65,7 @@ static void on_signal_take_lock(int number)
 
 Test(lock, signal_waits_until_release)
 {
-    lock_expect_handlers();
+    handlers_note_unseen();
     signal(SIGUSR1, on_signal);
     lock_take(&lock);
     raise(SIGUSR1);
@@ -75,7 +76,7 @@ Test(lock, signal_waits_until_release)
 
 Test(lock, release_restores_the_mask_that_take_found)
 {
-    lock_expect_handlers();
+    handlers_note_unseen();
     sigset_t set, now;
     sigemptyset(&set);
     sigaddset(&set, SIGUSR2);
@@ -87,6 +88,34 @@ Test(lock, release_restores_the_mask_that_take_found)
     sigprocmask(SIG_SETMASK, NULL, &now);
     cr_expect_not(sigismember(&now, SIGUSR1));
     cr_expect(sigismember(&now, SIGUSR2));
+}
+
+Test(lock, release_restores_the_mask_of_a_signal_that_was_put_off)
+{
+    sigset_t now;
+    uint64_t mask = UINT64_C(1) << (SIGUSR2 - 1), all;
+    lock_take(&lock);
+    handlers_put_off(&mask);
+    all = mask;
+    sigfillset(&now);
+    sigprocmask(SIG_SETMASK, &now, NULL); /* as the handler's return does */
+    lock_release(&lock);
+    sigprocmask(SIG_SETMASK, NULL, &now);
+    cr_expect_eq(all, UINT64_MAX);
+    cr_expect(sigismember(&now, SIGUSR2));
+    cr_expect_not(sigismember(&now, SIGUSR1));
+}
+
+Test(lock, handlers_are_kept_out_while_any_lock_is_held)
+{
+    struct lock inner = {.rank = LOCK_ARENA};
+    cr_expect_eq(handlers_kept_out, 0);
+    lock_take(&lock);
+    lock_take(&inner);
+    lock_release(&inner);
+    cr_expect(handlers_kept_out);
+    lock_release(&lock);
+    cr_expect_eq(handlers_kept_out, 0);
 }
 
 Test(lock, without_a_handler_signals_are_left_alone)
@@ -101,7 +130,7 @@ Test(lock, without_a_handler_signals_are_left_alone)
 Test(lock, inner_release_leaves_signals_blocked)
 {
     struct lock inner = {.rank = LOCK_ARENA};
-    lock_expect_handlers();
+    handlers_note_unseen();
     signal(SIGUSR1, on_signal);
     lock_take(&lock);
     lock_take(&inner);
@@ -115,7 +144,7 @@ Test(lock, inner_release_leaves_signals_blocked)
 Test(lock, handler_may_take_it_however_often_it_interrupts, .timeout = 60)
 {
     struct itimerval often = {{0, 200}, {0, 200}};
-    lock_expect_handlers();
+    handlers_note_unseen();
     signal(SIGALRM, on_signal_take_lock);
     setitimer(ITIMER_REAL, &often, NULL);
     while (nr_signals < 500)

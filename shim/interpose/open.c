@@ -1,19 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* The doors of open: a device node that does not open is told. Everything else passes; nothing but a failure is looked at. What is
- * called is the next function, not the system call: it is a cancellation point, and another preload may have its own. */
+/* The doors of open: a device node that does not open is told, and one that leads to devices which anydma does not serve.
+ * Everything else passes. What is called is the next function, not the system call: it is a cancellation point, and another
+ * preload may have its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
 
+#include "dma/containers.h"
 #include "interpose/advice.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
 
+/* By other names it is known at its first call (interpose/vfio.c). */
+static bool leads_to_unserved(const char *path)
+{
+    return strcmp(path, "/dev/iommu") == 0 || strncmp(path, "/dev/vfio/devices/", 18) == 0;
+}
+
 /* A path that the kernel could not read is not read here either. */
 static int opened(const char *path, int result)
 {
-    if (result < 0 && errno != EFAULT && advice_is_about(path) && lifecycle_enter() && lifecycle_is_owner())
-        advice_open_failed(path, errno);
+    int saved = errno;
+    if ((result < 0 && saved == EFAULT) || !advice_is_about(path) || !lifecycle_enter() ||
+        !lifecycle_is_owner())
+        return result;
+    if (result < 0)
+        advice_open_failed(path, saved);
+    else if (leads_to_unserved(path))
+        containers_note_unserved(result, UNSERVED_IOMMUFD);
+    errno = saved;
     return result;
 }
 

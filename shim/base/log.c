@@ -2,14 +2,24 @@
 /* The one place that writes to stderr. Formats by itself: stdio may allocate and takes locks. Owns no lock. */
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/os.h"
 
 int log_verbosity = LOG_WARNING;
+
+/* A second descriptor of what stderr was at the start; below 0: none. */
+static struct {
+    int fd;
+    dev_t device;
+    ino_t inode;
+} kept = {.fd = -1};
 
 struct line {
     char text[512];
@@ -86,6 +96,36 @@ static void put_format(struct line *line, const char *format, va_list args)
             put_char(line, *format);
         }
     }
+}
+
+void log_keep_stderr(void)
+{
+    enum { OUT_OF_THE_WAY = 200 };
+    struct stat file;
+    kept.fd = (int)os_call(SYS_fcntl, 2, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY, 0, 0, 0);
+    if (kept.fd >= 0 && os_call(SYS_fstat, kept.fd, (long)&file, 0, 0, 0, 0) == 0) {
+        kept.device = file.st_dev;
+        kept.inode = file.st_ino;
+    }
+}
+
+static bool is_still_kept(void)
+{
+    struct stat file;
+    return kept.fd >= 0 && os_call(SYS_fstat, kept.fd, (long)&file, 0, 0, 0, 0) == 0 &&
+           file.st_dev == kept.device && file.st_ino == kept.inode;
+}
+
+void log_drop_stderr(void)
+{
+    if (is_still_kept())
+        os_close(kept.fd);
+    kept.fd = -1;
+}
+
+int log_stderr(void)
+{
+    return os_call(SYS_fcntl, 2, F_GETFD, 0, 0, 0, 0) < 0 && is_still_kept() ? kept.fd : 2;
 }
 
 static void write_line(int fd, struct line *line)

@@ -24,5 +24,5 @@ void ending_tell(void)
 {
     char *arguments[] = {(char *)"report", (char *)"--summary", capture};
     if (capture[0] && helper_is_there(true) && !helper_run(arguments, 3))
-        log_line(2, "anydma: %s is written; `anydma report %s` reads it", capture, capture);
+        log_line(log_stderr(), "anydma: %s is written; `anydma report %s` reads it", capture, capture);
 }

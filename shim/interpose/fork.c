@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stddef.h>
 
+#include "base/log.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/advice.h"
@@ -89,6 +90,7 @@ void fork_become_child(bool locks_are_lost)
     profile_become_child(locks_are_lost);
     registry_reset(locks_are_lost);
     advice_forget();
+    log_drop_stderr();
     pagemap_reset();
     arena_reset(locks_are_lost);
     if (locks_are_lost)

@@ -126,6 +126,8 @@ static bool start(void)
         return false;
     }
     lifecycle_own();
+    if (config.stats || config.output)
+        log_keep_stderr();
     if (config.heap == HEAP_OWN)
         heap_init();
     registry_init(&foreign_memory_ops);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
 #include "base/os.h"
 
 enum { STACK_BYTES = 65536, MOST_VARIABLES = 1024, MOST_ARGUMENTS = 80 };
@@ -47,6 +48,7 @@ bool helper_is_there(bool only_first)
 /* Shares our memory until it is another program. */
 static int child(void *arg)
 {
+    os_call(SYS_dup2, log_stderr(), 2, 0, 0, 0, 0);
     os_call(SYS_dup2, 2, 1, 0, 0, 0, 0);
     os_call(SYS_execve, (long)start.path, (long)start.arguments, (long)start.variables, 0, 0, 0);
     os_call(SYS_exit, 127, 0, 0, 0, 0, 0);

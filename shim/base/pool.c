@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/os.h"
+#include "base/sparse.h"
 
 enum { CHUNK_BYTES = 64 * 1024 };
 
@@ -13,7 +14,11 @@ void *pool_map(size_t len)
 {
     intptr_t addr = os_mmap(0, os_page_up(len), PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return os_is_error(addr) ? NULL : (void *)addr;
+    if (os_is_error(addr))
+        return NULL;
+    if (len > CHUNK_BYTES)
+        sparse_note((void *)addr, os_page_up(len));
+    return (void *)addr;
 }
 
 void *pool_take(struct pool *pool)

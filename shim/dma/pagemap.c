@@ -36,7 +36,6 @@ __attribute__((visibility("default"))) struct pagemap_table anydma_table_v1;
 static _Atomic(_Atomic uint64_t *) chunks[NR_CHUNKS];
 static struct leaf *leaves; /* `nr_leaves` of them */
 static uint64_t nr_leaves;
-static size_t mapped_bytes;         /* from the flat table on */
 static uint64_t nr_leaves_used = 1; /* number 0 means none */
 static _Atomic uint64_t *alive;     /* in the page behind the flat table: wiped in a forked child */
 
@@ -60,7 +59,6 @@ static _Atomic uint64_t *map_with_far(void)
                               memory_order_relaxed);
     if (flat) {
         anydma_table_v1.nr_far = far_bytes / sizeof(uint64_t);
-        mapped_bytes = FAR_OFFSET + far_bytes;
     }
     return flat;
 }
@@ -73,8 +71,7 @@ int pagemap_init(void)
         flat = map_with_far();
     if (!flat) {
         nr_leaves = FEW_LEAVES;
-        mapped_bytes = TABLE_BYTES + nr_leaves * sizeof(struct leaf);
-        flat = map_chunk(mapped_bytes);
+        flat = map_chunk(TABLE_BYTES + nr_leaves * sizeof(struct leaf));
     }
     if (!flat)
         return -ENOMEM;
@@ -85,11 +82,6 @@ int pagemap_init(void)
     anydma_table_v1.entries = flat;
     anydma_table_v1.nr_entries = PAGEMAP_NR_FLAT;
     return 0;
-}
-
-bool pagemap_contains(uintptr_t addr)
-{
-    return addr - (uintptr_t)anydma_table_v1.entries < mapped_bytes;
 }
 
 bool pagemap_is_ours(void)

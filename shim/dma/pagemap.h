@@ -40,8 +40,6 @@ extern struct pagemap_table anydma_table_v1;
 
 /* Maps the table. Returns 0 or -ENOMEM. */
 int pagemap_init(void);
-/* Whether `addr` is in the table: for who wants to spare it. */
-bool pagemap_contains(uintptr_t addr);
 /* False in a child that fork or clone made, until pagemap_reset. */
 bool pagemap_is_ours(void);
 /* In a forked child: everything is absent again. */

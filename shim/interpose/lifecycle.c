@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "base/sparse.h"
 #include "dma/eager.h"
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
@@ -113,9 +114,14 @@ static char **initial_environment(void)
     return variables;
 }
 
+/* The linker's: where the shim's zeroed variables are, most of which are tables. */
+extern const char __bss_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
 static bool start(void)
 {
     extern char **environ;
+    sparse_note(__bss_start, (size_t)(_end - __bss_start));
     config_read(environ ? environ : initial_environment());
     next_libc();
     malloc_find_next();

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/os.h"
+#include "base/sparse.h"
 #include "profile/profile.h"
 
 /* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
@@ -79,6 +80,7 @@ void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, boo
     if ((uintptr_t)got + align > start)
         os_munmap(end, (uintptr_t)got + align - start);
     *is_zero = *is_committed = true;
+    sparse_note((void *)start, len);
     return (void *)start;
 }
 

@@ -18,16 +18,21 @@ enum {
     ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS
 };
 
-static size_t locked_kib(void)
+static size_t status_kib(const char *format)
 {
     char line[256];
     size_t kib = 0;
     FILE *status = fopen("/proc/self/status", "re");
     while (status && fgets(line, sizeof(line), status))
-        sscanf(line, "VmLck: %zu", &kib);
+        sscanf(line, format, &kib);
     if (status)
         fclose(status);
     return kib;
+}
+
+static size_t locked_kib(void)
+{
+    return status_kib("VmLck: %zu");
 }
 
 /* Runs `look` in a child, as a normal user if this is root, with that memlock limit. */
@@ -106,6 +111,23 @@ static void within_the_limit(void)
     EXPECT(mapping != MAP_FAILED && block != NULL && locked_kib() < 512 * KIB);
 }
 
+static void current_alone(void)
+{
+    if (!EXPECT(mlockall(MCL_CURRENT) == 0)) /* the tables would not fit in */
+        return;
+    EXPECT(locked_kib() > KIB && locked_kib() < 8 * KIB && status_kib("VmRSS: %zu") < 16 * KIB);
+    EXPECT(mlockall(MCL_FUTURE) == 0 && mlockall(MCL_CURRENT) == 0);
+    size_t before = locked_kib();
+    char *mapping = mmap(NULL, 4 * MIB, RW, ANONYMOUS, -1, 0);
+    EXPECT(mapping != MAP_FAILED && locked_kib() == before); /* the second call has ended MCL_FUTURE */
+    EXPECT(before > KIB && before < 8 * KIB);
+}
+
+static void user_within_few_mib(void)
+{
+    as_user(8 * MIB, current_alone);
+}
+
 static void user_beyond_the_limit(void)
 {
     as_user(64 * KIB, beyond_the_limit);
@@ -125,6 +147,7 @@ int main(void)
 {
     shim_must_be_there();
     behaviour("flags_are_judged_as_by_the_kernel", wrong_flags);
+    behaviour("user_within_8_mib_locks_the_program_but_no_tables", user_within_few_mib);
     struct rlimit limit;
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
         limit.rlim_max >= USER_LIMIT) /* in the VM it is: overcommit.sh */

@@ -21,6 +21,7 @@
 #include "interpose/filters.h"
 #include "interpose/lifecycle.h"
 #include "interpose/patched.h"
+#include "interpose/peek.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
 
@@ -123,21 +124,40 @@ static bool is_self(int pidfd)
     return false;
 }
 
+/* One range of the program's. */
+static ssize_t advise_range(int pidfd, struct iovec range, int advice)
+{
+    /* Whether the kernel allows it on oneself is asked with nothing to do. */
+    struct iovec nothing = {range.iov_base, 0};
+    intptr_t allowed = os_call(SYS_process_madvise, pidfd, (long)&nothing, 1, advice, 0, 0);
+    if (os_is_error(allowed))
+        return to_libc(allowed);
+    return door_madvise(range.iov_base, range.iov_len, advice) == 0 ? (ssize_t)range.iov_len : -1;
+}
+
+/* All ranges can be read, and have lengths, before anything is done: the kernel says if not. */
+static bool are_ranges(const struct iovec *ranges, size_t nr_ranges)
+{
+    struct iovec range;
+    for (size_t i = 0; i < nr_ranges; i++)
+        if (!peek(&range, &ranges[i], sizeof(range)) || (ssize_t)range.iov_len < 0)
+            return false;
+    return true;
+}
+
 ssize_t process_madvise(int pidfd, const struct iovec *ranges, size_t nr_ranges, int advice, unsigned flags)
 {
     bool takes_pages = advice == MADV_DONTNEED || advice == MADV_FREE || advice == 24 || advice == 102;
     ssize_t done = 0;
-    if (!takes_pages || flags || nr_ranges > IOV_MAX || !lifecycle_enter() || !is_self(pidfd))
+    struct iovec range;
+    if (!takes_pages || flags || nr_ranges > IOV_MAX || !lifecycle_enter() || !is_self(pidfd) ||
+        !are_ranges(ranges, nr_ranges))
         return to_libc(os_call(SYS_process_madvise, pidfd, (long)ranges, (long)nr_ranges, advice, flags, 0));
-    for (size_t i = 0; i < nr_ranges; i++) {
-        /* Whether the kernel allows it on oneself is asked with nothing to do. */
-        struct iovec nothing = {ranges[i].iov_base, 0};
-        intptr_t allowed = os_call(SYS_process_madvise, pidfd, (long)&nothing, 1, advice, 0, 0);
-        if (os_is_error(allowed))
-            return done ? done : to_libc(allowed);
-        if (door_madvise(ranges[i].iov_base, ranges[i].iov_len, advice) != 0)
+    for (size_t i = 0; i < nr_ranges && peek(&range, &ranges[i], sizeof(range)); i++) {
+        ssize_t result = advise_range(pidfd, range, advice);
+        if (result < 0)
             return done ? done : -1;
-        done += (ssize_t)ranges[i].iov_len;
+        done += result;
     }
     return done;
 }

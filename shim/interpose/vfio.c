@@ -18,6 +18,7 @@
 #include "interpose/advice.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/lifecycle.h"
+#include "interpose/peek.h"
 #include "interpose/ranges.h"
 #include "memory/foreign.h"
 #include "profile/failures.h"
@@ -48,49 +49,53 @@ static void adopt(int fd, unsigned long type)
 }
 
 /* An attach may fail for what we hold in the container, and may narrow its apertures. */
-static int set_container(int group, int *container)
+static int set_container(int group, int *arg)
 {
-    int result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, container);
+    int container, result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, arg);
     if (result == 0)
         containers_note_device(group);
-    if (!container || !containers_know(*container))
+    if (!peek(&container, arg, sizeof(container)) || !containers_know(container))
         return result;
     if (result != 0) {
-        registry_make_way(*container);
-        result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, container);
+        registry_make_way(container);
+        result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, arg);
     }
-    registry_restore(*container);
+    registry_restore(container);
     return result;
 }
 
-/* A structure that the kernel could not read, or of a size or with flags that only it may understand, is handed on as it is. */
-static struct dma_request parse_map(int fd, struct vfio_iommu_type1_dma_map *map)
+/* What is of a size or with flags that only the kernel may understand is handed on as it is. */
+static struct dma_request parse_map(int fd, void *arg, const struct vfio_iommu_type1_dma_map *map)
 {
     const uint32_t accesses = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
-    struct dma_request request = {.fd = fd, .call = VFIO_IOMMU_MAP_DMA, .arg = map};
-    if (!map)
-        return request;
-    request.is_plain = map->argsz >= sizeof(*map) && !(map->flags & ~accesses);
-    request.is_accessible = map->flags & accesses;
-    request.iova = map->iova;
-    request.va = map->vaddr;
-    request.len = map->size;
-    return request;
+    return (struct dma_request){
+        .fd = fd,
+        .call = VFIO_IOMMU_MAP_DMA,
+        .arg = arg,
+        .is_plain = map->argsz >= sizeof(*map) && !(map->flags & ~accesses),
+        .is_accessible = map->flags & accesses,
+        .iova = map->iova,
+        .va = map->vaddr,
+        .len = map->size,
+    };
 }
 
-static struct dma_request parse_unmap(int fd, struct vfio_iommu_type1_dma_unmap *unmap)
+static struct dma_request parse_unmap(int fd, struct vfio_iommu_type1_dma_unmap *arg,
+                                      const struct vfio_iommu_type1_dma_unmap *unmap)
 {
-    struct dma_request request = {.fd = fd, .call = VFIO_IOMMU_UNMAP_DMA, .arg = unmap};
-    if (!unmap)
-        return request;
-    request.is_all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
-    request.is_plain = unmap->argsz >= offsetof(struct vfio_iommu_type1_dma_unmap, data);
-    request.is_divisible =
-        !(unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL) && !(request.is_all && (unmap->iova || unmap->size));
-    request.iova = unmap->iova;
-    request.len = unmap->size;
-    request.undone = (uint64_t *)&unmap->size;
-    return request;
+    bool is_all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
+    return (struct dma_request){
+        .fd = fd,
+        .call = VFIO_IOMMU_UNMAP_DMA,
+        .arg = arg,
+        .is_all = is_all,
+        .is_plain = unmap->argsz >= offsetof(struct vfio_iommu_type1_dma_unmap, data),
+        .is_divisible =
+            !(unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL) && !(is_all && (unmap->iova || unmap->size)),
+        .iova = unmap->iova,
+        .len = unmap->size,
+        .undone = (uint64_t *)&arg->size,
+    };
 }
 
 static int app_map(const struct dma_request *request, const void *caller)
@@ -98,7 +103,7 @@ static int app_map(const struct dma_request *request, const void *caller)
     profile_enter();
     uint64_t began_ns = profile_now();
     int result = registry_app_map(request);
-    if (result < 0 && request->arg) {
+    if (result < 0) {
         profile_record_map(&(struct profile_mapping){.owner = OWNER_APPLICATION,
                                                      .va = request->va,
                                                      .len = request->len,
@@ -108,7 +113,7 @@ static int app_map(const struct dma_request *request, const void *caller)
         failures_note(FAILED_APP_MAP, -result, request->len);
     }
     profile_leave();
-    if (result < 0 && request->arg)
+    if (result < 0)
         bridges_map_failed(caller, request->va, request->iova, request->len, result);
     return result;
 }
@@ -153,9 +158,26 @@ static int get_device(int group, void *name)
     return device;
 }
 
+static int map_dma(int fd, void *arg, const void *caller)
+{
+    struct vfio_iommu_type1_dma_map map;
+    if (!peek(&map, arg, sizeof(map)) || !is_served(fd))
+        return os_ioctl(fd, VFIO_IOMMU_MAP_DMA, arg);
+    struct dma_request request = parse_map(fd, arg, &map);
+    return app_map(&request, caller);
+}
+
+static int unmap_dma(int fd, void *arg)
+{
+    struct vfio_iommu_type1_dma_unmap unmap;
+    if (!containers_know(fd) || !peek(&unmap, arg, sizeof(unmap)))
+        return os_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, arg);
+    struct dma_request request = parse_unmap(fd, arg, &unmap);
+    return app_unmap(&request);
+}
+
 static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *caller)
 {
-    struct dma_request dma;
     int result;
     if (request != VFIO_IOMMU_MAP_DMA && request != VFIO_IOMMU_UNMAP_DMA)
         bridges_look();
@@ -186,11 +208,9 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
         containers_closed();
         return result;
     case VFIO_IOMMU_MAP_DMA:
-        dma = parse_map(fd, arg);
-        return is_served(fd) ? app_map(&dma, caller) : os_ioctl(fd, request, arg);
+        return map_dma(fd, arg, caller);
     case VFIO_IOMMU_UNMAP_DMA:
-        dma = parse_unmap(fd, arg);
-        return containers_know(fd) ? app_unmap(&dma) : os_ioctl(fd, request, arg);
+        return unmap_dma(fd, arg);
     case IOMMUFD_IOAS_ALLOC:
     case DEVICE_BIND_IOMMUFD:
     case DEVICE_ATTACH_IOMMUFD_PT:
@@ -217,11 +237,10 @@ int ioctl(int fd, unsigned long request, ...)
     va_end(args);
     if (_IOC_TYPE(request) == VFIO_TYPE && lifecycle_enter() && lifecycle_is_owner())
         return to_libc(vfio_ioctl(fd, request, arg, __builtin_return_address(0)));
-    if (request == UFFDIO_REGISTER && arg && lifecycle_enter()) {
+    struct uffdio_register watch;
+    if (request == UFFDIO_REGISTER && lifecycle_enter() && peek(&watch, arg, sizeof(watch)))
         /* The program watches this range itself, and the kernel allows one watch. */
-        const struct uffdio_register *watch = arg;
-        foreign_withdraw(watch->range.start, watch->range.len);
-    }
+        foreign_withdraw(watch.range.start, watch.range.len);
     int result = os_ioctl(fd, request, arg);
     if (is_vdpa(request) && result >= 0 && lifecycle_enter() && lifecycle_is_owner())
         containers_note_unserved(fd, UNSERVED_VDPA);

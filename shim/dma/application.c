@@ -241,7 +241,7 @@ int registry_app_map(const struct dma_request *request)
     int result;
     lock_take(&registry.lock);
     do {
-        struct container *container = container_of_fd(request->fd);
+        struct container *container = container_find(request->fd, request->ioas_id);
         if (!container || !request->is_plain)
             result = os_ioctl(request->fd, request->call, request->arg);
         else
@@ -313,7 +313,7 @@ static int app_unmap_locked(struct container *container, const struct dma_reques
 int registry_app_unmap(const struct dma_request *request)
 {
     lock_take(&registry.lock);
-    struct container *container = container_of_fd(request->fd);
+    struct container *container = container_find(request->fd, request->ioas_id);
     int result = container && request->is_plain ? app_unmap_locked(container, request)
                                                 : os_ioctl(request->fd, request->call, request->arg);
     registry_leave();

@@ -24,12 +24,96 @@ bool registry_is_attached(void)
     return __atomic_load_n(&registry.attached, __ATOMIC_RELAXED) != 0;
 }
 
-struct container *container_of_fd(int fd)
+/* --- by descriptor and IOAS ---------------------------------------------------------------------------------------- */
+
+/* What the program's descriptors lead to: a container, or an iommufd with any number of IOASs. */
+struct container_file {
+    unsigned nr_containers; /* attached; 0: not in use */
+};
+
+static struct container_file files[MAX_CONTAINERS];
+
+static struct container *next_of_file(const struct container_file *file, unsigned from)
+{
+    unsigned i = next_container(registry.attached, from);
+    while (i < MAX_CONTAINERS && registry.containers[i].file != file)
+        i = next_container(registry.attached, i + 1);
+    return i < MAX_CONTAINERS ? &registry.containers[i] : NULL;
+}
+
+static unsigned index_of(const struct container *container)
+{
+    return (unsigned)(container - registry.containers);
+}
+
+static struct container_file *file_of(int fd)
 {
     enum descriptor_kind kind;
-    void *container;
-    return descriptors_find(fd, &kind, &container) && kind == DESCRIPTOR_CONTAINER ? container : NULL;
+    void *file;
+    return descriptors_find(fd, &kind, &file) && kind == DESCRIPTOR_CONTAINER ? file : NULL;
 }
+
+/* The same for a descriptor that came by a way that nobody saw, which is known from here on. */
+static struct container_file *recognise(int fd)
+{
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
+        struct container *container = &registry.containers[i];
+        if (!container->file || !descriptors_are_one(container->iommu.fd, fd))
+            continue;
+        descriptors_note(fd, DESCRIPTOR_CONTAINER, container->file);
+        return container->file;
+    }
+    return NULL;
+}
+
+static struct container *of_file(const struct container_file *file, uint32_t ioas_id)
+{
+    struct container *container = file ? next_of_file(file, 0) : NULL;
+    while (container && container->iommu.ioas_id != ioas_id)
+        container = next_of_file(file, index_of(container) + 1);
+    return container;
+}
+
+struct container *container_find(int fd, uint32_t ioas_id)
+{
+    return of_file(file_of(fd), ioas_id);
+}
+
+bool containers_know(int fd, uint32_t ioas_id)
+{
+    lock_take(&registry.lock);
+    struct container_file *file = file_of(fd);
+    bool is_known = of_file(file ? file : recognise(fd), ioas_id);
+    lock_release(&registry.lock);
+    return is_known;
+}
+
+/* Gives the container what its descriptor leads to. */
+static int join_file(struct container *container)
+{
+    int fd = container->iommu.fd;
+    struct container_file *file = file_of(fd);
+    if (!file)
+        file = recognise(fd);
+    for (unsigned i = 0; !file; i++)
+        file = files[i].nr_containers ? NULL : &files[i];
+    if (!descriptors_note(fd, DESCRIPTOR_CONTAINER, file))
+        return -ENOMEM;
+    container->file = file;
+    file->nr_containers++;
+    return 0;
+}
+
+static void leave_file(struct container *container)
+{
+    struct container_file *file = container->file;
+    container->file = NULL;
+    if (file && --file->nr_containers == 0)
+        descriptors_forget_all(file);
+}
+
+/* --- attaching ----------------------------------------------------------------------------------------------------- */
 
 void container_count_entries(struct container *container, int change)
 {
@@ -125,8 +209,8 @@ static int attach_locked(const struct iommu *iommu)
     if (error)
         return error;
     container->max_entries = container->info.nr_entries;
-    if (iommu->fd >= 0 && !descriptors_note(iommu->fd, DESCRIPTOR_CONTAINER, container))
-        return -ENOMEM;
+    if (iommu->fd >= 0 && (error = join_file(container)) != 0)
+        return error;
     container->attached = true;
     registry.attached |= 1u << index;
     registry.had_parents = false;
@@ -159,7 +243,7 @@ bool container_is_gone(struct container *container)
 /* Unmaps everything of ours from the container and forgets it. Registrations left in no container end. */
 static void detach_locked(struct container *container)
 {
-    unsigned index = (unsigned)(container - registry.containers);
+    unsigned index = index_of(container);
     bool gone = container_is_gone(container);
     struct registration *reg = registration_from(0), *next;
     registry.attached &= ~(1u << index);
@@ -179,7 +263,7 @@ static void detach_locked(struct container *container)
     }
     application_forget_container(container);
     profile_record_detach(index);
-    descriptors_forget_all(container);
+    leave_file(container);
     if (container->iommu.ops->close)
         container->iommu.ops->close(&container->iommu);
     container->attached = container->has_ended = false;
@@ -219,7 +303,7 @@ void containers_look(void)
 int registry_attach(const struct iommu *iommu)
 {
     lock_take(&registry.lock);
-    struct container *known = iommu->fd >= 0 ? container_of_fd(iommu->fd) : NULL;
+    struct container *known = iommu->fd >= 0 ? container_find(iommu->fd, iommu->ioas_id) : NULL;
     if (known && container_is_gone(known)) {
         detach_locked(known);
         known = NULL;
@@ -232,7 +316,7 @@ int registry_attach(const struct iommu *iommu)
 int registry_iommu_was_set(const struct iommu *iommu)
 {
     lock_take(&registry.lock);
-    struct container *known = container_of_fd(iommu->fd);
+    struct container *known = container_find(iommu->fd, iommu->ioas_id);
     if (known) {
         known->has_ended = true;
         containers_reap();
@@ -242,38 +326,55 @@ int registry_iommu_was_set(const struct iommu *iommu)
     return error;
 }
 
+int registry_detach(int fd, uint32_t ioas_id)
+{
+    lock_take(&registry.lock);
+    struct container *container = container_find(fd, ioas_id);
+    if (container)
+        detach_locked(container);
+    lock_release(&registry.lock);
+    return container ? 0 : -ENOENT;
+}
+
+static void detach_file(struct container_file *file)
+{
+    for (struct container *container = next_of_file(file, 0), *next; container; container = next) {
+        next = next_of_file(file, index_of(container) + 1);
+        detach_locked(container);
+    }
+}
+
 int registry_detach_fd(int fd)
 {
-    int error = -ENOENT;
     lock_take(&registry.lock);
-    struct container *container = container_of_fd(fd);
-    if (container) {
-        detach_locked(container);
-        error = 0;
-    }
+    struct container_file *file = file_of(fd);
+    if (file)
+        detach_file(file);
     lock_release(&registry.lock);
-    return error;
+    return file ? 0 : -ENOENT;
 }
 
 /* --- descriptors ------------------------------------------------------------------------------------------------- */
 
-/* Another descriptor of the container's: one that nobody saw coming, if need be. */
-static int other_descriptor(const struct container *container, int fd, int first, int last)
+/* Another descriptor of the file: one that nobody saw coming, if need be. */
+static int other_descriptor(const struct container_file *file, int fd, int first, int last)
 {
-    int other = descriptors_other(container, fd);
+    int other = descriptors_other(file, fd);
     if (other < 0 && descriptors_look_for_others(fd, first, last))
-        other = descriptors_other(container, fd);
+        other = descriptors_other(file, fd);
     return other;
 }
 
-static void container_closing(struct container *container, int fd, int first, int last)
+static void file_closing(struct container_file *file, int fd, int first, int last)
 {
-    int other = other_descriptor(container, fd, first, last);
+    int other = other_descriptor(file, fd, first, last);
     if (other < 0) {
-        detach_locked(container);
+        detach_file(file);
         return;
     }
-    container->iommu.fd = other;
+    for (struct container *container = next_of_file(file, 0); container;
+         container = next_of_file(file, index_of(container) + 1))
+        container->iommu.fd = other;
     descriptors_forget(fd);
 }
 
@@ -285,7 +386,7 @@ static void closing(int fd, int first, int last)
     if (!descriptors_find(fd, &kind, &object))
         return;
     if (kind == DESCRIPTOR_CONTAINER)
-        container_closing(object, fd, first, last);
+        file_closing(object, fd, first, last);
     else
         descriptors_forget(fd);
     registry.is_in_doubt = registry.attached;
@@ -324,28 +425,6 @@ void containers_duplicated(int old_fd, int new_fd)
     if (old_fd != new_fd && descriptors_find(old_fd, &kind, &object))
         descriptors_note(new_fd, kind, object);
     lock_release(&registry.lock);
-}
-
-/* The container behind a descriptor that came by a way that nobody saw. */
-static struct container *recognise(int fd)
-{
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
-        struct container *container = &registry.containers[i];
-        if (container->iommu.fd < 0 || !descriptors_are_one(container->iommu.fd, fd))
-            continue;
-        descriptors_note(fd, DESCRIPTOR_CONTAINER, container);
-        return container;
-    }
-    return NULL;
-}
-
-bool containers_know(int fd)
-{
-    lock_take(&registry.lock);
-    bool is_known = container_of_fd(fd) || recognise(fd);
-    lock_release(&registry.lock);
-    return is_known;
 }
 
 /* --- what is not served -------------------------------------------------------------------------------------------- */
@@ -402,13 +481,13 @@ void registry_mapping_left(void)
     registry_leave();
 }
 
-void registry_make_way(int fd)
+void registry_make_way(int fd, uint32_t ioas_id)
 {
     lock_take(&registry.lock);
-    struct container *container = container_of_fd(fd);
+    struct container *container = container_find(fd, ioas_id);
     struct registration *reg = registration_from(0);
     for (; container && reg; reg = registration_next(reg)) {
-        unsigned index = (unsigned)(container - registry.containers);
+        unsigned index = index_of(container);
         if (!(reg->mapped & 1u << index))
             continue;
         pagemap_clear(reg->start, reg->len);
@@ -417,16 +496,29 @@ void registry_make_way(int fd)
     lock_release(&registry.lock);
 }
 
-void registry_restore(int fd)
+void registry_restore(int fd, uint32_t ioas_id)
 {
     lock_take(&registry.lock);
-    struct container *container = container_of_fd(fd);
+    struct container *container = container_find(fd, ioas_id);
     if (container) {
         container->iommu.ops->query(&container->iommu, &container->info);
         container->info.nr_entries = container->max_entries;
         map_everything();
     }
     lock_release(&registry.lock);
+}
+
+void containers_reset(void)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        registry.containers[i].attached = false;
+        registry.containers[i].file = NULL;
+        RB_INIT(&registry.containers[i].app_maps);
+        files[i].nr_containers = 0;
+    }
+    registry.attached = 0;
+    registry.is_in_doubt = false;
+    descriptors_reset();
 }
 
 bool registry_is_sim(void)

@@ -5,18 +5,20 @@
 #define DMA_CONTAINERS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct iommu;
 
 /* Whether `fd` may be a container, a group or a device that is known. No lock. */
 bool containers_may_know(int fd);
-/* Whether it is a container that is known, by this descriptor or by another one of the same file. */
-bool containers_know(int fd);
+/* Whether it is a container that is known (`ioas_id` 0), or an iommufd of which that IOAS is, by this descriptor or by another
+ * one of the same file. */
+bool containers_know(int fd, uint32_t ioas_id);
 /* A group or a device: with its end a container may end. */
 void containers_note_device(int fd);
 
 /* Before and after a call that closes descriptors `first` to `last`, in this process, as far as they are open. The last one
- * of a container drops what is registered there; so does the end of its IOMMU, with the last group or device. */
+ * of a file drops what is registered in its containers; so does the end of its IOMMU, with the last group or device. */
 void containers_closing(int first, int last);
 void containers_closed(void);
 /* `new_fd` is the same file as `old_fd`, from now on. */

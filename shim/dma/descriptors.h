@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum descriptor_kind {
-    DESCRIPTOR_CONTAINER, /* of `object`, a container */
+    DESCRIPTOR_CONTAINER, /* a container, or an iommufd: `object` is what its descriptors share */
     DESCRIPTOR_DEVICE,    /* a group or a device: with its end a container may end */
     DESCRIPTOR_UNSERVED,  /* a device that its `object` is no container for */
 };

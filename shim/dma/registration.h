@@ -54,9 +54,12 @@ RB_HEAD(regs_by_va, registration);
 RB_HEAD(regs_by_iova, registration);
 RB_HEAD(app_maps, app_map);
 
+struct container_file;
+
 struct container {
     bool attached;
-    bool has_ended; /* its IOMMU is gone, with every mapping: to be detached */
+    bool has_ended;              /* its IOMMU is gone, with every mapping: to be detached */
+    struct container_file *file; /* what its descriptors lead to; NULL: it has none */
     struct iommu iommu;
     struct iommu_info info;
     uint64_t max_entries; /* UINT64_MAX: unlimited */
@@ -167,8 +170,11 @@ bool container_is_gone(struct container *container);
 void containers_reap(void);
 /* Where one may have ended unseen: looks. */
 void containers_look(void);
+/* In a forked child: there are none, and no descriptors. */
+void containers_reset(void);
 void container_count_entries(struct container *container, int change);
-struct container *container_of_fd(int fd);
+/* By one of its descriptors; ioas_id 0: the container that the file itself is. */
+struct container *container_find(int fd, uint32_t ioas_id);
 /* dma/application.c */
 void application_forget_container(struct container *container);
 bool application_find_held(uintptr_t start, size_t len, struct held_range *held);

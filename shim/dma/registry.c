@@ -538,17 +538,11 @@ void registry_reset(bool locks_are_lost)
         lock_reset(&registry.lock);
     RB_INIT(&registry.by_va);
     RB_INIT(&registry.by_iova);
-    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        registry.containers[i].attached = false;
-        RB_INIT(&registry.containers[i].app_maps);
-    }
-    descriptors_reset();
-    registry.is_in_doubt = false;
     registry.deferred_by = 0;
     registry.owner_pid = os_getpid();
     registration_unfollow();
     registry.had_parents |= registry.attached != 0;
-    registry.attached = 0;
+    containers_reset();
     eager_end();
     registry.manages_itself = false;
     atomic_store_explicit(&registry.nr_registrations, 0, memory_order_relaxed);

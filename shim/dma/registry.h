@@ -98,22 +98,25 @@ bool registry_has_identity(uintptr_t start, size_t len);
 /* Memory is handed out that eager mode is not offered. */
 void registry_pass_over(uintptr_t start, size_t len);
 
-/* Containers. `fd` stays its owner's. */
+/* Containers, by a descriptor and the number of the IOAS (0: a container). `fd` stays its owner's. */
 int registry_attach(const struct iommu *iommu);
 /* The program has set the container's IOMMU anew: whatever was known of that container has ended, seen or not. */
 int registry_iommu_was_set(const struct iommu *iommu);
 /* Whether any is attached. No lock. */
 bool registry_is_attached(void);
+int registry_detach(int fd, uint32_t ioas_id);
+/* All that the descriptor leads to. */
 int registry_detach_fd(int fd);
 /* A mapping outside the arena is gone: it may have been the last thing that held a closed device. */
 void registry_mapping_left(void);
 /* Releases what is registered so that an attach can be tried again, and puts back what fits. */
-void registry_make_way(int fd);
-void registry_restore(int fd);
+void registry_make_way(int fd, uint32_t ioas_id);
+void registry_restore(int fd, uint32_t ioas_id);
 
 /* The program's own call that maps or unmaps, as the door reads it. */
 struct dma_request {
     int fd;
+    uint32_t ioas_id;
     unsigned long call; /* handed on as the program made it, */
     void *arg;          /* with its structure */
     bool is_plain;      /* the rest is all that it asks for; else it is handed on, and no more */

@@ -54,13 +54,13 @@ static int set_container(int group, int *arg)
     int container, result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, arg);
     if (result == 0)
         containers_note_device(group);
-    if (!peek(&container, arg, sizeof(container)) || !containers_know(container))
+    if (!peek(&container, arg, sizeof(container)) || !containers_know(container, 0))
         return result;
     if (result != 0) {
-        registry_make_way(container);
+        registry_make_way(container, 0);
         result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, arg);
     }
-    registry_restore(container);
+    registry_restore(container, 0);
     return result;
 }
 
@@ -131,7 +131,7 @@ static bool is_served(int fd)
 {
     struct iommu iommu;
     struct iommu_info info;
-    if (containers_know(fd))
+    if (containers_know(fd, 0))
         return true;
     if (config.iommu == IOMMU_NONE || config.iommu == IOMMU_SIM)
         return false;
@@ -170,7 +170,7 @@ static int map_dma(int fd, void *arg, const void *caller)
 static int unmap_dma(int fd, void *arg)
 {
     struct vfio_iommu_type1_dma_unmap unmap;
-    if (!containers_know(fd) || !peek(&unmap, arg, sizeof(unmap)))
+    if (!containers_know(fd, 0) || !peek(&unmap, arg, sizeof(unmap)))
         return os_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, arg);
     struct dma_request request = parse_unmap(fd, arg, &unmap);
     return app_unmap(&request);

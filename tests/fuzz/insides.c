@@ -150,7 +150,7 @@ static void check_containers(void)
 /* The program's own mappings lead where it put them, by whomever they were made. */
 static void check_app_maps(void)
 {
-    struct container *container = container_of_fd(program.container);
+    struct container *container = container_find(program.container, 0);
     for (size_t i = 0; i < model.nr_app_maps; i++) {
         const struct own_map *map = &model.app_maps[i];
         for (uint64_t at = 0; at < map->len; at += PAGE) {

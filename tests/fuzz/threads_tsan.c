@@ -155,8 +155,8 @@ static void *come_and_go(void *arg)
             atomic_fetch_add(&nr_wrong, 1);
         containers_duplicated(fd, fd + 10);
         containers_may_know(fd);
-        registry_make_way(fd);
-        registry_restore(fd);
+        registry_make_way(fd, 0);
+        registry_restore(fd, 0);
         containers_closing(fd, fd);
         containers_closing(fd + 10, fd + 10);
     }

@@ -27,7 +27,7 @@ static int64_t app_unmap(uint64_t iova, uint64_t len, bool is_all)
 static uint64_t leads_to(uint64_t iova)
 {
     uint64_t va = 0;
-    sim_translate(&container_of_fd(FD)->iommu, iova, &va);
+    sim_translate(&container_find(FD, 0)->iommu, iova, &va);
     return va;
 }
 
@@ -125,10 +125,10 @@ Test(containers, making_way_and_restoring_keeps_every_promise, .init = attached)
 {
     int64_t iova = look_up(3);
     uint64_t unused;
-    registry_make_way(FD);
+    registry_make_way(FD, 0);
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_not(pagemap_lookup(START + 3 * PAGE, &unused));
-    registry_restore(FD);
+    registry_restore(FD, 0);
     cr_assert_eq(stats_now().pinned, UNIT);
     cr_assert_eq(look_up(3), iova);
 }

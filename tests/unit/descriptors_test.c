@@ -54,7 +54,7 @@ Test(descriptors, any_number_of_duplicates_keeps_the_container, .init = attached
     close_known(fd);
     for (int i = 0; i < MANY; i++) {
         cr_assert(is_attached());
-        cr_assert(containers_know(copies[i]));
+        cr_assert(containers_know(copies[i], 0));
         close_known(copies[i]);
     }
     cr_assert_not(is_attached());
@@ -85,7 +85,7 @@ Test(descriptors, high_numbers_are_as_good_as_low_ones, .init = attached)
     close_known(fd);
     cr_assert(is_attached());
     cr_assert(containers_may_know(high));
-    cr_assert_not(containers_know(high - 65536), "only the low bits are the same");
+    cr_assert_not(containers_know(high - 65536, 0), "only the low bits are the same");
     close_known(high);
     cr_assert_not(is_attached());
 }
@@ -104,8 +104,8 @@ Test(descriptors, a_duplicate_that_nobody_saw_keeps_the_container, .init = attac
 Test(descriptors, a_duplicate_that_nobody_saw_is_recognised_when_it_is_used, .init = attached)
 {
     int unseen = (int)syscall(SYS_dup, fd), other = open("/dev/null", O_RDWR);
-    cr_assert(containers_know(unseen));
-    cr_assert_not(containers_know(other), "another file of the same device");
+    cr_assert(containers_know(unseen, 0));
+    cr_assert_not(containers_know(other, 0), "another file of the same device");
     close_known(fd);
     cr_assert(is_attached());
 }
@@ -169,4 +169,69 @@ Test(descriptors, groups_of_another_process_are_served_once_their_container_is, 
     cr_assert_eq(look_up(0), -ENODEV);
     containers_serve_groups();
     cr_assert_eq(look_up(0), (int64_t)START);
+}
+
+/* --- several IOASs of one iommufd ------------------------------------------------------------------------------------- */
+
+static uint64_t pinned_in_all(void)
+{
+    return stats_now().pinned;
+}
+
+static void attach_ioas(uint32_t ioas_id)
+{
+    struct iommu iommu = fake_container(fd, 100, ALL_IOVAS);
+    iommu.ioas_id = ioas_id;
+    cr_assert_eq(registry_attach(&iommu), 0);
+}
+
+static void two_attached(void)
+{
+    start_registry();
+    registry_note_lookup();
+    fd = open("/dev/null", O_RDWR);
+    attach_ioas(3);
+    attach_ioas(8);
+    look_up(0);
+    cr_assert_eq(pinned_in_all(), 2 * UNIT);
+}
+
+Test(descriptors, each_ioas_is_a_container_of_its_own, .init = two_attached)
+{
+    struct iommu again = fake_container(fd, 100, ALL_IOVAS);
+    again.ioas_id = 8;
+    cr_assert_eq(registry_attach(&again), -EBUSY);
+    cr_assert(containers_know(fd, 3) && containers_know(fd, 8));
+    cr_assert_not(containers_know(fd, 0) || containers_know(fd, 4));
+    cr_assert_neq(container_find(fd, 3), container_find(fd, 8));
+    cr_assert_eq(registry_detach(fd, 4), -ENOENT);
+    cr_assert_eq(registry_detach(fd, 3), 0);
+    cr_assert_eq(pinned_in_all(), UNIT);
+    cr_assert(containers_know(fd, 8));
+    attach_ioas(3);
+    cr_assert_eq(pinned_in_all(), 2 * UNIT);
+    cr_assert_eq(registry_detach_fd(fd), 0);
+    cr_assert_eq(pinned_in_all(), 0);
+    cr_assert_not(containers_may_know(fd));
+}
+
+Test(descriptors, every_ioas_ends_with_the_last_descriptor, .init = two_attached)
+{
+    int copy = duplicate(fd, 0);
+    close_known(fd);
+    cr_assert_eq(stats_now().containers, 2);
+    cr_assert_eq(container_find(copy, 3)->iommu.fd, copy);
+    cr_assert_eq(container_find(copy, 8)->iommu.fd, copy);
+    close_known(copy);
+    cr_assert_eq(stats_now().containers, 0);
+    cr_assert_eq(pinned_in_all(), 0);
+}
+
+Test(descriptors, an_ioas_that_is_made_again_starts_afresh, .init = two_attached)
+{
+    struct iommu again = fake_container(fd, 100, ALL_IOVAS);
+    again.ioas_id = 3;
+    cr_assert_eq(registry_iommu_was_set(&again), 0);
+    cr_assert_eq(stats_now().containers, 2);
+    cr_assert_eq(pinned_in_all(), 2 * UNIT);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What becomes of registrations when memory leaves: told by memory/ before the system call. Takes LOCK_REGISTRY. */
+/* What becomes of registrations when memory leaves: told by memory/ around the system call. Takes LOCK_REGISTRY. */
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 
@@ -41,6 +41,21 @@ bool registry_has_any(void)
 bool registry_owes_any(void)
 {
     return registry_has_any() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
+}
+
+void registry_hide(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return;
+    uintptr_t end = start + len;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start);
+    for (; reg && reg->start < end; reg = registration_next(reg)) {
+        uintptr_t from = reg->start > start ? reg->start : start;
+        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
+        pagemap_clear(from, to - from);
+    }
+    lock_release(&registry.lock);
 }
 
 void registry_forget(uintptr_t start, size_t len)

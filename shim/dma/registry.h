@@ -60,8 +60,10 @@ uintptr_t registry_address(uint64_t iova);
 int registry_pin(uintptr_t va, size_t len);
 int registry_unpin(uintptr_t va, size_t len);
 
-/* Pages of the range leave their addresses: no lookup answers for them from here on. What has nothing alive left is
- * unregistered. Before the system call. */
+/* Pages of the range are about to leave their addresses, if the program's call succeeds: no lookup answers for them without
+ * asking from here on. */
+void registry_hide(uintptr_t start, size_t len);
+/* They have left: what has nothing alive left is unregistered. */
 void registry_forget(uintptr_t start, size_t len);
 /* Whether anything is registered, or about to be. No lock. */
 bool registry_has_any(void);

@@ -13,7 +13,7 @@
 #include "interpose/lifecycle.h"
 #include "interpose/ranges.h"
 #include "memory/files.h"
-#include "memory/foreign.h"
+#include "memory/owners.h"
 
 int ftruncate(int fd, off_t len)
 {
@@ -66,8 +66,12 @@ int remap_file_pages(void *addr, size_t len, int prot, size_t page, int flags)
 {
     uintptr_t start = (uintptr_t)addr & ~(OS_PAGE_SIZE - 1);
     struct procmaps_entry entry;
-    if (lifecycle_enter() && !is_beyond_end(start, len) && procmaps_find(start, &entry) == 0 &&
-        entry.is_shared)
-        foreign_leaves(start, os_page_up(len));
-    return to_libc(os_call(SYS_remap_file_pages, (long)addr, (long)len, prot, (long)page, flags, 0));
+    bool is_shared = lifecycle_enter() && !is_beyond_end(start, len) && procmaps_find(start, &entry) == 0 &&
+                     entry.is_shared;
+    if (is_shared)
+        owners_begin(start, os_page_up(len), PAGE_LEAVING);
+    intptr_t result = os_call(SYS_remap_file_pages, (long)addr, (long)len, prot, (long)page, flags, 0);
+    if (is_shared)
+        owners_end(start, os_page_up(len), result ? PAGE_FAILED : PAGE_RENEWED, NULL);
+    return to_libc(result);
 }

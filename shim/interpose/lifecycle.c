@@ -29,8 +29,8 @@
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
-#include "memory/foreign.h"
 #include "memory/heap.h"
+#include "memory/owners.h"
 #include "profile/failures.h"
 #include "profile/live.h"
 #include "profile/profile.h"
@@ -136,7 +136,7 @@ static bool start(void)
         log_keep_stderr();
     if (config.heap == HEAP_OWN)
         heap_init();
-    registry_init(&foreign_memory_ops);
+    registry_init(&owners_memory_ops);
     fork_init();
     profiler_start();
     if (config.iommu == IOMMU_SIM)

@@ -16,6 +16,7 @@
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
+#include "memory/mappings.h"
 #include "profile/failures.h"
 
 uint64_t anydma_iova(const void *addr);
@@ -101,7 +102,7 @@ int lookup_ahead(uintptr_t va, uint64_t *iova)
     enum { MOST = 4 << 20, LEAST = 64 << 10 };
     bool is_owned = arena_contains(va);
     size_t alive = MOST, run;
-    if (is_owned && arena_protection(va, &alive) < 0)
+    if (is_owned && !page_is_mapped(mappings_at(va, &alive)))
         return -EFAULT;
     if (alive > MOST)
         alive = MOST;

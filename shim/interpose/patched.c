@@ -11,7 +11,7 @@
 #include "base/os.h"
 #include "interpose/bridges/bind.h"
 #include "interpose/lifecycle.h"
-#include "memory/arena.h"
+#include "memory/extents.h"
 
 static const unsigned char nothing_yet[2]; /* no jump */
 _Atomic(const unsigned char *) patched_code[NR_PATCHED_CALLS] = {nothing_yet, nothing_yet, nothing_yet,
@@ -82,7 +82,7 @@ static void try_it(enum patched_call call, void *function)
     int saved = errno;
     unsigned before = nr_came_back;
     if (call == PATCHED_MUNMAP || call == PATCHED_MADVISE)
-        arena_keep_pages();
+        extents_keep_pages();
     tell_break();
     call_in_vain(call, function);
     bool comes_back = nr_came_back != before;

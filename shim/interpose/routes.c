@@ -22,16 +22,11 @@
 #include "interpose/lifecycle.h"
 #include "interpose/patched.h"
 #include "interpose/peek.h"
-#include "memory/arena.h"
+#include "interpose/ranges.h"
 #include "memory/foreign.h"
-
-static intptr_t to_libc(intptr_t result)
-{
-    if (!os_is_error(result))
-        return result;
-    errno = (int)-result;
-    return -1;
-}
+#include "memory/mappings.h"
+#include "memory/owners.h"
+#include "memory/places.h"
 
 /* --- System V shared memory -------------------------------------------------------------------------------------------------- */
 
@@ -42,23 +37,23 @@ static size_t segment_size(int id)
     return os_call(SYS_shmctl, id, IPC_STAT, (long)&info, 0, 0, 0) == 0 ? os_page_up(info.shm_segsz) : 0;
 }
 
-/* With SHM_REMAP it replaces what is mapped at `addr`, as a fixed mmap does. */
+/* Where nothing is mapped; or, with SHM_REMAP, in the place of what is. */
 void *door_shmat(int id, const void *addr, int flags)
 {
     uintptr_t start = flags & SHM_RND ? (uintptr_t)addr & ~(OS_PAGE_SIZE - 1) : (uintptr_t)addr;
     size_t len = addr && lifecycle_enter() ? segment_size(id) : 0;
-    bool in_arena = len && arena_contains(start) && arena_contains(start + len - 1);
-    if (in_arena && !(flags & SHM_REMAP) && !arena_is_free(start, len)) {
+    bool is_known = len && !is_beyond_end(start, len), replaces = is_known && flags & SHM_REMAP;
+    bool claims = is_known && !replaces && owners_overlap_arena(start, len);
+    struct page_kind kind = places_kind(len, flags & SHM_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE, 0);
+    if (claims && !mappings_claim(start, len)) {
         errno = EINVAL;
         return (void *)-1;
     }
-    if (in_arena)
-        arena_replace_begin(start, len);
-    else if (len)
-        foreign_leaves(start, len);
-    intptr_t result = os_call(SYS_shmat, id, (long)addr, in_arena ? flags | SHM_REMAP : flags, 0, 0, 0);
-    if (in_arena)
-        arena_replace_end(start, len, PROT_READ | PROT_WRITE, 0, os_is_error(result));
+    if (replaces)
+        owners_begin(start, len, PAGE_REPLACING);
+    intptr_t result = os_call(SYS_shmat, id, (long)addr, flags, 0, 0, 0);
+    if (claims || replaces)
+        owners_end(start, len, os_is_error(result) ? PAGE_FAILED : PAGE_REPLACED, &kind);
     return (void *)to_libc(result);
 }
 
@@ -74,12 +69,11 @@ int door_shmdt(const void *addr)
     uintptr_t start = (uintptr_t)addr;
     bool is_mapped =
         lifecycle_enter() && procmaps_find(start, &entry) == 0 && entry.start == start && entry.is_shared;
-    bool in_arena = is_mapped && arena_contains(start);
-    if (is_mapped && !in_arena)
-        foreign_leaves(start, entry.end - start);
+    if (is_mapped)
+        owners_begin(start, entry.end - start, PAGE_LEAVING);
     intptr_t result = os_call(SYS_shmdt, (long)addr, 0, 0, 0, 0, 0);
-    if (in_arena && result == 0)
-        arena_unmap(start, entry.end - start); /* free from now on */
+    if (is_mapped)
+        owners_end(start, entry.end - start, os_is_error(result) ? PAGE_FAILED : PAGE_LEFT, NULL);
     return (int)to_libc(result);
 }
 

@@ -10,7 +10,8 @@
 #include "base/lock.h"
 #include "base/os.h"
 #include "base/pool.h"
-#include "memory/arena.h"
+#include "memory/mappings.h"
+#include "memory/places.h"
 
 struct object {
     RB_ENTRY(object) by_addr;
@@ -54,10 +55,10 @@ static void remember(struct object object)
 static void give_pages(const struct object *object)
 {
     uintptr_t end = object->addr + os_page_up(object->size ? object->size : 1);
-    arena_unmap(object->addr, end - object->addr);
+    mappings_unmap(object->addr, end - object->addr);
     if (object->addr > object->place)
-        arena_map_give(object->place, object->addr - object->place);
-    arena_map_give(end, object->place + object->place_len - end);
+        places_give(object->place, object->addr - object->place);
+    places_give(end, object->place + object->place_len - end);
 }
 
 void *checked_take(size_t size, size_t align)
@@ -66,17 +67,18 @@ void *checked_take(size_t size, size_t align)
     size_t place_len = len + slack + OS_PAGE_SIZE;
     if (len < size || place_len < len)
         return NULL;
-    uintptr_t place = arena_map_place(place_len);
+    uintptr_t place = places_take(place_len);
     uintptr_t addr = slack ? (place + slack - 1) & ~(slack - 1) : place;
     if (!place)
         return NULL;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     if (os_is_error(os_mmap(addr, len, PROT_READ | PROT_WRITE, flags, -1, 0))) {
-        arena_map_give(place, place_len);
+        places_give(place, place_len);
         return NULL;
     }
     struct object object = {.addr = addr, .size = size, .place = place, .place_len = place_len};
-    if (arena_map_done(addr, len, PROT_READ | PROT_WRITE, RUN_ORDINARY) != 0) {
+    struct page_kind kind = places_kind(len, PROT_READ | PROT_WRITE, PAGE_ORDINARY);
+    if (mappings_end(addr, len, PAGE_REPLACED, &kind) != 0) {
         give_pages(&object);
         return NULL;
     }

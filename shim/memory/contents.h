@@ -9,5 +9,8 @@
 
 /* Writes zeroes to whole pages of private memory through /proc/self/mem, as a debugger does. False: it can't be had. */
 bool contents_zero(uintptr_t start, size_t len);
+/* Gives private anonymous memory other pages with the same contents: what else holds the old ones keeps them to itself.
+ * False: that can't be had, it is as it was. */
+bool contents_renew(uintptr_t start, size_t len);
 
 #endif

@@ -11,22 +11,52 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/procmaps.h"
-#include "memory/arena.h"
 #include "memory/contents.h"
+#include "memory/files.h"
 #include "memory/runs.h"
 #include "memory/watch.h"
 
 #define RW (PROT_READ | PROT_WRITE)
 #define USER_END ((uintptr_t)1 << 47)
 
-enum { GONE = RUN_HELD, POISONED = RUN_DETACHED, SUSPECT = RUN_PENDING };
+enum foreign_state {
+    UNKNOWN,  /* never registered */
+    USED = 2, /* registered, and still itself */
+    LEAVING,  /* the same, while the program's call takes its pages */
+    GONE,     /* registered before it was unmapped, moved, replaced or emptied */
+    POISONED, /* registered, and purged behind the doors: the purger may not have begun yet, nor have ended long after */
+    SUSPECT, /* so purged, in a watched mapping, and not registered: what it finds registered goes stale */
+    NR_STATES
+};
 
-/* Pages that are registered, or were: RUN_USED, GONE, POISONED. Watched ones that never were, and were purged: SUSPECT.
- * Everything else is RUN_NONE. */
+enum foreign_event {
+    BEGUN,     /* the program's call is about to take the pages */
+    STAYED,    /* it failed */
+    WENT,      /* unmapped, moved or replaced */
+    PURGED,    /* behind the doors */
+    EMPTIED,   /* through a door: whatever purge is under way behind them goes on */
+    UNWATCHED, /* nothing is reported of it any more */
+    NR_EVENTS
+};
+
+/* What an event makes of a state. */
+// clang-format off
+static const uint8_t next_state[NR_EVENTS][NR_STATES] = {
+    /*             UNKNOWN              USED      LEAVING   GONE      POISONED  SUSPECT */
+    [BEGUN]     = {UNKNOWN, UNKNOWN, LEAVING,  LEAVING,  GONE,     POISONED, SUSPECT},
+    [STAYED]    = {UNKNOWN, UNKNOWN, USED,     USED,     GONE,     POISONED, SUSPECT},
+    [WENT]      = {UNKNOWN, UNKNOWN, GONE,     GONE,     GONE,     GONE,     UNKNOWN},
+    [PURGED]    = {SUSPECT, UNKNOWN, POISONED, POISONED, POISONED, POISONED, SUSPECT}, /* of a gone page: what is there instead */
+    [EMPTIED]   = {UNKNOWN, UNKNOWN, GONE,     GONE,     GONE,     POISONED, SUSPECT},
+    [UNWATCHED] = {UNKNOWN, UNKNOWN, POISONED, POISONED, GONE,     POISONED, SUSPECT},
+};
+// clang-format on
+
+/* Of each page. */
 static struct runs known;
 static _Atomic bool has_known;
 
-/* Areas that are watched, whole mappings: RUN_USED. */
+/* Areas that are watched, whole mappings: USED. */
 static struct runs areas;
 
 static int init_runs(void)
@@ -39,55 +69,27 @@ static int init_runs(void)
     return 0;
 }
 
-static struct run_kind kind_of(int state)
+static struct page_kind kind_of(int state)
 {
-    return (struct run_kind){.state = (uint8_t)state};
+    return (struct page_kind){.state = (uint8_t)state};
 }
 
-/* Puts each page of the range into the state that `next` gives for the one it is in. */
-static void change(uintptr_t start, uintptr_t end, int (*next)(int state))
+/* Lets the event happen to each page of the range. */
+static void change(uintptr_t start, uintptr_t end, enum foreign_event event)
 {
-    while (start < end) {
+    for (uintptr_t next; start < end && start < USER_END; start = next) {
         struct run *run = runs_at(&known, start);
-        if (!run)
-            return;
-        uintptr_t to = run->start + run->len < end ? run->start + run->len : end;
-        int state = next(run->kind.state);
-        if (state != run->kind.state)
-            runs_set(&known, start, to - start, kind_of(state));
-        start = to;
+        next = run->start + run->len < end ? run->start + run->len : end;
+        runs_change(&known, run, start, next - start, kind_of(next_state[event][run->kind.state]));
     }
-}
-
-static int when_gone(int state)
-{
-    return state == RUN_NONE || state == SUSPECT ? RUN_NONE : GONE;
-}
-
-/* The purger may not have begun yet, nor have ended long after: what it finds registered goes stale. */
-static int when_purged(int state)
-{
-    return state == RUN_NONE || state == SUSPECT ? SUSPECT
-                                                 : POISONED; /* of a gone page: what is there instead */
-}
-
-/* Used pages only: where a purge is under way it goes on. */
-static int when_emptied(int state)
-{
-    return state == RUN_USED ? GONE : state;
-}
-
-static int when_unwatched(int state)
-{
-    return state == RUN_USED ? POISONED : state;
 }
 
 static void distrust_everything(void)
 {
     for (struct run *area = runs_at(&areas, 0); area; area = runs_next(area))
-        if (area->kind.state == RUN_USED)
-            change(area->start, area->start + area->len, when_purged);
-    change(0, USER_END, when_unwatched);
+        if (area->kind.state == USED)
+            change(area->start, area->start + area->len, PURGED);
+    change(0, USER_END, UNWATCHED);
 }
 
 /* What the kernel has reported since the last time. Purges within [*own, own_end) that come in the order of addresses are
@@ -97,13 +99,13 @@ static void take_events_but(uintptr_t *own, uintptr_t own_end)
     struct watch_event event;
     while (watch_next_event(&event)) {
         if (event.kind == WATCH_GONE) {
-            change(event.start, event.end, when_gone);
+            change(event.start, event.end, WENT);
             runs_set(&areas, event.start, event.end - event.start,
-                     kind_of(RUN_NONE)); /* its watch went with it */
+                     kind_of(UNKNOWN)); /* its watch went with it */
         } else if (event.start >= *own && event.end <= own_end) {
             *own = event.end;
         } else {
-            change(event.start, event.end, when_purged);
+            change(event.start, event.end, PURGED);
         }
     }
     if (watch_overflowed())
@@ -129,14 +131,14 @@ static int refuse(const struct procmaps_entry *entry, uintptr_t va, const char *
 
 static bool is_watched(uintptr_t va)
 {
-    return runs_at(&areas, va)->kind.state == RUN_USED;
+    return runs_at(&areas, va)->kind.state == USED;
 }
 
 static unsigned count_areas(void)
 {
     unsigned nr = 0;
     for (struct run *area = runs_at(&areas, 0); area; area = runs_next(area))
-        nr += area->kind.state == RUN_USED;
+        nr += area->kind.state == USED;
     return nr;
 }
 
@@ -151,7 +153,7 @@ static int watch_mapping(const struct procmaps_entry *entry, uintptr_t va)
         error = watch_start(entry->start, entry->end);
     }
     if (!error)
-        return runs_set(&areas, entry->start, entry->end - entry->start, kind_of(RUN_USED));
+        return runs_set(&areas, entry->start, entry->end - entry->start, kind_of(USED));
     return refuse(entry, va,
                   error == -EPERM    ? "can't be watched: userfaultfd is not permitted here"
                   : error == -EBUSY  ? "the program watches by a userfaultfd of its own"
@@ -183,8 +185,6 @@ static int admit(uintptr_t va, uintptr_t *end)
 
 static int intact(uintptr_t va, uintptr_t *start, size_t *len)
 {
-    if (arena_memory_ops.is_owned(va))
-        return arena_memory_ops.intact(va, start, len);
     if (va >= USER_END || init_runs() != 0)
         return -EFAULT;
     int error = config.foreign == FOREIGN_TRUST ? 0 : watch_validate(va);
@@ -192,11 +192,11 @@ static int intact(uintptr_t va, uintptr_t *start, size_t *len)
     struct run *run = runs_at(&known, va);
     if (error == -ENOENT) { /* replaced, and not always with an event: shmat(SHM_REMAP) sends none */
         uintptr_t page = va & ~(OS_PAGE_SIZE - 1);
-        change(page, page + OS_PAGE_SIZE, when_emptied);
-        runs_set(&areas, page, OS_PAGE_SIZE, kind_of(RUN_NONE));
+        change(page, page + OS_PAGE_SIZE, EMPTIED);
+        runs_set(&areas, page, OS_PAGE_SIZE, kind_of(UNKNOWN));
     }
     run = runs_at(&known, va);
-    if (error || run->kind.state != RUN_USED)
+    if (error || run->kind.state != USED)
         return -ESTALE;
     *start = run->start;
     *len = run->len;
@@ -207,15 +207,13 @@ static int intact(uintptr_t va, uintptr_t *start, size_t *len)
 static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
 {
     uintptr_t end = os_page_up(va + want_len);
-    if (arena_memory_ops.is_owned(va))
-        return arena_memory_ops.plan(va, want_len, start, len);
     if (va >= USER_END)
         return -EFAULT;
     if (init_runs() != 0)
         return -ENOMEM;
     take_events();
     struct run *run = runs_at(&known, va);
-    if (run->kind.state != RUN_NONE)
+    if (run->kind.state != UNKNOWN)
         return -ESTALE;
     if (end > run->start + run->len)
         end = run->start + run->len;
@@ -225,49 +223,42 @@ static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
     return error;
 }
 
+/* Pages leave by other ways than our doors: no lookup is answered without asking. */
 static bool is_owned(uintptr_t va)
 {
-    return arena_memory_ops.is_owned(va);
+    return false;
 }
 
 static void registered(uintptr_t start, size_t len)
 {
-    if (!is_owned(start))
-        runs_set(&known, start, len, kind_of(RUN_USED));
+    runs_set(&known, start, len, kind_of(USED));
 }
 
 static bool retire(uintptr_t start, size_t len)
 {
-    if (is_owned(start))
-        return arena_memory_ops.retire(start, len);
     for (struct run *run = runs_at(&known, start); run && run->start < start + len; run = runs_next(run))
-        if (run->kind.state == RUN_USED || run->kind.state == POISONED)
+        if (run->kind.state == USED || run->kind.state == LEAVING || run->kind.state == POISONED)
             return false;
     return true;
 }
 
 static void release(uintptr_t start, size_t len)
 {
-    if (is_owned(start))
-        arena_memory_ops.release(start, len);
-    else
-        runs_set(&known, start, len, kind_of(RUN_NONE));
+    runs_set(&known, start, len, kind_of(UNKNOWN));
 }
 
 static void prepare(uintptr_t start, size_t len)
 {
-    if (is_owned(start))
-        arena_memory_ops.prepare(start, len);
 }
 
 static bool expose(uintptr_t start, size_t len, bool exposed)
 {
-    return is_owned(start) && arena_memory_ops.expose(start, len, exposed);
+    return false;
 }
 
 static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
 {
-    return arena_memory_ops.next_alive(cursor, end, start, len);
+    return false;
 }
 
 const struct memory_ops foreign_memory_ops = {
@@ -291,20 +282,42 @@ struct range_call {
     int error;
 };
 
-static void mark_gone(void *arg)
+static void mark(struct range_call *call, enum foreign_event event)
 {
-    struct range_call *call = arg;
     take_events();
-    change(call->start, call->start + call->len, when_gone);
+    change(call->start, call->start + call->len, event);
 }
 
-void foreign_leaves(uintptr_t start, size_t len)
+static void mark_begun(void *arg)
+{
+    mark(arg, BEGUN);
+}
+
+static void mark_stayed(void *arg)
+{
+    mark(arg, STAYED);
+}
+
+static void mark_went(void *arg)
+{
+    mark(arg, WENT);
+}
+
+void foreign_begin(uintptr_t start, size_t len)
+{
+    struct range_call call = {start, len, 0, 0};
+    if (atomic_load_explicit(&has_known, memory_order_acquire))
+        registry_locked(mark_begun, &call);
+}
+
+void foreign_end(uintptr_t start, size_t len, bool has_failed)
 {
     struct range_call call = {start, len, 0, 0};
     if (!atomic_load_explicit(&has_known, memory_order_acquire))
         return;
-    registry_locked(mark_gone, &call);
-    registry_forget(start, len);
+    registry_locked(has_failed ? mark_stayed : mark_went, &call);
+    if (!has_failed)
+        registry_forget(start, len);
 }
 
 /* The kernel's own purge, whose events are no news: it is over when they are taken. */
@@ -329,23 +342,14 @@ static void purge(void *arg)
         struct run *run = runs_at(&known, start);
         next = run->start + run->len < end ? run->start + run->len : end;
         int error = 0;
-        if (run->kind.state != RUN_USED) {
+        if (run->kind.state != USED) {
             error = purge_unregistered(start, next - start, call->advice);
         } else if (call->advice != MADV_FREE && !contents_zero(start, next - start)) {
-            change(start, next, when_emptied); /* without /proc: lookups say no from here on */
+            change(start, next, EMPTIED); /* without /proc: lookups say no from here on */
             error = os_madvise(start, next - start, call->advice);
         }
         call->error = error ? error : call->error;
     }
-}
-
-int foreign_purge(uintptr_t start, size_t len, int advice)
-{
-    struct range_call call = {start, len, advice, 0};
-    if (!atomic_load_explicit(&has_known, memory_order_acquire) || start + len > USER_END)
-        return os_madvise(start, len, advice);
-    registry_locked(purge, &call);
-    return call.error;
 }
 
 /* Under the lock throughout: of these purges the kernel sends no event. */
@@ -353,17 +357,23 @@ static void empty(void *arg)
 {
     struct range_call *call = arg;
     take_events();
-    change(call->start, call->start + call->len, when_emptied);
+    change(call->start, call->start + call->len, EMPTIED);
     call->error = os_madvise(call->start, call->len, call->advice);
 }
 
-int foreign_empty(uintptr_t start, size_t len, int advice)
+int foreign_advise(uintptr_t start, size_t len, int advice)
 {
+    enum { ADVICE_DONTNEED_LOCKED = 24, ADVICE_GUARD_INSTALL = 102 };
     struct range_call call = {start, len, advice, 0};
-    if (!atomic_load_explicit(&has_known, memory_order_acquire) || start + len > USER_END)
+    bool is_purge = advice == MADV_DONTNEED || advice == MADV_FREE || advice == ADVICE_DONTNEED_LOCKED;
+    if (advice == MADV_REMOVE)
+        return files_remove(start, len);
+    if ((!is_purge && advice != ADVICE_GUARD_INSTALL) || start + len > USER_END ||
+        !atomic_load_explicit(&has_known, memory_order_acquire))
         return os_madvise(start, len, advice);
-    registry_locked(empty, &call);
-    registry_forget(start, len);
+    registry_locked(is_purge ? purge : empty, &call);
+    if (!is_purge)
+        registry_forget(start, len);
     return call.error;
 }
 
@@ -371,7 +381,7 @@ bool foreign_next_registered(uintptr_t *cursor, uintptr_t *start, uintptr_t *end
 {
     struct run *run =
         atomic_load_explicit(&has_known, memory_order_acquire) ? runs_at(&known, *cursor) : NULL;
-    while (run && run->kind.state != RUN_USED)
+    while (run && run->kind.state != USED)
         run = runs_next(run);
     if (!run)
         return false;
@@ -382,7 +392,7 @@ bool foreign_next_registered(uintptr_t *cursor, uintptr_t *start, uintptr_t *end
 
 void foreign_emptied(uintptr_t start, uintptr_t end)
 {
-    change(start, end, when_emptied);
+    change(start, end, EMPTIED);
 }
 
 static void withdraw(void *arg)
@@ -390,8 +400,8 @@ static void withdraw(void *arg)
     struct range_call *call = arg;
     take_events();
     watch_stop(call->start, call->start + call->len);
-    runs_set(&areas, call->start, call->len, kind_of(RUN_NONE));
-    change(call->start, call->start + call->len, when_unwatched);
+    runs_set(&areas, call->start, call->len, kind_of(UNKNOWN));
+    change(call->start, call->start + call->len, UNWATCHED);
 }
 
 void foreign_withdraw(uintptr_t start, size_t len)
@@ -421,6 +431,6 @@ void foreign_reset(void)
     watch_reset();
     if (!atomic_load_explicit(&has_known, memory_order_relaxed))
         return;
-    runs_set(&known, 0, USER_END, kind_of(RUN_NONE));
-    runs_set(&areas, 0, USER_END, kind_of(RUN_NONE));
+    runs_set(&known, 0, USER_END, kind_of(UNKNOWN));
+    runs_set(&areas, 0, USER_END, kind_of(UNKNOWN));
 }

@@ -4,11 +4,8 @@
  * attach only, and judged anew at every lookup: never through the pagemap. Private anonymous memory is watched
  * (memory/watch.h); the rest can't be, and is refused unless ANYDMA_FOREIGN=trust.
  *
- * What is known of each page that is or was registered:
- *   used      registered and still itself
- *   gone      unmapped, moved or replaced; the registration still holds the old page, lookups say ESTALE
- *   poisoned  purged behind the doors: the event comes before the zap, and nothing tells when that is over
- *   suspect   the same, of a page in a watched mapping that was not registered: it is not, until it is replaced
+ * What is known of each page that is or was registered, and what changes it, stands in a table (foreign.c). Lookups say
+ * ESTALE for what was unmapped, replaced or purged behind the doors while the registration holds the old page.
  * A registration all of whose pages are gone is undone, and the addresses start afresh.
  */
 #ifndef MEMORY_FOREIGN_H
@@ -20,15 +17,14 @@
 
 #include "dma/registry.h"
 
-/* The whole of memory: the arena where it is the arena's, this file's for the rest. */
+/* For addresses outside the arena. */
 extern const struct memory_ops foreign_memory_ops;
 
-/* Before the program's own call takes, moves or replaces pages outside the arena. */
-void foreign_leaves(uintptr_t start, size_t len);
-/* A purge through a door: what is registered is zeroed where it is, the rest purged. Returns 0 or -errno. */
-int foreign_purge(uintptr_t start, size_t len, int advice);
-/* Guards are installed: what is registered is no longer what is mapped. Returns 0 or -errno. */
-int foreign_empty(uintptr_t start, size_t len, int advice);
+/* Around the program's own call that takes, moves or replaces pages. */
+void foreign_begin(uintptr_t start, size_t len);
+void foreign_end(uintptr_t start, size_t len, bool has_failed);
+/* madvise: in a purge what is registered is zeroed where it is, the rest purged. Returns 0 or -errno. */
+int foreign_advise(uintptr_t start, size_t len, int advice);
 /* For memory/files.c, under LOCK_REGISTRY. The next registered stretch at or after *cursor; moves *cursor behind it. */
 bool foreign_next_registered(uintptr_t *cursor, uintptr_t *start, uintptr_t *end);
 /* What is registered of the range is no longer what is mapped. */

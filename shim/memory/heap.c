@@ -10,6 +10,8 @@
 
 #include "base/os.h"
 #include "base/sparse.h"
+#include "memory/extents.h"
+#include "memory/mappings.h"
 #include "profile/profile.h"
 
 /* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
@@ -53,7 +55,7 @@ void heap_init(void)
     if (!is_limited)
         return;
     jem_malloc_conf = CONF ",dirty_decay_ms:0";
-    arena_economize();
+    extents_economize();
 }
 
 static bool is_heap(const void *addr)
@@ -91,7 +93,7 @@ void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool 
         return heap_metadata_map(addr, len, align, is_zero, is_committed);
     if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
         return NULL;
-    uintptr_t start = arena_heap_take(len, align, is_zero);
+    uintptr_t start = extents_take(len, align, is_zero);
     *is_committed = true;
     return (void *)start;
 }
@@ -102,7 +104,7 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
     if (flags & MAP_FIXED) {
         /* Commit and decommit, where memory is not overcommitted: the arena has committed it already. */
         if (prot == PROT_NONE)
-            arena_purge((uintptr_t)addr, len, MADV_DONTNEED);
+            mappings_advise((uintptr_t)addr, len, MADV_DONTNEED);
         return addr;
     }
     if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
@@ -112,7 +114,7 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
         intptr_t got = os_mmap(0, len, prot, flags, fd, offset);
         return os_is_error(got) ? MAP_FAILED : (void *)got;
     }
-    uintptr_t start = arena_heap_take(len, OS_PAGE_SIZE, &is_zero);
+    uintptr_t start = extents_take(len, OS_PAGE_SIZE, &is_zero);
     if (!start) {
         errno = ENOMEM;
         return MAP_FAILED;
@@ -124,7 +126,7 @@ int heap_munmap(void *addr, size_t len)
 {
     if (!is_heap(addr))
         return os_munmap((uintptr_t)addr, len) ? -1 : 0;
-    arena_heap_give((uintptr_t)addr, len);
+    extents_give((uintptr_t)addr, len);
     return 0;
 }
 
@@ -132,7 +134,7 @@ int heap_madvise(void *addr, size_t len, int advice)
 {
     int error;
     if ((advice == MADV_DONTNEED || advice == MADV_FREE) && is_heap(addr))
-        error = arena_purge((uintptr_t)addr, len, advice);
+        error = mappings_advise((uintptr_t)addr, len, advice);
     else
         error = os_madvise((uintptr_t)addr, len, advice);
     return error ? -1 : 0;
@@ -203,7 +205,7 @@ void heap_economize(void)
             name[digit] = (char)('0' + rest % 10);
         jem_mallctl(name, NULL, NULL, &at_once, sizeof(at_once));
     }
-    arena_economize();
+    extents_economize();
 }
 
 bool heap_trim(void)

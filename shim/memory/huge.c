@@ -63,9 +63,9 @@ void huge_dropped(struct zone *zone, uintptr_t start, size_t len)
 static struct run *committed_from(struct run *run, uintptr_t *start, uintptr_t *end)
 {
     *start = *end = run->start;
-    for (; run && run->kind.state != RUN_NONE; run = runs_next(run))
+    for (; run && run->kind.state != PAGE_NONE; run = runs_next(run))
         *end = run->start + run->len;
-    return run ? runs_next(run) : NULL; /* a RUN_NONE has no other behind it */
+    return run ? runs_next(run) : NULL; /* a PAGE_NONE has no other behind it */
 }
 
 /* From the first pin on: what is committed now, too, as far as it is still to be touched. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Two red-black trees over the same nodes: by address for splitting and merging, free ones by length for best fit.
- * Caller: memory/arena.c, under its lock. */
+/* Two red-black trees over the same nodes: by address for splitting and merging, free ones by length for best fit. */
 #include "memory/runs.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include "base/os.h"
 
@@ -24,20 +25,20 @@ static int compare_len(const struct run *a, const struct run *b)
 RB_GENERATE_INTERNAL(runs_by_addr, run, by_addr, compare_addr, __attribute__((unused)) static)
 RB_GENERATE_INTERNAL(runs_by_len, run, by_len, compare_len, __attribute__((unused)) static)
 
-static bool is_alike(struct run_kind a, struct run_kind b)
+static bool is_alike(struct page_kind a, struct page_kind b)
 {
-    return a.state == b.state && a.prot == b.prot && a.unit_shift == b.unit_shift && a.flags == b.flags;
+    return memcmp(&a, &b, sizeof(a)) == 0;
 }
 
 static void index_len(struct runs *runs, struct run *run)
 {
-    if (run->kind.state <= RUN_READY)
+    if (run->kind.state <= PAGE_READY)
         RB_INSERT(runs_by_len, &runs->free_by_len[run->kind.state], run);
 }
 
 static void unindex_len(struct runs *runs, struct run *run)
 {
-    if (run->kind.state <= RUN_READY)
+    if (run->kind.state <= PAGE_READY)
         RB_REMOVE(runs_by_len, &runs->free_by_len[run->kind.state], run);
 }
 
@@ -68,7 +69,7 @@ static struct run *take_node(struct runs *runs)
     return run;
 }
 
-static void insert_run(struct runs *runs, uintptr_t start, size_t len, struct run_kind kind)
+static void insert_run(struct runs *runs, uintptr_t start, size_t len, struct page_kind kind)
 {
     struct run *run = take_node(runs);
     *run = (struct run){.start = start, .len = len, .kind = kind};
@@ -94,19 +95,13 @@ static void resize_run(struct runs *runs, struct run *run, uintptr_t start, size
 int runs_init(struct runs *runs, uintptr_t start, size_t len)
 {
     RB_INIT(&runs->by_addr);
-    RB_INIT(&runs->free_by_len[RUN_NONE]);
-    RB_INIT(&runs->free_by_len[RUN_READY]);
+    RB_INIT(&runs->free_by_len[0]);
+    RB_INIT(&runs->free_by_len[1]);
     runs->pool.object_size = sizeof(struct run);
-    return runs_extend(runs, start, len);
-}
-
-int runs_extend(struct runs *runs, uintptr_t start, size_t len)
-{
     if (refill_spare(runs) != 0)
         return -ENOMEM;
-    struct run_kind none = {.state = RUN_NONE};
-    insert_run(runs, start, len, none);
-    return runs_set(runs, start, len, none); /* merges with what is there */
+    insert_run(runs, start, len, (struct page_kind){.state = 0});
+    return 0;
 }
 
 struct run *runs_at(struct runs *runs, uintptr_t addr)
@@ -128,7 +123,7 @@ struct run *runs_next(struct run *run)
     return RB_NEXT(runs_by_addr, , run);
 }
 
-struct run *runs_fit(struct runs *runs, enum run_state state, size_t len, size_t align, uintptr_t *start)
+struct run *runs_fit(struct runs *runs, uint8_t state, size_t len, size_t align, uintptr_t *start)
 {
     struct runs_by_len *tree = &runs->free_by_len[state];
     struct run *run = RB_NFIND(runs_by_len, tree, &(struct run){.len = len});
@@ -145,45 +140,60 @@ struct run *runs_fit(struct runs *runs, enum run_state state, size_t len, size_t
     return run;
 }
 
-/* Cuts [start, end) out of the runs there; leaves a gap. */
-static void cut(struct runs *runs, uintptr_t start, uintptr_t end)
+static void remove_if(struct runs *runs, struct run *run, bool is_whole)
 {
-    struct run *run = runs_at(runs, start);
-    while (run && run->start < end) {
-        struct run *next = runs_next(run);
-        uintptr_t run_start = run->start, run_end = run->start + run->len;
-        struct run_kind kind = run->kind;
-        if (run_start < start)
-            resize_run(runs, run, run_start, start - run_start);
-        else if (run_end > end)
-            resize_run(runs, run, end, run_end - end);
-        else
-            remove_run(runs, run);
-        if (run_start < start && run_end > end)
-            insert_run(runs, end, run_end - end, kind);
-        run = next;
-    }
+    if (is_whole)
+        remove_run(runs, run);
 }
 
-int runs_set(struct runs *runs, uintptr_t start, size_t len, struct run_kind kind)
+int runs_change(struct runs *runs, struct run *run, uintptr_t start, size_t len, struct page_kind kind)
 {
     if (refill_spare(runs) != 0)
         return -ENOMEM;
-    uintptr_t end = start + len;
-    cut(runs, start, end);
-    struct run *before = runs_at(runs, start - 1);
-    struct run *after = runs_at(runs, end);
+    uintptr_t end = start + len, run_start = run->start, run_end = run->start + run->len;
+    struct page_kind old = run->kind;
+    struct run *before = start == run_start ? RB_PREV(runs_by_addr, , run) : NULL;
+    struct run *after = end == run_end ? RB_NEXT(runs_by_addr, , run) : NULL;
     bool joins_before = before && is_alike(before->kind, kind),
          joins_after = after && is_alike(after->kind, kind);
-    if (joins_before && joins_after) {
-        end = after->start + after->len;
-        remove_run(runs, after);
+    bool is_whole = start == run_start && end == run_end;
+    if (is_alike(old, kind))
+        return 0;
+    if (start > run_start) {
+        resize_run(runs, run, run_start, start - run_start);
+        if (end < run_end)
+            insert_run(runs, end, run_end - end, old);
+    } else if (end < run_end) {
+        resize_run(runs, run, end, run_end - end);
     }
-    if (joins_before)
+    if (joins_before && joins_after) {
+        uintptr_t after_end = after->start + after->len;
+        remove_run(runs, after);
+        remove_if(runs, run, is_whole);
+        resize_run(runs, before, before->start, after_end - before->start);
+    } else if (joins_before) {
+        remove_if(runs, run, is_whole);
         resize_run(runs, before, before->start, end - before->start);
-    else if (joins_after)
+    } else if (joins_after) {
+        remove_if(runs, run, is_whole);
         resize_run(runs, after, start, after->start + after->len - start);
-    else
-        insert_run(runs, start, end - start, kind);
+    } else if (is_whole) {
+        unindex_len(runs, run);
+        run->kind = kind;
+        index_len(runs, run);
+    } else {
+        insert_run(runs, start, len, kind);
+    }
     return 0;
+}
+
+int runs_set(struct runs *runs, uintptr_t start, size_t len, struct page_kind kind)
+{
+    int error = 0;
+    for (uintptr_t end = start + len, next; start < end && !error; start = next) {
+        struct run *run = runs_at(runs, start);
+        next = run->start + run->len < end ? run->start + run->len : end;
+        error = runs_change(runs, run, start, next - start, kind);
+    }
+    return error;
 }

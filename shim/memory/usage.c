@@ -173,7 +173,7 @@ static bool next_used(struct zone *zone, uintptr_t *start, uintptr_t end, size_t
     bool found = false;
     lock_take(&zones_lock);
     struct run *run = runs_at(&zone->runs, *start);
-    while (run && run->start < end && run->kind.state != RUN_USED)
+    while (run && run->start < end && run->kind.state != PAGE_USED)
         run = runs_next(run);
     if (run && run->start < end) {
         uintptr_t run_end = run->start + run->len;

@@ -19,13 +19,9 @@
 #define FURTHER_END (64 * 1024 * GIB)
 #define FURTHER (256 * GIB) /* size of the zones above 512 GiB */
 
-static const struct run_kind none = {.state = RUN_NONE};
-static const struct run_kind closed = {.state = RUN_CLOSED};
-
 struct zone zones[MAX_ZONES];
 _Atomic unsigned nr_zones;
 struct lock zones_lock = {.rank = LOCK_ARENA};
-uint64_t zones_held_bytes;
 
 static bool add_zone(enum zone_kind kind, uintptr_t start, uintptr_t end)
 {
@@ -100,66 +96,31 @@ struct zone *zone_of(uintptr_t addr)
 
 intptr_t zone_map_free(uintptr_t addr, size_t len, int prot, int flags)
 {
-    intptr_t got = os_mmap(addr, len, prot, flags, -1, 0);
+    intptr_t got = pages_ops->map(addr, len, prot, flags, -1, 0);
     if (os_is_error(got) || (uintptr_t)got == addr)
         return got;
-    os_munmap((uintptr_t)got, len);
+    pages_ops->unmap((uintptr_t)got, len);
     /* From 6.7 to 6.12 the kernel passes over a hint for 2 MiB and more behind which less than that is free. */
     if (len >= BLOCK_SIZE && procmaps_is_free(addr, addr + len))
-        return os_mmap(addr, len, prot, flags | MAP_FIXED, -1, 0);
+        return pages_ops->map(addr, len, prot, flags | MAP_FIXED, -1, 0);
     return -EEXIST;
-}
-
-/* Closes what is nobody's in [start, end). */
-static void close_free(struct zone *zone, uintptr_t start, uintptr_t end)
-{
-    for (uintptr_t next; start < end; start = next) {
-        struct run *run = runs_at(&zone->runs, start);
-        next = run->start + run->len < end ? run->start + run->len : end;
-        if (run->kind.state == RUN_NONE)
-            zone_set_or_leak(zone, start, next - start, closed);
-    }
 }
 
 void zone_close_taken(struct zone *zone, uintptr_t start, size_t len)
 {
     struct procmaps maps;
     struct procmaps_entry entry;
-    bool has_closed = false;
+    bool is_seen = false;
     if (procmaps_open(&maps) == 0) {
         while (procmaps_next(&maps, &entry)) {
             if (entry.end <= start || entry.start >= start + len)
                 continue;
-            close_free(zone, entry.start > zone->start ? entry.start : zone->start,
-                       entry.end < zone->end ? entry.end : zone->end);
-            has_closed = true;
+            pages_apply(zone, entry.start > zone->start ? entry.start : zone->start,
+                        entry.end < zone->end ? entry.end : zone->end, PAGE_TAKEN, NULL);
+            is_seen = true;
         }
         procmaps_close(&maps);
     }
-    if (!has_closed)
-        close_free(zone, start, start + len);
-}
-
-void zone_set_or_leak(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind)
-{
-    if (runs_set(&zone->runs, start, len, kind) != 0)
-        log_write(LOG_WARNING, "no memory to record that 0x%lx (%lu bytes) is free: it is not used again",
-                  start, len);
-}
-
-void zone_for_each_run(struct zone *zone, uintptr_t start, uintptr_t end,
-                       void (*change)(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind))
-{
-    while (start < end) {
-        struct run *run = runs_at(&zone->runs, start);
-        uintptr_t next = run->start + run->len < end ? run->start + run->len : end;
-        change(zone, start, next - start, run->kind);
-        start = next;
-    }
-}
-
-void zone_let_go(struct zone *zone, uintptr_t start, size_t len)
-{
-    zones_held_bytes -= len;
-    zone_set_or_leak(zone, start, len, none);
+    if (!is_seen)
+        pages_apply(zone, start, start + len, PAGE_TAKEN, NULL);
 }

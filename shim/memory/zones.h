@@ -13,7 +13,7 @@
 #include "memory/runs.h"
 
 /*
- * Where nobody's address space is (RUN_NONE, RUN_HELD) nothing is mapped: a reservation would count against the limits
+ * Where nobody's address space is (PAGE_NONE, PAGE_HELD) nothing is mapped: a reservation would count against the limits
  * that a program sets itself (RLIMIT_AS), against mlockall, and against the number of mappings. The kernel itself places
  * nothing so low; whoever else asks for an address in a zone gets it, which is noticed when a place turns out to be taken.
  */
@@ -27,29 +27,15 @@ struct zone {
     enum zone_kind kind;
     uintptr_t start;
     uintptr_t end;
-    bool has_anchor; /* map zones: memory/mappings.c has put its page there */
+    bool has_anchor; /* map zones: memory/places.c has put its page there */
     struct runs runs;
-    _Atomic uint64_t
-        *dirty; /* heap zones: a bit for each page that is nobody's and not zero; NULL until needed */
-    _Atomic uint64_t *whole; /* heap zones: a bit for each block, memory/huge.h's */
+    _Atomic uint64_t *dirty; /* heap zones: memory/dirty.h's */
+    _Atomic uint64_t *whole; /* heap zones: memory/huge.h's */
 };
 
 extern struct zone zones[MAX_ZONES];
 extern _Atomic unsigned nr_zones;
-extern struct lock zones_lock;    /* LOCK_ARENA */
-extern uint64_t zones_held_bytes; /* in RUN_HELD */
-
-static inline struct run_kind with_state(struct run_kind kind, enum run_state state)
-{
-    kind.state = (uint8_t)state;
-    return kind;
-}
-
-/* runs_set for memory that is being given back, which can't fail: without a node to record it, it is never reused. */
-void zone_set_or_leak(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind);
-/* Calls `change` for every run in the range, cut to it; it may change that run. */
-void zone_for_each_run(struct zone *zone, uintptr_t start, uintptr_t end,
-                       void (*change)(struct zone *zone, uintptr_t start, size_t len, struct run_kind kind));
+extern struct lock zones_lock; /* LOCK_ARENA */
 
 /* The first zones. */
 void zones_init(void);
@@ -61,7 +47,5 @@ struct zone *zone_of(uintptr_t addr);
 intptr_t zone_map_free(uintptr_t addr, size_t len, int prot, int flags);
 /* That said -EEXIST: what somebody else has mapped in [start, start + len) is closed, all of it. */
 void zone_close_taken(struct zone *zone, uintptr_t start, size_t len);
-/* What was RUN_HELD there is nobody's from now on. */
-void zone_let_go(struct zone *zone, uintptr_t start, size_t len);
 
 #endif

@@ -8,6 +8,7 @@
 #include "program.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "dma/eager.h"
@@ -27,20 +28,19 @@ static void check_runs(void)
     for (unsigned i = 0; i < nr_zones; i++) {
         struct zone *zone = &zones[i];
         uintptr_t at = zone->start;
-        struct run_kind before = {.state = 0xff};
+        struct page_kind before = {.state = 0xff};
         for (struct run *run = runs_at(&zone->runs, at); run; run = runs_next(run)) {
-            struct run_kind kind = run->kind;
+            struct page_kind kind = run->kind;
             if (run->start != at || !run->len || run->len % PAGE)
                 program_failed("a gap in the runs at 0x%lx: the next is 0x%lx, %zu bytes", at, run->start,
                                run->len);
-            if (kind.state == before.state && kind.prot == before.prot && kind.flags == before.flags &&
-                kind.unit_shift == before.unit_shift)
+            if (memcmp(&kind, &before, sizeof(kind)) == 0)
                 program_failed("two runs that are alike meet at 0x%lx", at);
-            if (kind.state == RUN_PENDING)
-                program_failed("0x%lx is pending and nobody is at work", at);
-            if (kind.state == RUN_DETACHED && !registry_covers(run->start, run->len))
+            if (kind.state == PAGE_BUSY || kind.state == PAGE_RETIRED)
+                program_failed("0x%lx is in state %u and nobody is at work", at, kind.state);
+            if (kind.state == PAGE_DETACHED && !registry_covers(run->start, run->len))
                 program_failed("0x%lx, %zu bytes, is detached from no registration", run->start, run->len);
-            if (kind.state == RUN_HELD)
+            if (kind.state == PAGE_HELD)
                 held += run->len;
             before = kind;
             at += run->len;
@@ -48,6 +48,9 @@ static void check_runs(void)
         if (at != zone->end)
             program_failed("the runs of zone %u end at 0x%lx, the zone at 0x%lx", i, at, zone->end);
     }
+    if (pages_impossible)
+        program_failed("%lu times an event met a state that the table of pages says it can't",
+                       pages_impossible);
     if (held != arena_held_bytes())
         program_failed("%lu bytes are held, %lu are counted", held, arena_held_bytes());
 }
@@ -63,9 +66,9 @@ static void check_pages(const struct registration *reg)
         struct run *run = NULL;
         for (unsigned i = 0; i < nr_zones && !run; i++)
             run = runs_at(&zones[i].runs, va);
-        if (!run || run->kind.state == RUN_NONE)
+        if (!run || run->kind.state == PAGE_NONE)
             program_failed("0x%lx is registered and nobody's", va);
-        is_used |= run->kind.state == RUN_USED;
+        is_used |= run->kind.state == PAGE_USED;
         va = run->start + run->len;
     }
     if (!is_used && reg->mapped)
@@ -187,7 +190,7 @@ static void check_unmapped(void)
 static bool is_offered(const struct run *run)
 {
     const int rw = PROT_READ | PROT_WRITE;
-    return run->kind.state == RUN_USED && (run->kind.prot & rw) == rw && run->kind.flags == RUN_ORDINARY;
+    return run->kind.state == PAGE_USED && (run->kind.prot & rw) == rw && run->kind.flags == PAGE_ORDINARY;
 }
 
 /* Eager mode: what the program has, and can read and write, is registered in every container, but where the program has

@@ -76,7 +76,7 @@ static const struct row seen[] = {
     {"mprotect, read-only and back", "KKKKKK"},
     {"mlock, munlock, mlock2", "KKKKKK"},
     {"mlockall, munlockall", "KKKKKK"},
-    {"mseal", "FSFSFS"},
+    {"mseal", "KKKKKK"},
 };
 
 /* Behind the doors: the kernel tells. */

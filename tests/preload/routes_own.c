@@ -38,7 +38,7 @@ static const struct row rows[] = {
     {"mremap, the moved pages", "FF--"},
     {"mremap, move by growing", "FS--"},
     {"mremap, onto it", "FS-S"},
-    {"mremap, DONTUNMAP", "KK-K"},
+    {"mremap, DONTUNMAP", "FS-S"},
     {"mmap, over it", "KK-K"},
     {"mmap, a shared file over it", "OS-S"},
     {"mmap, a private file over it", "OS-S"},
@@ -55,7 +55,7 @@ static const struct row rows[] = {
     {"mprotect, read-only and back", "KK-K"},
     {"mlock, munlock, mlock2", "KK-K"},
     {"mlockall, munlockall", "KK-K"},
-    {"mseal", "FK--"},
+    {"mseal", "KK--"},
 };
 
 /* By instructions that no door sees: what the program must not do with such memory. */

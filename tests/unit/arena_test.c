@@ -11,6 +11,9 @@
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "memory/arena.h"
+#include "memory/extents.h"
+#include "memory/mappings.h"
+#include "memory/places.h"
 
 #define PAGE ((size_t)4096)
 #define RW (PROT_READ | PROT_WRITE)
@@ -46,7 +49,7 @@ static uint64_t pinned(void)
 /* A mapping of the program's, as the door makes it. */
 static uintptr_t map(size_t nr_pages)
 {
-    intptr_t at = arena_map(nr_pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, RUN_ORDINARY);
+    intptr_t at = places_map(nr_pages * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, PAGE_ORDINARY);
     cr_assert_gt(at, 0);
     return (uintptr_t)at;
 }
@@ -60,7 +63,7 @@ static bool is_zero_at(uintptr_t at, size_t len)
 static uintptr_t take(size_t nr_pages)
 {
     bool is_zero = true;
-    uintptr_t at = arena_heap_take(nr_pages * PAGE, PAGE, &is_zero);
+    uintptr_t at = extents_take(nr_pages * PAGE, PAGE, &is_zero);
     cr_assert(is_zero);
     return at;
 }
@@ -71,17 +74,17 @@ Test(arena, the_heap_is_told_which_pages_are_not_zero, .init = start)
     bool is_zero = false;
     cr_assert_eq(look_up(neighbour), 0);
     memset((void *)at, 0xee, 3 * PAGE);
-    arena_heap_give(at, 3 * PAGE);
-    cr_assert_eq(arena_heap_take(2 * PAGE, PAGE, &is_zero), at);
+    extents_give(at, 3 * PAGE);
+    cr_assert_eq(extents_take(2 * PAGE, PAGE, &is_zero), at);
     cr_assert_not(is_zero);
     cr_assert_eq(*(unsigned char *)at, 0xee, "nobody asked for zeroed pages");
     cr_assert_eq(take(1), at + 2 * PAGE);
     cr_assert(is_zero_at(at + 2 * PAGE, PAGE));
     is_zero = false;
-    uintptr_t fresh = arena_heap_take(128 * PAGE, PAGE, &is_zero);
+    uintptr_t fresh = extents_take(128 * PAGE, PAGE, &is_zero);
     cr_assert(is_zero);
     cr_assert(is_zero_at(fresh, 128 * PAGE));
-    arena_heap_give(third, 64 * PAGE);
+    extents_give(third, 64 * PAGE);
 }
 
 Test(arena, the_heap_gets_zeroed_pages_also_of_what_stays_pinned, .init = start)
@@ -90,13 +93,13 @@ Test(arena, the_heap_gets_zeroed_pages_also_of_what_stays_pinned, .init = start)
     cr_assert(is_zero_at(at, 8 * PAGE));
     memset((void *)at, 0xee, 8 * PAGE);
     cr_assert_eq(look_up(neighbour), 0);
-    arena_heap_give(at, 8 * PAGE);
+    extents_give(at, 8 * PAGE);
     cr_assert_gt(pinned(), 0, "the neighbour keeps the unit registered");
     cr_assert_eq(look_up(at), -EFAULT);
     uintptr_t again = take(8);
     cr_assert(is_zero_at(again, 8 * PAGE));
-    arena_heap_give(again, 8 * PAGE);
-    arena_heap_give(neighbour, PAGE);
+    extents_give(again, 8 * PAGE);
+    extents_give(neighbour, PAGE);
     cr_assert_eq(pinned(), 0);
 }
 
@@ -104,21 +107,21 @@ Test(arena, a_part_that_is_unmapped_is_held_back_until_the_rest_goes, .init = st
 {
     uintptr_t at = map(16);
     cr_assert_eq(look_up(at), 0);
-    cr_assert_eq(arena_unmap(at + 4 * PAGE, 4 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at + 4 * PAGE, 4 * PAGE), 0);
     cr_assert_eq(arena_held_bytes(), 4 * PAGE);
     cr_assert_eq(look_up(at + 4 * PAGE), -EFAULT);
     cr_assert_neq(map(4), at + 4 * PAGE, "nobody else is given it");
-    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at, 16 * PAGE), 0);
     cr_assert_eq(arena_held_bytes(), 0);
     cr_assert_eq(pinned(), 0);
-    cr_assert(arena_is_free(at, 16 * PAGE));
+    cr_assert(mappings_are_free(at, 16 * PAGE));
 }
 
 Test(arena, what_is_not_registered_is_free_at_once, .init = start)
 {
     uintptr_t at = map(16);
-    cr_assert_eq(arena_unmap(at + 4 * PAGE, 4 * PAGE), 0);
-    cr_assert(arena_is_free(at + 4 * PAGE, 4 * PAGE));
+    cr_assert_eq(mappings_unmap(at + 4 * PAGE, 4 * PAGE), 0);
+    cr_assert(mappings_are_free(at + 4 * PAGE, 4 * PAGE));
     cr_assert_eq(arena_held_bytes(), 0);
 }
 
@@ -131,24 +134,24 @@ static bool is_mapped(uintptr_t at)
 Test(arena, what_was_unmapped_is_not_mapped_any_more, .init = start)
 {
     uintptr_t at = map(16);
-    cr_assert_eq(arena_unmap(at, 8 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at, 8 * PAGE), 0);
     cr_assert_not(is_mapped(at));
     cr_assert_eq(look_up(at + 8 * PAGE), 0);
-    cr_assert_eq(arena_unmap(at + 8 * PAGE, 4 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at + 8 * PAGE, 4 * PAGE), 0);
     cr_assert_eq(arena_held_bytes(), 4 * PAGE);
     cr_assert_not(is_mapped(at + 8 * PAGE), "held back, but not mapped");
-    cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at + 12 * PAGE, 4 * PAGE), 0);
     cr_assert_not(is_mapped(at + 12 * PAGE));
 }
 
 Test(arena, an_unmap_wider_than_what_is_mapped_leaves_the_rest_free, .init = start)
 {
     uintptr_t at = map(16);
-    cr_assert_eq(arena_unmap(at, 12 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at, 12 * PAGE), 0);
     cr_assert_eq(look_up(at + 12 * PAGE), 0);
-    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at, 16 * PAGE), 0);
     cr_assert_not(is_mapped(at));
-    cr_assert(arena_is_free(at, 16 * PAGE));
+    cr_assert(mappings_are_free(at, 16 * PAGE));
     cr_assert_eq(map(16), at, "and is handed out again");
 }
 
@@ -156,12 +159,12 @@ Test(arena, what_the_program_does_not_use_is_not_mapped, .init = start)
 {
     uintptr_t small = take(1), at = take(16 * BLOCK_PAGES), above = take(1);
     cr_assert(is_mapped(at + 16 * BLOCK_PAGES * PAGE - PAGE));
-    arena_heap_give(at, 16 * BLOCK_PAGES * PAGE);
+    extents_give(at, 16 * BLOCK_PAGES * PAGE);
     uintptr_t middle = (at + 8 * BLOCK_PAGES * PAGE) & ~(BLOCK_PAGES * PAGE - 1);
     cr_assert_not(is_mapped(middle), "nothing is reserved");
-    arena_economize();
-    arena_heap_give(small, PAGE);
-    arena_heap_give(above, PAGE);
+    extents_economize();
+    extents_give(small, PAGE);
+    extents_give(above, PAGE);
     cr_assert(arena_contains(small) && arena_contains(above));
     memset((void *)take(1), 1, PAGE);
 }
@@ -169,19 +172,19 @@ Test(arena, what_the_program_does_not_use_is_not_mapped, .init = start)
 Test(arena, what_somebody_else_has_mapped_is_never_handed_out, .init = start)
 {
     uintptr_t at = map(16);
-    cr_assert_eq(arena_unmap(at, 16 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at, 16 * PAGE), 0);
     cr_assert_eq(
         (uintptr_t)mmap((void *)(at + 8 * PAGE), PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
         at + 8 * PAGE);
     *(unsigned char *)(at + 8 * PAGE) = 0x55;
-    uintptr_t place = arena_map_place(16 * PAGE);
+    uintptr_t place = places_take(16 * PAGE);
     cr_assert_neq(place, 0);
     cr_assert(place + 16 * PAGE <= at + 8 * PAGE || place >= at + 9 * PAGE);
     cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x55);
-    cr_assert_not(arena_is_free(at, 16 * PAGE));
-    arena_map_give(place, 16 * PAGE);
+    cr_assert_not(mappings_are_free(at, 16 * PAGE));
+    places_give(place, 16 * PAGE);
     cr_assert_not(is_mapped(place));
-    cr_assert(arena_is_free(place, 16 * PAGE));
+    cr_assert(mappings_are_free(place, 16 * PAGE));
 }
 
 Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = start)
@@ -190,7 +193,7 @@ Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = star
     memset((void *)at, 0x77, 16 * PAGE);
     cr_assert_eq(look_up(at), 0);
     uint64_t before = pinned();
-    cr_assert_eq(arena_purge(at, 8 * PAGE, MADV_DONTNEED), 0);
+    cr_assert_eq(mappings_advise(at, 8 * PAGE, MADV_DONTNEED), 0);
     cr_assert(is_zero_at(at, 8 * PAGE));
     cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x77);
     cr_assert_eq(pinned(), before);
@@ -200,43 +203,47 @@ Test(arena, what_replaces_registered_pages_is_refused_until_they_are_gone, .init
 {
     uintptr_t at = map(16);
     cr_assert_eq(look_up(at), 0);
-    arena_replace_begin(at, 4 * PAGE);
+    struct page_kind kind = places_kind(4 * PAGE, RW, PAGE_ORDINARY);
+    mappings_begin(at, 4 * PAGE, PAGE_REPLACING);
+    cr_assert_eq(look_up(at), -EFAULT);
     mmap((void *)at, 4 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    arena_replace_end(at, 4 * PAGE, RW, RUN_ORDINARY, false);
+    cr_assert_eq(mappings_end(at, 4 * PAGE, PAGE_REPLACED, &kind), 0);
     cr_assert_eq(look_up(at), -ESTALE);
-    cr_assert(arena_is_ordinary(at, 16 * PAGE));
-    cr_assert_eq(arena_unmap(at + 4 * PAGE, 12 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at + 4 * PAGE, 12 * PAGE), 0);
     cr_assert_eq(look_up(at), 0, "the old registration has gone, a new one is made");
 }
 
 Test(arena, a_failed_replacement_leaves_what_was_there, .init = start)
 {
     uintptr_t at = map(16);
-    cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
-    arena_replace_begin(at, 16 * PAGE);
-    arena_replace_end(at, 16 * PAGE, RW, RUN_ORDINARY, true);
-    cr_assert(arena_is_used(at, 12 * PAGE, RUN_ORDINARY));
-    cr_assert(arena_is_free(at + 12 * PAGE, 4 * PAGE));
+    cr_assert_eq(mappings_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    mappings_begin(at, 16 * PAGE, PAGE_REPLACING);
+    cr_assert_not(mappings_are_used(at, 12 * PAGE, 0));
+    mappings_end(at, 16 * PAGE, PAGE_FAILED, NULL);
+    cr_assert(mappings_are_used(at, 12 * PAGE, PAGE_ORDINARY));
+    cr_assert(mappings_are_free(at + 12 * PAGE, 4 * PAGE));
 }
 
-Test(arena, a_failed_replacement_holds_nothing_back_for_a_registration_that_has_gone, .init = start)
+Test(arena, a_failed_replacement_gives_up_nothing, .init = start)
 {
     uintptr_t at = map(16);
     cr_assert_eq(look_up(at), 0);
-    cr_assert_eq(arena_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at + 12 * PAGE, 4 * PAGE), 0);
+    mappings_begin(at, 16 * PAGE, PAGE_REPLACING);
+    mappings_end(at, 16 * PAGE, PAGE_FAILED, NULL);
+    cr_assert_gt(pinned(), 0);
     cr_assert_eq(arena_held_bytes(), 4 * PAGE);
-    arena_replace_begin(at, 16 * PAGE); /* nothing there is alive now: it is unregistered */
-    arena_replace_end(at, 16 * PAGE, RW, RUN_ORDINARY, true);
-    cr_assert_eq(pinned(), 0);
+    cr_assert(mappings_are_free(at + 12 * PAGE, 4 * PAGE));
+    cr_assert_eq(look_up(at), 0);
+    cr_assert_eq(mappings_unmap(at, 12 * PAGE), 0);
     cr_assert_eq(arena_held_bytes(), 0);
-    cr_assert(arena_is_free(at + 12 * PAGE, 4 * PAGE));
+    cr_assert_eq(pinned(), 0);
 }
 
 Test(arena, no_more_is_registered_than_readable_and_writable_pages, .init = start)
 {
     uintptr_t at = map(16);
-    cr_assert_eq(mprotect((void *)(at + 8 * PAGE), PAGE, PROT_READ), 0);
-    arena_protected(at + 8 * PAGE, PAGE, PROT_READ);
+    cr_assert_eq(mappings_protect(at + 8 * PAGE, PAGE, PROT_READ, -1), 0);
     cr_assert_eq(look_up(at + 8 * PAGE), -EFAULT);
     cr_assert_eq(look_up(at), 0);
     cr_assert_eq(pinned(), 8 * PAGE);
@@ -246,12 +253,22 @@ Test(arena, a_forked_child_is_given_back_what_was_held, .init = start)
 {
     uintptr_t at = map(16);
     cr_assert_eq(look_up(at), 0);
-    cr_assert_eq(arena_unmap(at, 4 * PAGE), 0);
+    cr_assert_eq(mappings_unmap(at, 4 * PAGE), 0);
     registry_reset(false);
     pagemap_reset();
     arena_reset(false);
     cr_assert_eq(arena_held_bytes(), 0);
-    cr_assert(arena_is_free(at, 4 * PAGE));
+    cr_assert(mappings_are_free(at, 4 * PAGE));
+}
+
+static struct pages_ops ops;
+static const struct pages_ops *kernels;
+
+static intptr_t look_up_first(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    cr_assert_not(is_mapped(addr));
+    cr_assert_eq(look_up(addr), -EFAULT);
+    return kernels->map(addr, len, prot, flags, fd, offset);
 }
 
 /* A registration that begins just now takes what is placed and not yet made, or no more there, for mapped. */
@@ -259,12 +276,13 @@ Test(arena, making_huge_pages_touches_nothing_that_is_not_mapped, .init = start)
 {
     config.thp = THP_AUTO;
     uintptr_t at = map(2 * BLOCK_PAGES);
-    cr_assert_eq(arena_unmap(at, 2 * BLOCK_PAGES * PAGE), 0);
-    cr_assert_eq(arena_map_place_for(2 * BLOCK_PAGES * PAGE, RW, RUN_ORDINARY), at);
-    cr_assert_not(is_mapped(at));
-    cr_assert_eq(look_up(at), -EFAULT);
-    arena_map_undo(at, 2 * BLOCK_PAGES * PAGE);
-    at = map(2 * BLOCK_PAGES);
+    cr_assert_eq(mappings_unmap(at, 2 * BLOCK_PAGES * PAGE), 0);
+    kernels = pages_ops;
+    ops = *kernels;
+    ops.map = look_up_first;
+    pages_ops = &ops;
+    cr_assert_eq(map(2 * BLOCK_PAGES), at);
+    pages_ops = kernels;
     munmap((void *)(at + BLOCK_PAGES * PAGE / 2), BLOCK_PAGES * PAGE);
     cr_assert_eq(look_up(at), 0);
     cr_assert_eq(pinned(), PAGE, "exactly what was asked for");

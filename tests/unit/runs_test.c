@@ -10,9 +10,9 @@
 
 enum { NR_PAGES = 512 };
 
-static const struct run_kind none = {.state = RUN_NONE};
-static const struct run_kind used = {.state = RUN_USED, .prot = 3, .unit_shift = 21, .flags = RUN_ORDINARY};
-static const struct run_kind ready = {.state = RUN_READY, .prot = 3};
+static const struct page_kind none = {.state = PAGE_NONE};
+static const struct page_kind used = {.state = PAGE_USED, .prot = 3, .unit_shift = 21, .flags = PAGE_ORDINARY};
+static const struct page_kind ready = {.state = PAGE_READY, .prot = 3};
 static struct runs runs;
 
 static void start(void)
@@ -33,7 +33,7 @@ Test(runs, a_zone_starts_as_one_free_run, .init = start)
     struct run *run = runs_at(&runs, BASE + 77 * PAGE);
     cr_assert_eq(run->start, BASE);
     cr_assert_eq(run->len, NR_PAGES * PAGE);
-    cr_assert_eq(run->kind.state, RUN_NONE);
+    cr_assert_eq(run->kind.state, PAGE_NONE);
 }
 
 Test(runs, outside_of_the_zone_there_is_none, .init = start)
@@ -52,7 +52,7 @@ Test(runs, setting_the_middle_makes_three_and_setting_it_back_one, .init = start
 
 Test(runs, neighbours_merge_only_when_alike_in_everything, .init = start)
 {
-    struct run_kind other = used;
+    struct page_kind other = used;
     other.unit_shift++;
     runs_set(&runs, BASE, PAGE, used);
     runs_set(&runs, BASE + PAGE, PAGE, used);
@@ -61,20 +61,13 @@ Test(runs, neighbours_merge_only_when_alike_in_everything, .init = start)
     cr_assert_eq(count_runs(), 3);
 }
 
-Test(runs, an_extension_joins_what_is_free_before_it, .init = start)
-{
-    cr_assert_eq(runs_extend(&runs, BASE + NR_PAGES * PAGE, 10 * PAGE), 0);
-    cr_assert_eq(count_runs(), 1);
-    cr_assert_eq(runs_at(&runs, BASE)->len, (NR_PAGES + 10) * PAGE);
-}
-
 Test(runs, the_smallest_that_fits_is_taken, .init = start)
 {
     uintptr_t at = 0;
     runs_set(&runs, BASE, NR_PAGES * PAGE, used);
     runs_set(&runs, BASE + 100 * PAGE, 20 * PAGE, ready);
     runs_set(&runs, BASE + 200 * PAGE, 8 * PAGE, ready);
-    cr_assert_not_null(runs_fit(&runs, RUN_READY, 5 * PAGE, PAGE, &at));
+    cr_assert_not_null(runs_fit(&runs, PAGE_READY, 5 * PAGE, PAGE, &at));
     cr_assert_eq(at, BASE + 200 * PAGE);
 }
 
@@ -83,22 +76,22 @@ Test(runs, what_fits_only_unaligned_is_not_taken, .init = start)
     uintptr_t at = 0;
     runs_set(&runs, BASE, NR_PAGES * PAGE, used);
     runs_set(&runs, BASE + 9 * PAGE, 8 * PAGE, ready);
-    cr_assert_null(runs_fit(&runs, RUN_READY, 8 * PAGE, 8 * PAGE, &at));
+    cr_assert_null(runs_fit(&runs, PAGE_READY, 8 * PAGE, 8 * PAGE, &at));
     runs_set(&runs, BASE + 41 * PAGE, 15 * PAGE, ready);
-    cr_assert_not_null(runs_fit(&runs, RUN_READY, 8 * PAGE, 8 * PAGE, &at));
+    cr_assert_not_null(runs_fit(&runs, PAGE_READY, 8 * PAGE, 8 * PAGE, &at));
     cr_assert_eq(at, BASE + 48 * PAGE);
 }
 
 Test(runs, there_is_nothing_larger_than_the_zone, .init = start)
 {
     uintptr_t at;
-    cr_assert_null(runs_fit(&runs, RUN_NONE, (NR_PAGES + 1) * PAGE, PAGE, &at));
-    cr_assert_null(runs_fit(&runs, RUN_READY, PAGE, PAGE, &at));
+    cr_assert_null(runs_fit(&runs, PAGE_NONE, (NR_PAGES + 1) * PAGE, PAGE, &at));
+    cr_assert_null(runs_fit(&runs, PAGE_READY, PAGE, PAGE, &at));
 }
 
-static struct run_kind kind_number(unsigned i)
+static struct page_kind kind_number(unsigned i)
 {
-    return (struct run_kind){.state = (uint8_t)(i % 6), .prot = (uint8_t)(i / 6 % 2)};
+    return (struct page_kind){.state = (uint8_t)(i % 6), .prot = (uint8_t)(i / 6 % 2)};
 }
 
 Test(runs, random_changes_are_those_of_an_array_of_pages, .init = start)

@@ -70,7 +70,7 @@ static const struct row seen[] = {
     {"munmap, whole", "-S---S"},          {"munmap, part", "-S---S"},
     {"mremap, shrink", "-S---S"},         {"mremap, grow in place", "-K---K"},
     {"mremap, move", "-S---S"},           {"mremap, the moved pages", "-F---F"},
-    {"mremap, onto it", "-S-S-S"},        {"mremap, DONTUNMAP", "-K-K-S"},
+    {"mremap, onto it", "-S-S-S"},        {"mremap, DONTUNMAP", "-S-S-S"},
     {"mmap, over it", "-K-K-S"},          {"mmap, a shared file over it", "-S-S-S"},
     {"shmat, over it", "-S-S-S"},         {"madvise, DONTNEED", "-K-K-K"},
     {"madvise, FREE", "-K---K"},          {"madvise, DONTNEED_LOCKED", "-K---K"},

@@ -26,7 +26,7 @@
 #include "dma/registry.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/bridges/symtab.h"
-#include "memory/arena.h"
+#include "memory/mappings.h"
 
 #define BLOCK_BYTES (UINT64_C(1) << 21)
 #define GIB (UINT64_C(1) << 30)
@@ -64,10 +64,9 @@ static void taint(uint64_t block, bool is_so)
 static bool is_reached(uint64_t start, uint64_t end)
 {
     for (size_t len; start < end; start += len) {
-        len = end - start;
-        int prot = arena_protection(start, &len);
+        struct page_kind kind = mappings_at(start, &len);
         len = len < end - start ? len : end - start;
-        if (prot > 0 && !registry_is_identity(start, len))
+        if (page_is_mapped(kind) && kind.prot && !registry_is_identity(start, len))
             return false;
     }
     return true;

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* What the registry asks of the arena's memory: which stretch is registered at once, and whether it still lives. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/config.h"
+#include "memory/arena.h"
+#include "memory/extents.h"
+#include "memory/huge.h"
+#include "memory/zones.h"
+
+#define RW (PROT_READ | PROT_WRITE)
+
+static bool may_join(const struct run *run)
+{
+    return run && (run->kind.state == PAGE_USED || run->kind.state == PAGE_READY) &&
+           (run->kind.prot & RW) == RW && run->kind.flags & PAGE_ORDINARY;
+}
+
+/* The heap's unit: the committed stretch around `run` within the granule. */
+static void heap_unit(struct zone *zone, struct run *run, uintptr_t va, uintptr_t *start, uintptr_t *end)
+{
+    size_t granule = extents_granule(zone, va);
+    uintptr_t low = va & ~(granule - 1), high = low + granule;
+    struct run *other = run;
+    *start = run->start;
+    *end = run->start + run->len;
+    while (*start > low && may_join(other = runs_at(&zone->runs, *start - 1)))
+        *start = other->start;
+    while (*end < high && may_join(other = runs_at(&zone->runs, *end)))
+        *end = other->start + other->len;
+    *start = *start < low ? low : *start;
+    *end = *end > high ? high : *end;
+}
+
+static int unit_locked(struct zone *zone, uintptr_t va, uintptr_t *start, uintptr_t *end)
+{
+    struct run *run = runs_at(&zone->runs, va);
+    if (run->kind.state == PAGE_DETACHED)
+        return -ESTALE;
+    if (run->kind.state != PAGE_USED)
+        return -EFAULT;
+    if (!(run->kind.flags & PAGE_ORDINARY))
+        return -EOPNOTSUPP;
+    if ((run->kind.prot & RW) != RW)
+        return -EFAULT;
+    if (zone->kind == ZONE_HEAP) {
+        heap_unit(zone, run, va, start, end);
+        return 0;
+    }
+    size_t unit = config.granule_bytes ? config.granule_bytes : (size_t)1 << run->kind.unit_shift;
+    uintptr_t low = va & ~(unit - 1);
+    *start = run->start > low ? run->start : low;
+    *end = run->start + run->len < low + unit ? run->start + run->len : low + unit;
+    return 0;
+}
+
+static bool is_owned(uintptr_t va)
+{
+    return zone_of(va) != NULL;
+}
+
+static void registered(uintptr_t start, size_t len)
+{
+}
+
+static int intact(uintptr_t va, uintptr_t *start, size_t *len)
+{
+    struct zone *zone = zone_of(va);
+    uintptr_t end = 0;
+    lock_take(&zones_lock);
+    int error = unit_locked(zone, va, start, &end);
+    lock_release(&zones_lock);
+    *len = end - *start;
+    return error;
+}
+
+/* The unit says more than what is wanted. */
+static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
+{
+    return intact(va, start, len);
+}
+
+/* The first run of the zone that reaches into [from, end) and is registered in eager mode; NULL: none. */
+static struct run *alive_from(struct zone *zone, uintptr_t from, uintptr_t end)
+{
+    from = from > zone->start ? from : zone->start;
+    struct run *run = from < zone->end ? runs_at(&zone->runs, from) : NULL;
+    while (run && run->start < end &&
+           (run->kind.state != PAGE_USED || !may_join(run) || run->kind.flags & PAGE_SPARSE))
+        run = runs_next(run);
+    return run && run->start < end ? run : NULL;
+}
+
+static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
+{
+    struct run *found = NULL;
+    struct zone *zone = NULL;
+    lock_take(&zones_lock);
+    for (unsigned i = 0; i < nr_zones; i++) {
+        struct run *run = alive_from(&zones[i], *cursor, found ? found->start : end);
+        zone = run ? &zones[i] : zone;
+        found = run ? run : found;
+    }
+    if (found) {
+        uintptr_t run_end = found->start + found->len;
+        *start = found->start > *cursor ? found->start : *cursor;
+        if (zone->kind == ZONE_HEAP) { /* a run there is no single allocation */
+            uintptr_t granule_end = (*start | (extents_granule(zone, *start) - 1)) + 1;
+            run_end = granule_end < run_end ? granule_end : run_end;
+        }
+        *cursor = run_end < end ? run_end : end;
+        *len = *cursor - *start;
+    }
+    lock_release(&zones_lock);
+    return found;
+}
+
+static void prepare(uintptr_t start, size_t len)
+{
+    lock_take(&zones_lock);
+    lock_release(&zones_lock);
+    huge_prepare(zone_of(start), start, len);
+}
+
+/* What is held is mapped for as long as it is exposed. Failing, it can't be pinned: the registry says so. */
+static bool expose(uintptr_t start, size_t len, bool exposed)
+{
+    bool is_in_flight = false;
+    struct zone *zone = zone_of(start);
+    lock_take(&zones_lock);
+    for (struct run *run = runs_at(&zone->runs, start); run && run->start < start + len;
+         run = runs_next(run)) {
+        uintptr_t from = run->start > start ? run->start : start, to = run->start + run->len;
+        to = to < start + len ? to : start + len;
+        is_in_flight |= run->kind.state == PAGE_BUSY;
+        if (run->kind.state == PAGE_HELD && exposed)
+            zone_map_free(from, to - from, RW, MAP_PRIVATE | MAP_ANONYMOUS);
+        else if (run->kind.state == PAGE_HELD)
+            pages_ops->unmap(from, to - from);
+    }
+    lock_release(&zones_lock);
+    return is_in_flight;
+}
+
+/* What is busy may turn out to have stayed. */
+static bool retire(uintptr_t start, size_t len)
+{
+    struct zone *zone = zone_of(start);
+    bool is_idle = true;
+    lock_take(&zones_lock);
+    for (struct run *run = runs_at(&zone->runs, start); run && run->start < start + len; run = runs_next(run))
+        is_idle &= run->kind.state != PAGE_USED && run->kind.state != PAGE_BUSY;
+    if (is_idle)
+        pages_apply(zone, start, start + len, PAGE_RETIRING, NULL);
+    lock_release(&zones_lock);
+    return is_idle;
+}
+
+static void release(uintptr_t start, size_t len)
+{
+    pages_change(start, len, PAGE_RELEASED, NULL);
+}
+
+const struct memory_ops arena_memory_ops = {
+    .plan = plan,
+    .intact = intact,
+    .is_owned = is_owned,
+    .registered = registered,
+    .next_alive = next_alive,
+    .prepare = prepare,
+    .expose = expose,
+    .retire = retire,
+    .release = release,
+};

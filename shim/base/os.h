@@ -25,6 +25,8 @@ static inline uintptr_t os_page_up(uintptr_t value)
 }
 
 intptr_t os_call(long number, long a, long b, long c, long d, long e, long f);
+/* This thread's calls are made by `syscall`, the C library's, from here on; NULL: by an instruction of ours. */
+void os_call_by(long (*syscall)(long number, ...));
 
 intptr_t os_mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset);
 int os_munmap(uintptr_t addr, size_t len);

@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The doors by which a program installs seccomp filters: prctl, and seccomp, which has no function in the C library. They only
- * take note. */
+/* The doors by which a program filters its system calls: prctl, and seccomp, which has no function in the C library. They
+ * only take note. */
 #include "interpose/filters.h"
 
 #include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "base/os.h"
+#include "interpose/next.h"
 #include "interpose/ranges.h"
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH /* 5.11 */
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#define PR_SYS_DISPATCH_ON 1
+#endif
 
 static _Atomic bool are_set;
 
@@ -26,13 +33,24 @@ static int noted(bool sets, intptr_t result)
     return to_libc(result);
 }
 
+/* Syscall User Dispatch allows this thread's calls where one range of code makes them: mostly the C library's, which makes ours,
+ * too, then. */
+static void dispatched(bool is_on, uintptr_t start, uintptr_t len)
+{
+    bool is_allowed = is_on && (uintptr_t)next_libc()->syscall - start < len;
+    os_call_by(is_allowed ? next_libc()->syscall : NULL);
+}
+
 int prctl(int option, ...)
 {
     va_list args;
     va_start(args, option);
     long a = va_arg(args, long), b = va_arg(args, long), c = va_arg(args, long), d = va_arg(args, long);
     va_end(args);
-    return noted(option == PR_SET_SECCOMP, os_call(SYS_prctl, option, a, b, c, d, 0));
+    intptr_t result = os_call(SYS_prctl, option, a, b, c, d, 0);
+    if (option == PR_SET_SYSCALL_USER_DISPATCH && result == 0)
+        dispatched(a == PR_SYS_DISPATCH_ON, (uintptr_t)b, (uintptr_t)c);
+    return noted(option == PR_SET_SECCOMP, result);
 }
 
 int door_seccomp(unsigned operation, unsigned flags, void *args)

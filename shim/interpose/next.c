@@ -8,6 +8,7 @@
 
 static struct next_libc found;
 static _Atomic bool is_complete;
+__typeof__(found.syscall) next_syscall;
 
 #define FIND(name) found.name = (__typeof__(found.name))dlsym(RTLD_NEXT, #name)
 
@@ -32,6 +33,8 @@ __attribute__((noinline, cold)) static void find_all(void)
     FIND(sigset);
     FIND(dl_iterate_phdr);
     FIND(__register_atfork);
+    FIND(syscall);
+    next_syscall = found.syscall;
     atomic_store_explicit(&is_complete, true, memory_order_release);
 }
 

@@ -27,8 +27,12 @@ struct next_libc {
     sighandler_t (*sysv_signal)(int number, sighandler_t handler);
     sighandler_t (*sigset)(int number, sighandler_t handler);
     int (*dl_iterate_phdr)(int (*callback)(struct dl_phdr_info *info, size_t size, void *data), void *data);
+    long (*syscall)(long number, ...);
     int (*__register_atfork)(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *owner);
 };
+
+/* The same as its `syscall`, for assembly; NULL before the start. */
+extern long (*next_syscall)(long number, ...) __attribute__((visibility("hidden")));
 
 /* Looked up at the start: dlsym takes the loader's lock, for which a door can't wait, and a signal handler even less. */
 const struct next_libc *next_libc(void);

@@ -225,7 +225,8 @@ long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
     }
 }
 
-/* Every other number enters the kernel from here, with no frame of ours on the stack: vfork and clone return twice. */
+/* Every other number is the C library's affair, which enters the kernel from its own code (who watches that, by Syscall User
+ * Dispatch, knows it). No frame of ours is on the stack: vfork and clone return twice. */
 #define TEXT_OF(number) #number
 #define JUMP(number, call) "cmp $" TEXT_OF(number) ", %edi\n\tje 2f\n\t"
 // clang-format off
@@ -235,7 +236,11 @@ __asm__(".text\n"
         ".type syscall, @function\n"
         "syscall:\n\t"
         DOORS(JUMP)
-        "mov %rdi, %rax\n\t"
+        "mov next_syscall(%rip), %rax\n\t"
+        "test %rax, %rax\n\t"
+        "je 3f\n\t"
+        "jmp *%rax\n"
+        "3:\tmov %rdi, %rax\n\t" /* before the start */
         "mov %rsi, %rdi\n\t"
         "mov %rdx, %rsi\n\t"
         "mov %rcx, %rdx\n\t"

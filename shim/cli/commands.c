@@ -67,6 +67,8 @@ static const struct cli_option top_options[] = {
     {'b', "batch", NULL, "print instead of drawing; once, unless -n is given"},
     {'d', "delay", "SECONDS", "between two looks; 1 by default"},
     {'n', "times", "N", "so many looks"},
+    {'m' | CLI_LONG, "openmetrics", NULL,
+     "once, as OpenMetrics text, which node_exporter's textfile collector takes"},
     {0},
 };
 static const struct cli_option doctor_options[] = {

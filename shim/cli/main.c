@@ -82,11 +82,9 @@ static int start(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } own[] = {{"run", cli_run},
-               {"top", cli_top},
-               {"doctor", cli_doctor}, {"completion", cli_completion},
-               {"version", cli_version},
-               {"help", cli_help}};
+    } own[] = {{"run", cli_run},         {"top", cli_top},
+               {"doctor", cli_doctor},   {"completion", cli_completion},
+               {"version", cli_version}, {"help", cli_help}};
     if (!find(argv[0]))
         return CLI_FAILED;
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)

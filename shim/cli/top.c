@@ -12,18 +12,11 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/metrics.h"
 #include "cli/pages.h"
 #include "cli/text.h"
 
 enum { MAX_PROCESSES = 512 };
-
-struct process {
-    uint64_t pid, memlock;
-    char command[64];
-    struct live_numbers now, before;
-    double seconds; /* between the two */
-    bool is_seen;
-};
 
 static struct process processes[MAX_PROCESSES];
 static size_t nr_processes;
@@ -375,7 +368,7 @@ static bool parse_number(const char *text, double *value)
 
 int cli_top(int argc, char **argv)
 {
-    bool is_batch = !isatty(1);
+    bool is_batch = !isatty(1), is_metrics = false;
     double delay = 1, times = 0;
     bool ok = true;
     int choice;
@@ -385,6 +378,9 @@ int cli_top(int argc, char **argv)
             break;
         case 'b':
             is_batch = true;
+            break;
+        case 'm':
+            is_metrics = true;
             break;
         case 'd':
             ok &= parse_number(optarg, &delay);
@@ -404,7 +400,10 @@ int cli_top(int argc, char **argv)
         fprintf(stderr, "anydma top: '%s' is not a process id\n", bad_pid(argv + optind));
         return CLI_FAILED;
     }
-    if (is_batch)
+    if (is_metrics) {
+        look(argv + optind, 0);
+        metrics_print(stdout, processes, nr_processes);
+    } else if (is_batch)
         run_batch(argv + optind, delay, (long)times);
     else
         run_screen(argv + optind, delay, (long)times);

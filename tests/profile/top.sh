@@ -35,6 +35,23 @@ expect "top shows it with what it has pinned" bash -c "'$ANYDMA' top --batch | g
 for bad in x 12x 0; do
     expect "what is no process id is refused: $bad" bash -c "'$ANYDMA' top --batch $bad 2>&1 | grep -qx \"anydma top: '$bad' is not a process id\""
 done
+metric() { # NAME LABELS VALUE
+    expect "as a metric: $1$2" grep -qxF "anydma_process_$1{pid=\"$page\",program=\"waits\"$2} $3" "$work/metrics"
+}
+"$ANYDMA" top --openmetrics >"$work/metrics"
+metric pinned_bytes ',owner="anydma"' 1048576
+metric pinned_bytes ',owner="application"' 0
+metric pinned_peak_bytes ',owner="anydma"' 1048576
+metric registrations '' 1
+metric mappings '' 1
+metric maps_total ',owner="anydma"' 1
+metric failures_total ',kind="lookup"' 0
+expect "metrics end as OpenMetrics does" bash -c "[ \"\$(tail -n 1 '$work/metrics')\" = '# EOF' ]"
+expect "each sample is of a family that was declared" awk '/^# TYPE/ {known[$3] = 1} /^[^#]/ {name = $0; sub(/\{.*/, "", name); sub(/_total$/, "", name); if (!known[name]) exit 1}' "$work/metrics"
+if command -v promtool >/dev/null; then
+    # Its remarks on style (a counter's name) are OpenMetrics' rules turned round.
+    expect "prometheus reads them" bash -c "promtool check metrics <'$work/metrics' 2>&1 | grep -vE 'non-counter|no help text' | { ! grep .; }"
+fi
 expect "top of another process shows nothing" bash -c "! '$ANYDMA' top --batch 1 | grep -q waits"
 
 # On a terminal that changes its size, as a person sees it: what was drawn since the change.

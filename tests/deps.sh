@@ -9,7 +9,7 @@ set -euo pipefail
 
 packages_of() {
     case $1 in
-    build) echo gcc make binutils libjemalloc-dev libunwind-dev uthash-dev libbsd-dev pkgconf libdw-dev libiberty-dev libjansson-dev zlib1g-dev libncurses-dev node-d3 ;;
+    build) echo gcc make binutils libjemalloc-dev libunwind-dev uthash-dev libbsd-dev pkgconf libdw-dev libiberty-dev libjansson-dev zlib1g-dev libncurses-dev node-d3 systemtap-sdt-dev ;;
     unit) echo libcriterion-dev liburing-dev ;;
     # zstd and xz-utils unpack the kernels; ipxe and slirp are not needed.
     vm) echo qemu-system-x86 busybox-static cpio xz-utils zstd ;;
@@ -20,6 +20,7 @@ packages_of() {
     bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
     package) echo debhelper fakeroot lintian debootstrap ;; # make deb, and its test
+    tracing) echo bpftrace ;; # the probes, in check-all
     browser) echo chromium chromium-driver python3 ;; # the report's page, in check-all
     exports) echo golang-go prometheus python3-jsonschema ;; # the tools that exports are for, in check-all
     zoo) echo dpdk dpdk-dev openvswitch-switch-dpdk qemu-utils qemu-system-x86 libnbd-bin fio stress-ng ;; # tests/vm/zoo.sh
@@ -30,6 +31,7 @@ packages_of() {
 group_is_for() {
     case $1 in
     build) echo 'the shim, the command and the examples' ;;
+    package) echo 'make deb' ;;
     *) echo "the tests of the group '$1'" ;;
     esac
 }
@@ -60,7 +62,7 @@ fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo package" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo package tracing" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/pool.h"
+#include "base/probes.h"
 #include "profile/blocks.h"
 #include "profile/live.h"
 #include "profile/modules.h"
@@ -365,6 +366,8 @@ void profile_stop(const uint64_t *stats, size_t nr)
 
 void profile_lock_for_fork(uint64_t pinned)
 {
+    if (pinned)
+        PROBE_FORK_COPY(pinned);
     if (!profile_is_on)
         return;
     stack_pause();

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/os.h"
+#include "base/probes.h"
 #include "profile/capture.h"
 #include "profile/live.h"
 #include "profile/profile.h"
@@ -141,6 +142,8 @@ uint32_t profile_record_site(void)
 
 void profile_record_map(const struct profile_mapping *mapping)
 {
+    PROBE_REGISTER(mapping->va, mapping->len, mapping->iova, -mapping->error, mapping->owner,
+                   mapping->container);
     if (!profile_is_on)
         return;
     uint64_t now = os_monotonic_ns(), huge = mapping->error ? 0 : huge_bytes(mapping->va, mapping->len);
@@ -169,6 +172,8 @@ void profile_record_map(const struct profile_mapping *mapping)
 
 void profile_record_unmap(const struct profile_mapping *mapping)
 {
+    PROBE_UNREGISTER(mapping->va, mapping->len, mapping->iova, -mapping->error, mapping->owner,
+                     mapping->container);
     if (!profile_is_on || !capture_begin())
         return;
     uint64_t now = os_monotonic_ns();
@@ -233,6 +238,7 @@ void profile_record_used(uintptr_t va, size_t len, const struct profile_usage *u
 
 void profile_record_refused(uintptr_t va, int error)
 {
+    PROBE_REFUSE(va, -error);
     if (!profile_is_on || !capture_begin())
         return;
     uint64_t now = os_monotonic_ns();

@@ -55,7 +55,7 @@ for variable in $(grep -oE '^    X\([A-Z_]+' shim/base/settings.h | sed 's/.*(//
 done
 [ -z "$missing" ]
 result 'each variable is in anydma(7)' $? "$missing"
-! grep -n '@[a-z]* ' "$man"/* && ! grep -l '@VERSION@' "$man"/*
+! grep -n '^@[a-z]' "$man"/* && ! grep -l '@VERSION@' "$man"/*
 result 'nothing is left to be filled in' $?
 
 # --- the examples: those of a page in their order, in one folder; what begins with #include is a program ---------------------

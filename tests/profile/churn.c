@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* An allocation benchmark: blocks of mixed sizes in a ring, as servers have them; prints nanoseconds for each
  * pair of malloc and free. With "pin" the whole heap is pinned first, so that a capture has something to
- * tell. */
+ * tell; a number behind it is how many pairs. */
 #include "anydma.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { NR_SLOTS = 4096, NR_PAIRS = 6000000 };
+enum { NR_SLOTS = 4096, USUAL_PAIRS = 6000000 };
 
 static uint64_t now_ns(void)
 {
@@ -22,7 +22,8 @@ int main(int argc, char **argv)
 {
     static char *slots[NR_SLOTS];
     uint64_t seed = 88172645463325252u, started = 0;
-    for (int i = -NR_PAIRS / 8; i < NR_PAIRS; i++) {
+    int nr_pairs = argc > 2 ? atoi(argv[2]) : USUAL_PAIRS;
+    for (int i = -nr_pairs / 8; i < nr_pairs; i++) {
         if (i == 0)
             started = now_ns();
         seed ^= seed << 13;
@@ -36,6 +37,6 @@ int main(int argc, char **argv)
         if (argc > 1 && i < 0)
             anydma_iova(slots[slot]);
     }
-    printf("%.2f\n", (double)(now_ns() - started) / NR_PAIRS);
+    printf("%.2f\n", (double)(now_ns() - started) / nr_pairs);
     return 0;
 }

@@ -190,6 +190,7 @@ __attribute__((constructor(101))) static void construct(void)
     patched_find();
     if (config.iommu == IOMMU_SIM)
         bridges_look(); /* no call to VFIO may ever come */
+    profile_leave();    /* what is registered by now was so through no door */
 }
 
 /* What there is to do at the end, of which a process in a sandbox does nothing, as if it were killed: captures and pages in

@@ -32,6 +32,21 @@ expect "a capture is read from a pipe" bash -c "cat '$work/w.cap' | '$ANYDMA' re
 expect "so are the two that are compared" bash -c "'$ANYDMA' diff <(cat '$work/w.cap') <(cat '$work/small.cap') | grep -q 'give_to_device'"
 expect "the page goes to stdout" bash -c "cd '$work' && '$ANYDMA' report --html - w.cap | head -n 1 | grep -qx '<!DOCTYPE html>' && [ ! -e - ]"
 expect "one line says it all" bash -c "'$ANYDMA' report --summary '$work/w.cap' | grep -qE '^anydma: .*: peak 56 MiB, waste .* \(8[0-9]%\), most of it by give_to_device'"
+# In eager mode memory is registered before the program begins, and what it frees then comes before any other door.
+cat >"$work/quiet.c" <<'C'
+#include <stdlib.h>
+#include <string.h>
+int main(void)
+{
+    for (int i = 0; i < 100; i++)
+        free(memset(malloc(1000), 1, 1000));
+    return 0;
+}
+C
+${CC:-gcc} -O0 -o "$work/quiet" "$work/quiet.c" || exit 1
+capture "$work/quiet.cap" --mode=eager --sample=1K -- "$work/quiet" 2>"$work/quiet.err"
+expect "the waste of what is registered before main is known" bash -c "'$ANYDMA' check --max-waste 100 '$work/quiet.cap' | grep -qE '^ok +waste: [0-9.]+%, at most'"
+expect "run's last line says so" grep -qE 'peak 2 MiB, waste .* \([0-9]+%\)' "$work/quiet.err"
 # One figure, one percentage: the text, the JSON, check and the summary.
 cat >"$work/agree.py" <<'PY'
 import json, re, subprocess, sys

@@ -255,9 +255,7 @@ static bool is_over(const struct model_private *private, enum record_type type, 
 {
     if (private->moment == MOMENT_TIME)
         return now > private->stop_ns;
-    bool is_change = type == RECORD_MAP || type == RECORD_UNMAP || type == RECORD_DETACH ||
-                     type == RECORD_FREED || type == RECORD_REMOVED;
-    return private->moment == MOMENT_PEAK && is_change && private->event > private->peak_event;
+    return private->moment == MOMENT_PEAK && replay_is_change(type) && private->event > private->peak_event;
 }
 
 static bool apply(void *arg, const struct reader_event *event)
@@ -270,6 +268,8 @@ static bool apply(void *arg, const struct reader_event *event)
         take_moment(model);
     while (private->is_second && private->step < model->nr_steps && now > private->step * model->every_ns)
         model->at_step(model->step_arg, private->step++);
+    if (replay_is_change(event->type))
+    private->changed_event = private->event;
     replay_event(model, event, now);
     bool is_change = event->type == RECORD_MAP || event->type == RECORD_UNMAP || event->type == RECORD_DETACH;
     if (private->is_second && (is_change || event->type == RECORD_USED))
@@ -398,8 +398,14 @@ void model_free(struct model *model)
     free(model->fork);
     free(private->fates);
     free(model->spans);
+    struct told *told, *next_told;
     struct thread *thread, *next_thread;
     struct name *name, *next_name;
+    HASH_ITER(hh, private->told, told, next_told)
+    {
+        HASH_DEL(private->told, told);
+        free(told);
+    }
     HASH_ITER(hh, private->threads, thread, next_thread)
     {
         HASH_DEL(private->threads, thread);

@@ -202,6 +202,8 @@ void replay_drop(struct model *model, struct live *live, uint64_t now)
     replay_span(model, &live->mapping, now);
     struct model_container *container = &model->containers[live->key.container % MODEL_MAX_CONTAINERS];
     HASH_DEL(model->private->live, live);
+    if (!live->mapping.is_app)
+        HASH_DELETE(by_place, model->private->placed_live, live);
     change(model, &live->mapping, NULL);
     if (strcmp(container->backend, "sim") == 0 && !live->is_beyond)
         model->private->sim_locked -= live->mapping.len;
@@ -306,6 +308,55 @@ static void judge_simulated(struct model *model, struct live *live, const struct
     model->sim_refused += live->is_beyond;
 }
 
+static uint64_t at_most(uint64_t value, uint64_t most)
+{
+    return value < most ? value : most;
+}
+
+static void keep_told(struct model *model, const struct live *live, const uint64_t *f)
+{
+    struct model_private *private = model->private;
+    struct told *told;
+    if (private->is_second || live->mapping.amount.known || live->made_event >= private->changed_event)
+        return;
+    told = memory_take(sizeof(*told));
+    told->ordinal = live->mapping.ordinal;
+    memcpy(told->field, f, sizeof(told->field));
+    HASH_ADD(hh, private->told, ordinal, sizeof(told->ordinal), told);
+}
+
+/* f: va len used free untouched flags */
+static void tell_used(struct model *model, struct model_mapping *mapping, const uint64_t *f)
+{
+    const struct model_private *private = model->private;
+    uint64_t live = at_most(f[2], mapping->len), rest = mapping->len - live;
+    struct fate fate = {.untouched = at_most(f[4], live), .looked_up = (f[5] & USE_LOOKED_UP) != 0};
+    struct model_amount amount = mapping->amount;
+    model->looks_up |= (f[5] & USE_PROGRAM_LOOKS_UP) != 0;
+    if (f[5] & USE_HAS_TOUCHED || !private->is_second)
+        note_fate(model, mapping, fate);
+    if (private->is_second && mapping->ordinal < private->fates_room)
+        fate = private->fates[mapping->ordinal];
+    amount.known = mapping->len;
+    amount.free = f[5] & USE_HAS_FREE ? at_most(f[3], rest) : 0;
+    amount.rounded = f[5] & USE_HAS_FREE ? rest - amount.free : 0;
+    amount.untold = f[5] & USE_HAS_FREE ? 0 : rest;
+    amount.untouched = at_most(fate.untouched, live);
+    amount.unasked = f[5] & USE_HAS_FREE && model->looks_up && !fate.looked_up ? live - amount.untouched : 0;
+    amount.used = live - amount.untouched - amount.unasked;
+    change(model, mapping, &amount);
+}
+
+/* In the second pass: what is told of the mapping later, and too late for moments in between. */
+static void tell_beforehand(struct model *model, struct live *live)
+{
+    struct told *told = NULL;
+    if (model->private->is_second)
+        HASH_FIND(hh, model->private->told, &live->mapping.ordinal, sizeof(live->mapping.ordinal), told);
+    if (told)
+        tell_used(model, &live->mapping, told->field);
+}
+
 static void take_map(struct model *model, const struct reader_event *event, uint64_t now)
 {
     const uint64_t *f = event->field; /* tid site owner container va len iova duration error huge */
@@ -348,7 +399,11 @@ static void take_map(struct model *model, const struct reader_event *event, uint
                                            .site = site,
                                            .huge = f[9],
                                            .ordinal = private->nr_maps++};
+    live->made_event = private->event;
+    live->place = (struct live_place){.va = f[4], .container = f[3]};
     HASH_ADD(hh, private->live, key, sizeof(live->key), live);
+    if (!is_app)
+        HASH_ADD(by_place, private->placed_live, place, sizeof(live->place), live);
     judge_simulated(model, live, container);
     const struct model_amount amount = {.pinned = is_app ? 0 : f[5],
                                         .app_pinned = is_app ? f[5] : 0,
@@ -356,6 +411,7 @@ static void take_map(struct model *model, const struct reader_event *event, uint
                                         .huge = f[9] ? f[9] - 1 : 0,
                                         .huge_known = f[9] ? f[5] : 0};
     change(model, &live->mapping, &amount);
+    tell_beforehand(model, live);
 }
 
 static void take_unmap(struct model *model, const struct reader_event *event, uint64_t now)
@@ -376,47 +432,19 @@ static void take_unmap(struct model *model, const struct reader_event *event, ui
         replay_drop(model, live, now);
 }
 
-static uint64_t at_most(uint64_t value, uint64_t most)
-{
-    return value < most ? value : most;
-}
-
-static void tell_used(struct model *model, struct model_mapping *mapping, const uint64_t *f)
-{
-    const struct model_private *private = model->private; /* f: va len used free untouched flags */
-    uint64_t live = at_most(f[2], mapping->len), rest = mapping->len - live;
-    struct fate fate = {.untouched = at_most(f[4], live), .looked_up = (f[5] & USE_LOOKED_UP) != 0};
-    struct model_amount amount = mapping->amount;
-    model->looks_up |= (f[5] & USE_PROGRAM_LOOKS_UP) != 0;
-    if (f[5] & USE_HAS_TOUCHED || !private->is_second)
-        note_fate(model, mapping, fate);
-    if (private->is_second && mapping->ordinal < private->fates_room)
-        fate = private->fates[mapping->ordinal];
-    amount.known = mapping->len;
-    amount.free = f[5] & USE_HAS_FREE ? at_most(f[3], rest) : 0;
-    amount.rounded = f[5] & USE_HAS_FREE ? rest - amount.free : 0;
-    amount.untold = f[5] & USE_HAS_FREE ? 0 : rest;
-    amount.untouched = at_most(fate.untouched, live);
-    amount.unasked = f[5] & USE_HAS_FREE && model->looks_up && !fate.looked_up ? live - amount.untouched : 0;
-    amount.used = live - amount.untouched - amount.unasked;
-    change(model, mapping, &amount);
-}
-
+/* Containers hold the same ranges. */
 static void take_used(struct model *model, const struct reader_event *event)
 {
-    struct live *live, *next;
-    /* Seldom, and by address: containers hold the same. Identity is the common case. */
     for (unsigned i = 0; i < MODEL_MAX_CONTAINERS; i++) {
-        live = model->containers[i].is_attached ? find_live(model, false, i, event->field[0]) : NULL;
-        if (live && live->mapping.va == event->field[0] && live->mapping.len == event->field[1])
-            goto found;
+        const struct live_place place = {.va = event->field[0], .container = i};
+        struct live *live = NULL;
+        if (model->containers[i].entries)
+            HASH_FIND(by_place, model->private->placed_live, &place, sizeof(place), live);
+        if (!live || live->mapping.len != event->field[1])
+            continue;
+        keep_told(model, live, event->field);
+        tell_used(model, &live->mapping, event->field);
     }
-    HASH_ITER(hh, model->private->live, live, next)
-    if (!live->mapping.is_app && live->mapping.va == event->field[0] && live->mapping.len == event->field[1])
-        goto found;
-    return;
-found:
-    tell_used(model, &live->mapping, event->field);
 }
 
 /* --- the rest
@@ -605,6 +633,12 @@ static void take_once(struct model *model, const struct reader_event *event, uin
         model->has_stats = true;
         memcpy(model->stats, event->field, sizeof(model->stats));
     }
+}
+
+bool replay_is_change(enum record_type type)
+{
+    return type == RECORD_MAP || type == RECORD_UNMAP || type == RECORD_DETACH || type == RECORD_FREED ||
+           type == RECORD_REMOVED;
 }
 
 void replay_event(struct model *model, const struct reader_event *event, uint64_t now)

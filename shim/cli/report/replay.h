@@ -15,11 +15,18 @@ struct live_key {
     uint32_t is_app;
 };
 
+/* Where one of anydma's own is in memory. */
+struct live_place {
+    uint64_t va, container;
+};
+
 struct live {
     struct live_key key;
+    struct live_place place;
     struct model_mapping mapping;
-    bool is_beyond; /* on a simulated IOMMU: VFIO would have refused it */
-    UT_hash_handle hh;
+    uint64_t made_event; /* its ordinal */
+    bool is_beyond;      /* on a simulated IOMMU: VFIO would have refused it */
+    UT_hash_handle hh, by_place;
 };
 
 struct by_id {
@@ -50,6 +57,13 @@ struct fate {
     uint64_t looked_up : 1;
 };
 
+/* The use of a mapping that was told for the first time when something else had changed already: it holds from the start. */
+struct told {
+    uint64_t ordinal;  /* of the mapping */
+    uint64_t field[6]; /* of RECORD_USED */
+    UT_hash_handle hh;
+};
+
 struct failure_key {
     uint32_t site, what;
     int64_t error;
@@ -78,6 +92,7 @@ struct owed {
 
 struct model_private {
     struct live *live;
+    struct live *placed_live; /* anydma's own, by place */
     struct by_id *sites;
     struct sample *samples;
     struct owed *owed;
@@ -88,10 +103,11 @@ struct model_private {
     struct failed *failed;
     struct fate *fates;
     size_t fates_room;
+    struct told *told;
     uint64_t nr_maps; /* successful ones, in this pass */
     uint64_t sim_locked;
     struct model_amount now;
-    uint64_t event, stop_event, peak_event; /* ordinals */
+    uint64_t event, peak_event, changed_event; /* ordinals: of now, and of the last replay_is_change */
     enum model_moment moment;
     uint64_t stop_ns; /* since the start */
     bool is_second;
@@ -106,6 +122,8 @@ struct model_site *replay_site(struct model *model, uint64_t number);
 void replay_drop(struct model *model, struct live *live, uint64_t now);
 /* Notes a mapping that is there until `end_ns`, if the steps or the moment show it. */
 void replay_span(struct model *model, const struct model_mapping *mapping, uint64_t end_ns);
+/* Whether such an event changes what is mapped or whose it is. */
+bool replay_is_change(enum record_type type);
 /* Applies one record to the model. */
 void replay_event(struct model *model, const struct reader_event *event, uint64_t now);
 /* Forgets the sampled mappings in the range. */

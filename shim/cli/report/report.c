@@ -393,7 +393,8 @@ static void print_summary(const struct view *view, const char *path)
     if (view_nothing(m))
         printf("%s", view_nothing(m));
     else if (!m->at.known)
-        printf("peak %s, the application's own mappings", text_size(a, m->peak));
+        printf("peak %s, %s", text_size(a, m->peak),
+               m->at.pinned ? "waste not recorded" : "the application's own mappings");
     else
         printf("peak %s, waste %s (%u%%)%s%s", text_size(a, m->peak), text_size(b, model_waste(&m->at)),
                text_percent(model_waste(&m->at), m->at.known), worst ? ", most of it by " : "",

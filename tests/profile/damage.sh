@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: MIT
 # shellcheck disable=SC2154 # work and failures are common.bash's
 # Captures of killed processes, on full disks, cut short, with flipped bits: what is whole is read, the rest is named.
+# The wall clock's limit is for a machine that stands still: each process has so much processor time.
+# @limit 900
 # shellcheck source=tests/profile/common.bash
 . "$(dirname "$0")/common.bash"
+ulimit -t 240
 
 cat >"$work/churn.c" <<'C'
 #include "anydma.h"

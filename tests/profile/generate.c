@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes a capture of a program that never was: generate FILE EVENTS SITES. Maps and unmaps of MAX_LIVE
  * ranges at most, from as many call sites as asked for, with return addresses in this program's own code and
- * libraries, samples and what frees them among them. Prints what a report of it has to find. */
+ * libraries, how much of each range is used, samples and what frees them among them. Prints what a report of it has to find. */
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,8 @@
 #include <zlib.h>
 
 #include "profile/record.h"
+
+#define WINDOW (UINT64_C(1) << 37) /* IOVAs are other than addresses */
 
 enum { MAX_LIVE = 20000, DEPTH = 12, MAX_MODULES = 64, RANGE_BYTES = 2 << 20, STEP_NS = 5000 };
 
@@ -170,7 +172,7 @@ int main(int argc, char **argv)
         unsigned i = (unsigned)(next_random() % MAX_LIVE);
         uint64_t va = (UINT64_C(1) << 38) + (uint64_t)i * RANGE_BYTES;
         if (live[i]) {
-            put_numbers(RECORD_UNMAP, (uint64_t[]){1, live[i], 0, 0, va, RANGE_BYTES, 900, 0}, 8);
+            put_numbers(RECORD_UNMAP, (uint64_t[]){1, live[i], 0, 0, va - WINDOW, RANGE_BYTES, 900, 0}, 8);
             put_numbers(RECORD_FREED, (uint64_t[]){va + 64}, 1);
             live[i] = 0;
             pinned -= RANGE_BYTES;
@@ -179,7 +181,9 @@ int main(int argc, char **argv)
             live[i] = told < sites ? told + 1 : 1 + next_random() % sites;
             if (told < sites)
                 put_site(++told);
-            put_numbers(RECORD_MAP, (uint64_t[]){1, live[i], 0, 0, va, RANGE_BYTES, va, 1500, 0, 1}, 10);
+            put_numbers(RECORD_MAP, (uint64_t[]){1, live[i], 0, 0, va, RANGE_BYTES, va - WINDOW, 1500, 0, 1},
+                        10);
+            put_numbers(RECORD_USED, (uint64_t[]){va, RANGE_BYTES, 4096, 0, 0, USE_HAS_FREE}, 6);
             put_numbers(RECORD_SAMPLE, (uint64_t[]){1, live[i], va + 64, 4096, 2 << 20}, 5);
             pinned += RANGE_BYTES;
             maps++;

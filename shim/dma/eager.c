@@ -27,6 +27,7 @@ enum obstacle {
     OBSTACLE_MEMORY,
     OBSTACLE_IOVA,
     OBSTACLE_REPLACED,
+    OBSTACLE_BUSY,
     OBSTACLE_OTHER,
     OBSTACLE_WAY,
     NR_OBSTACLES
@@ -116,6 +117,7 @@ static const char *why(enum obstacle obstacle)
                           "the device can't reach it",
         [OBSTACLE_REPLACED] = "it replaces memory that was unmapped within a live registration: unmap whole "
                               "mappings",
+        [OBSTACLE_BUSY] = "another thread is unmapping memory of the same registration, and comes to no end",
         [OBSTACLE_OTHER] = "the kernel refuses to map it",
         [OBSTACLE_WAY] = "a mapping of the application's own found no room and was given that of everything "
                          "else",
@@ -210,7 +212,8 @@ static size_t missing_of(uintptr_t start, size_t len)
     return missing;
 }
 
-/* Returns 0, or -ENOMEM when some of it could not be registered. */
+/* Returns 0; -ENOMEM when some of it could not be registered; -EINPROGRESS when a part of a registration is just being
+ * unmapped: to be tried again. */
 static int register_range(uintptr_t start, size_t len)
 {
     size_t left_out = has_stopped ? missing_of(start, len) : 0;
@@ -219,6 +222,8 @@ static int register_range(uintptr_t start, size_t len)
     for (uintptr_t va = start, end = start + len, next; va < end && !has_stopped; va = next) {
         int error = 0;
         next = register_stretch(va, end, &error);
+        if (error == -EINPROGRESS)
+            return error;
         if (!error || error == -EFAULT) /* gone meanwhile */
             continue;
         if (!first)
@@ -244,13 +249,15 @@ static int offer(uintptr_t start, size_t len)
     return 0;
 }
 
-/* Registers what is alive in [start, end). */
+/* Registers what is alive in [start, end); the next refill does where another thread is unmapping a part: the lock can't be let
+ * go here. */
 static void fill(uintptr_t cursor, uintptr_t end)
 {
     uintptr_t start;
     size_t len;
     while (cursor < end && registry.memory->next_alive(&cursor, end, &start, &len))
-        offer(start, len);
+        if (offer(start, len) == -EINPROGRESS)
+            eager_released(start, len);
 }
 
 void eager_start(void)
@@ -299,13 +306,27 @@ void eager_gave_way(void)
     stop(OBSTACLE_WAY);
 }
 
+/* Another thread was to unmap a part, and has not come to an end. */
+static int leave_out_busy(uintptr_t start, size_t len)
+{
+    registration_changed(start, len, MEMORY_LEFT_OUT);
+    leave_out(OBSTACLE_BUSY, start, len, -EINPROGRESS);
+    return -ENOMEM;
+}
+
 int registry_offer(uintptr_t start, size_t len)
 {
     if (!eager_is_on() || pagemap_is_registered(start, len))
         return 0;
+    unsigned tries = 0;
+    int error;
     profile_enter();
     lock_take(&registry.lock);
-    int error = eager_is_on() && registry.attached ? offer(start, len) : 0;
+    do
+        error = eager_is_on() && registry.attached ? offer(start, len) : 0;
+    while (registration_try_again(&error, &tries));
+    if (error == -EFAULT)
+        error = leave_out_busy(start, len);
     registry_leave();
     profile_leave();
     return refuses() ? error : 0;

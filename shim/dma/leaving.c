@@ -108,7 +108,7 @@ void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start,
         piece(start, next - start, is_covered);
         start = next;
     }
-    lock_release(&registry.lock);
+    registry_leave(); /* what was waiting for the end of this */
 }
 
 bool registry_covers(uintptr_t start, size_t len)

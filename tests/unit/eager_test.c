@@ -131,3 +131,51 @@ Test(eager, an_address_that_is_taken_is_left_out, .init = start_registry)
     cr_assert_eq(registered_pages(), NR_PAGES / 2 - 4);
     cr_assert_eq(stats_now().pinned, 2 * (NR_PAGES / 2 - 4) * PAGE, "and not elsewhere either");
 }
+
+/* --- beside a thread that is unmapping a part --------------------------------------------------------------------------- */
+
+static bool is_complete(size_t page)
+{
+    struct registration *reg = registration_from(START + page * PAGE);
+    return reg && reg->start <= START + page * PAGE && reg->mapped == registry.attached;
+}
+
+static void divided(uintptr_t start, size_t len, bool is_covered)
+{
+    (void)start;
+    (void)len;
+    (void)is_covered;
+}
+
+/* The second container could not take what is there. */
+static void incomplete(void)
+{
+    attached();
+    fail_map = -EFAULT;
+    cr_assert_eq(attach_fake(FD + 1, MANY, ALL_IOVAS), 0);
+    cr_assert_not(is_complete(0));
+}
+
+Test(eager, what_is_handed_out_waits_for_it, .init = incomplete)
+{
+    nr_in_flight = 3;
+    cr_assert_eq(hand_out(0, 16), 0);
+    cr_assert(is_complete(0));
+}
+
+Test(eager, what_is_refilled_is_left_to_its_end, .init = incomplete)
+{
+    nr_in_flight = 2;
+    eager_released(START, UNIT);
+    registry_settle(START + 200 * PAGE, PAGE);
+    cr_assert_not(is_complete(0));
+    registry_divide(START + 200 * PAGE, PAGE, divided);
+    cr_assert(is_complete(0));
+}
+
+Test(eager, when_it_does_not_end_an_allocation_can_be_refused, .init = incomplete)
+{
+    config.on_limit = LIMIT_REFUSE;
+    nr_in_flight = UINT32_MAX;
+    cr_assert_eq(hand_out(0, 16), -ENOMEM);
+}

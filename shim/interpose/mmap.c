@@ -11,6 +11,7 @@
 
 #include "base/config.h"
 #include "base/os.h"
+#include "dma/eager.h"
 #include "dma/hazards.h"
 #include "interpose/doors.h"
 #include "interpose/lifecycle.h"
@@ -84,13 +85,21 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
     return result;
 }
 
+/* In a hole of a live registration nothing else can be registered. Eager mode, which registers all that is handed out, takes a
+ * hint there for what it is: no more than that. */
+static bool is_for_hint(uintptr_t hint, size_t len)
+{
+    return !eager_is_on() || !registry_covers(hint, len);
+}
+
 static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
     if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
         return map_fixed((uintptr_t)addr, len, prot, flags, fd, offset);
     uintptr_t hint = (uintptr_t)addr & ~(OS_PAGE_SIZE - 1);
     if (hint && !is_beyond_end(hint, len) && owners_overlap_arena(hint, os_page_up(len))) {
-        intptr_t result = map_if_free(hint, len, prot, flags, fd, offset);
+        bool is_taken = is_ordinary(flags) && !is_for_hint(hint, os_page_up(len));
+        intptr_t result = is_taken ? -EEXIST : map_if_free(hint, len, prot, flags, fd, offset);
         if (result != -EEXIST)
             return result;
         hint = 0;

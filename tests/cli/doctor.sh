@@ -179,6 +179,11 @@ for id in iommu-ok remapping-ok modules-ok container-ok backend-ok memlock-unlim
 done
 finds attach-ok '*group 5*up to 0xffffffffffff*4*KiB, 2*MiB, 1*GiB*65535 mappings'
 
+where rm -r "$tree/sys" && finds sys-missing '/sys is not mounted*'
+"$ANYDMA" doctor --root "$tree" >"$work/out"
+grep -q '^not ready: .*in the way; .* root shell' "$work/out"
+result "a user is told what is for a root shell" $?
+
 # --- IOMMU ------------------------------------------------------------------------------------------------------------
 no_iommu() {
     rm -rf "$tree"/sys/class/iommu/* "$tree"/sys/kernel/iommu_groups/* "$tree"/sys/devices/pci*/*/iommu_group

@@ -226,7 +226,9 @@ int cli_doctor(int argc, char **argv)
     if (output.is_json)
         printf("\n  ],\n  \"ready\": %s\n}\n", nr_bad ? "false" : "true");
     else if (nr_bad)
-        printf("\nnot ready: %u finding%s in the way\n", nr_bad, nr_bad == 1 ? "" : "s");
+        printf("\nnot ready: %u finding%s in the way%s\n", nr_bad, nr_bad == 1 ? "" : "s",
+               facts.uid ? "; what loads modules, or writes to /sys and /etc, is for a root shell (sudo -s)"
+                         : "");
     else
         printf("\nready\n");
     return fflush(stdout) ? CLI_FAILED : nr_bad ? DOCTOR_NOT_READY : DOCTOR_READY;

@@ -57,6 +57,7 @@ struct doctor_facts {
     bool has_dmar, has_ivrs, is_virtual, is_amd;
     doctor_tristate has_remapping;
     bool unsafe_interrupts;
+    bool has_sys;
     bool has_vfio_pci, has_type1;   /* loaded or built in */
     bool file_vfio_pci, file_type1; /* there to be loaded */
     doctor_tristate noiommu;        /* enable_unsafe_noiommu_mode */

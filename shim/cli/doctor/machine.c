@@ -40,6 +40,7 @@ static void look_at_kernel(struct doctor_facts *facts)
 
 static void look_at_iommu(struct doctor_facts *facts)
 {
+    facts->has_sys = tree_exists("/sys/kernel");
     tree_each(count, &facts->nr_iommus, "/sys/class/iommu");
     tree_each(count, &facts->nr_groups, "/sys/kernel/iommu_groups");
     facts->has_dmar = tree_exists("/sys/firmware/acpi/tables/DMAR");

@@ -314,7 +314,15 @@ static bool device_is_unknown(facts_t f, device_t d, struct doctor_words *w)
     return f->bdf && doctor_say(w, 0, "%s", f->bdf);
 }
 
+static bool sys_is_missing(facts_t f, device_t d, struct doctor_words *w)
+{
+    return !f->has_sys;
+}
+
 const struct doctor_row doctor_machine_rows[] = {
+    {"iommu", "sys-missing", DOCTOR_BAD, sys_is_missing,
+     "/sys is not mounted: neither devices nor the IOMMU can be seen", "mount -t sysfs sysfs /sys",
+     "in a chroot: mount --rbind /sys ROOT/sys"},
     {"iommu", "iommu-switched-off", DOCTOR_BAD, iommu_is_switched_off,
      "no IOMMU: the kernel was started with {0}", SIMULATE,
      "take {0} out of /etc/default/grub, then: " GRUB("{iommu_on}")},
@@ -429,7 +437,8 @@ const struct doctor_row doctor_machine_rows[] = {
      "memory is not overcommitted (vm.overcommit_memory=2): what a program reserves counts as if it were "
      "used",
      "sysctl vm.overcommit_memory=0", "echo vm.overcommit_memory=0 > /etc/sysctl.d/70-overcommit.conf"},
-    {"entries", "entries-used-up", DOCTOR_BAD, entries_are_used_up, "a container is full: {0} mappings",
+    {"entries", "entries-used-up", DOCTOR_WARNING, entries_are_used_up,
+     "a running program's container is full: {0} mappings",
      "anydma run --granule=64M -- PROGRAM   # fewer, larger mappings",
      "echo options vfio_iommu_type1 dma_entry_limit=1048576 > /etc/modprobe.d/vfio-entries.conf && reboot"},
     {"entries", "entries-few", DOCTOR_BAD, entries_are_few,
@@ -473,7 +482,7 @@ const struct doctor_row doctor_machine_rows[] = {
      "this is a {confined} container: limits, devices and drivers are its host's", NULL, NULL},
 
     {"device", "device-unknown", DOCTOR_BAD, device_is_unknown, "there is no PCI device {0}",
-     "lspci -D   # the names are in its first column", NULL},
+     "ls /sys/bus/pci/devices   # these are there", NULL},
     {"device", "no-device-bound", DOCTOR_BAD, no_device_is_bound,
      "no device is bound to vfio-pci; these could be: {1}", BIND("{0}"), DRIVERCTL("{0}")},
     {"device", "no-device", DOCTOR_BAD, no_device_is_there,

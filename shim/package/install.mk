@@ -54,6 +54,8 @@ endef
 
 all: $(MANUAL) $(COMPLETIONS)
 install: all
+	@mkdir -p $(DESTDIR)$(BINDIR) 2>/dev/null && [ -w $(DESTDIR)$(BINDIR) ] || \
+		{ echo "$(DESTDIR)$(BINDIR) can't be written: sudo make install, or make install PREFIX=\$$HOME/.local" >&2; exit 1; }
 	$(call files,put)
 	@ln -sf $(INSTALLED_LIB) $(DESTDIR)$(LIBDIR)/libanydma.so.0
 	@ln -sf libanydma.so.0 $(DESTDIR)$(LIBDIR)/libanydma.so
@@ -62,7 +64,11 @@ install: all
 	@$(call pc,$(PREFIX),$(LIBDIR),$(INCLUDEDIR)) >$(DESTDIR)$(LIBDIR)/pkgconfig/anydma.pc
 	@echo "installed below $(DESTDIR)$(PREFIX); samples of a udev rule, limits and a systemd drop-in are in $(DESTDIR)$(DOCDIR)/examples"
 	@[ -n "$(DESTDIR)" ] || /sbin/ldconfig -p 2>/dev/null | grep -q ' $(LIBDIR)/libanydma.so.0$$' || \
-		echo "for programs that link with -lanydma, as root: ldconfig (and where the loader does not look: echo $(LIBDIR) > /etc/ld.so.conf.d/anydma.conf)"
+		if [ "$$(id -u)" = 0 ] && grep -rqx '$(LIBDIR)' /etc/ld.so.conf.d; then \
+			echo "so that the loader finds it for programs that link with -lanydma: ldconfig"; \
+		else \
+			echo "programs that link with -lanydma: add -Wl,-rpath,$(LIBDIR) (or to LD_LIBRARY_PATH; for all: its line in /etc/ld.so.conf.d, then ldconfig)"; \
+		fi
 
 # Empty folders of ours go, too.
 uninstall:

@@ -30,7 +30,7 @@ result 'make install' $? "$said"
 [ "$(readlink "$work/p/lib/libanydma.so")" = libanydma.so.0 ] && [ -f "$work/p/lib/$(readlink "$work/p/lib/libanydma.so.0")" ] &&
     readelf -d "$work/p/lib/libanydma.so" | grep -q 'SONAME.*\[libanydma.so.0\]'
 result 'the links lead from the name of linking by the soname to the library' $?
-grep -qF "ldconfig" <<<"$said"
+grep -qF -- "-Wl,-rpath,$work/p/lib" <<<"$said"
 result 'says how the loader finds it' $? "$said"
 for file in bin/anydma libexec/anydma/anydma-report include/anydma.h share/man/man1/anydma.1 share/man/man7/anydma.7 share/man/man3/anydma_iova.3 \
     share/man/man3/anydma_segments.3 share/man/man5/anydma-capture.5 share/bash-completion/completions/anydma \
@@ -72,6 +72,14 @@ result 'the installed command writes a capture, and reads it' $? "$said"
 said=$(make -s --no-print-directory BUILD="$BUILD" PREFIX="$work/p" uninstall 2>&1 && find "$work/p" -not -type d)
 ! grep "$work/p/" <<<"$said" >&2
 result 'make uninstall leaves nothing' $? "$said"
+
+if [ "$(id -u)" = 0 ]; then
+    install_with PREFIX=/proc/nowhere
+else
+    install_with PREFIX=/usr
+fi
+! [ $? = 0 ] && grep -q "can't be written: sudo make install" <<<"$said"
+result 'says what to do where it may not write' $? "$said"
 
 # Other folders, staged: what is written into files is without DESTDIR.
 install_with DESTDIR="$work/stage" PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu

@@ -137,7 +137,7 @@ $(BUILD)/examples/%: examples/%.c $(EXAMPLE_OBJ) $(BUILD)/program.flags
 	$(call compile,CC,$(call program) $(EXAMPLE_OBJ) -pthread)
 
 include shim/package/install.mk tests/fuzz/fuzz.mk tests/tests.mk
-$(foreach t,pic cli program san plain tsan libfuzzer,$(eval $(call tree,$t)))
+$(foreach t,pic cli program ranked san plain tsan libfuzzer,$(eval $(call tree,$t)))
 
 # --- commands ---------------------------------------------------------------------------------------------------------
 # check, check-all and demo install what they need, or leave out what needs it and say so.

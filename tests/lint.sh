@@ -90,6 +90,15 @@ every_source_has_a_licence() {
     true
 }
 
+# A fork takes those that are on the list.
+every_lock_is_on_the_list() {
+    local source
+    for source in $(grep -lE '\.rank = LOCK_[A-Z]+' -r shim --include='*.c'); do
+        [ "$(grep -cE '\.rank = LOCK_[A-Z]+' "$source")" = 1 ] && grep -q '^LOCK_ON_LIST(' "$source" || echo "$source: has a lock that is not"
+    done
+    grep -hoE '\.rank = LOCK_[A-Z]+' -r shim --include='*.c' | sort | uniq -d
+}
+
 # The guest's variables are not make's.
 vm_gets_its_command_as_it_is() {
     local seen
@@ -130,6 +139,7 @@ habit exports_equal_the_map exports_equal_the_map
 habit no_allocation_or_stdio_in_hot_modules no_allocation_or_stdio_in_hot_modules
 habit no_dynamic_tls no_dynamic_tls
 habit every_source_has_a_licence every_source_has_a_licence
+habit every_lock_is_on_the_list every_lock_is_on_the_list
 habit vm_gets_its_command_as_it_is vm_gets_its_command_as_it_is
 habit scripts_build_what_they_use scripts_build_what_they_use
 if [ "${1:-}" = --all ]; then

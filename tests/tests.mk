@@ -58,6 +58,14 @@ $(BUILD)/tests/preload/%.so: tests/preload/%.cc $(BUILD)/program.flags
 $(BUILD)/tests/preload/lib/reset_off.so: tests/preload/lib/reset_off.c $(SHIM)
 	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=registry_reset $(SHIM_LINK))
 
+# The shim with its assertions, the ranks of its locks among them.
+RANKED := $(BUILD)/ranked/libanydma.so.0
+FLAGS_ranked = $(filter-out -DNDEBUG,$(FLAGS_pic))
+$(BUILD)/ranked/shim/interpose/%.o: private EXTRA := -fvisibility=default
+$(RANKED): $(call obj,ranked,$(CORE_SRC) $(DOOR_SRC)) $(BUILD)/libje.a shim/libanydma.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -o $@ $(filter %.o,$^) $(BUILD)/libje.a $(SHIM_LINK) $(LDFLAGS)
+
 # Those that the packages of the group build suffice for, and the rest.
 WITH_DEVICE := $(filter $(addprefix $(BUILD)/tests/preload/,routes_% bridges_% static_%),$(PRELOAD_TESTS))
 tests-build: $(filter-out $(WITH_DEVICE),$(PRELOAD_TESTS)) $(PRELOAD_LIBS) $(STANDINS) $(VM_TESTS) $(PRODUCT)

@@ -3,6 +3,7 @@
 #include "base/lock.h"
 
 #include <assert.h>
+#include <stddef.h>
 
 #include "base/handlers.h"
 #include "base/os.h"
@@ -46,9 +47,36 @@ void lock_release(struct lock *lock)
     handlers_let_in();
 }
 
-void lock_reset(struct lock *lock)
+/* Where the linker puts what LOCK_ON_LIST names. */
+extern struct lock *const __start_anydma_locks[] __attribute__((weak, visibility("hidden")));
+extern struct lock *const __stop_anydma_locks[] __attribute__((weak, visibility("hidden")));
+
+static struct lock *lock_of_rank(uint32_t rank)
 {
-    atomic_store_explicit(&lock->state, 0, memory_order_relaxed);
+    for (struct lock *const *lock = __start_anydma_locks; lock < __stop_anydma_locks; lock++)
+        if ((*lock)->rank == rank)
+            return *lock;
+    return NULL;
+}
+
+void locks_take_all(void)
+{
+    for (uint32_t rank = 1; rank < LOCK_NR_RANKS; rank++)
+        if (lock_of_rank(rank))
+            lock_take(lock_of_rank(rank));
+}
+
+void locks_release_all(void)
+{
+    for (uint32_t rank = LOCK_NR_RANKS; rank-- > 1;)
+        if (lock_of_rank(rank))
+            lock_release(lock_of_rank(rank));
+}
+
+void locks_reset_all(void)
+{
+    for (struct lock *const *lock = __start_anydma_locks; lock < __stop_anydma_locks; lock++)
+        atomic_store_explicit(&(*lock)->state, 0, memory_order_relaxed);
 #ifndef NDEBUG
     held_ranks = 0;
 #endif

@@ -21,6 +21,7 @@ struct registry registry = {
     .registrations = POOL_OF(struct registration),
     .app_map_pool = POOL_OF(struct app_map),
 };
+LOCK_ON_LIST(registry.lock);
 
 static int compare_va(const struct registration *a, const struct registration *b)
 {
@@ -517,25 +518,13 @@ void registry_locked(void (*change)(void *arg), void *arg)
 
 /* --- fork ------------------------------------------------------------------------------------------------------- */
 
-void registry_lock_for_fork(void)
-{
-    lock_take(&registry.lock);
-}
-
 uint64_t registry_pinned(void)
 {
     return registry.count.pinned + registry.count.app_pinned;
 }
 
-void registry_unlock_after_fork(void)
+void registry_reset(void)
 {
-    lock_release(&registry.lock);
-}
-
-void registry_reset(bool locks_are_lost)
-{
-    if (locks_are_lost)
-        lock_reset(&registry.lock);
     RB_INIT(&registry.by_va);
     RB_INIT(&registry.by_iova);
     registry.deferred_by = 0;

@@ -48,8 +48,8 @@ struct memory_ops {
 
 /* Before any other call. */
 void registry_init(const struct memory_ops *memory);
-/* In a forked child: no container, nothing registered. `locks_are_lost`: no fork handler ran. */
-void registry_reset(bool locks_are_lost);
+/* In a forked child: no container, nothing registered. */
+void registry_reset(void);
 
 /* The cold lookup: finds or makes the registration of `va`. *iova gets its IOVA, *run_len how many bytes from `va` on
  * follow in the same registration. `want_len` is what the caller is after: the least that is registered when the whole
@@ -156,10 +156,7 @@ size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t 
 bool registry_range_at(uintptr_t start, size_t len, struct registry_range *range);
 bool registry_is_sim(void);
 
-/* For fork: the lock, taken before the memory layer's. */
-void registry_lock_for_fork(void);
-void registry_unlock_after_fork(void);
-/* Bytes that are pinned; the caller holds the lock. */
+/* Bytes that are pinned, at some moment. */
 uint64_t registry_pinned(void);
 
 #endif

@@ -14,13 +14,13 @@
 #include <stddef.h>
 
 #include "base/log.h"
+#include "base/lock.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/advice.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
 #include "memory/arena.h"
-#include "memory/checked.h"
 #include "memory/foreign.h"
 #include "profile/profile.h"
 
@@ -51,18 +51,15 @@ static void before_fork(void)
         _IO_list_lock();
     if (holds_heap)
         heap_handlers.prepare();
-    registry_lock_for_fork();
-    arena_lock_for_fork();
-    checked_lock_for_fork();
-    profile_lock_for_fork(registry_pinned());
+    profile_before_fork(registry_pinned());
+    locks_take_all();
 }
 
 static void unlock_own(void)
 {
-    profile_unlock_after_fork();
-    checked_unlock_after_fork();
-    arena_unlock_after_fork();
-    registry_unlock_after_fork();
+    arena_after_fork();
+    locks_release_all();
+    profile_after_fork();
 }
 
 static void after_fork_in_parent(void)
@@ -87,14 +84,14 @@ static void after_fork_in_child(void)
 void fork_become_child(bool locks_are_lost)
 {
     lifecycle_own();
-    profile_become_child(locks_are_lost);
-    registry_reset(locks_are_lost);
+    if (locks_are_lost)
+        locks_reset_all();
+    profile_become_child();
+    registry_reset();
     advice_forget();
     log_drop_stderr();
     pagemap_reset();
-    arena_reset(locks_are_lost);
-    if (locks_are_lost)
-        checked_reset_lock();
+    arena_reset();
     foreign_reset();
 }
 

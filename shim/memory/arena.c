@@ -46,22 +46,14 @@ uint64_t arena_held_bytes(void)
     return pages_held_bytes;
 }
 
-void arena_lock_for_fork(void)
-{
-    lock_take(&zones_lock);
-}
-
-void arena_unlock_after_fork(void)
+void arena_after_fork(void)
 {
     huge_forget();
-    lock_release(&zones_lock);
 }
 
 /* What another thread was about to change is as it was before, or as the kernel made it: nobody uses it here. */
-void arena_reset(bool locks_are_lost)
+void arena_reset(void)
 {
-    if (locks_are_lost)
-        lock_reset(&zones_lock);
     huge_forget();
     for (unsigned i = 0; pages_were_odd && i < nr_zones; i++) {
         pages_apply(&zones[i], zones[i].start, zones[i].end, PAGE_FAILED, NULL);

@@ -57,10 +57,9 @@ uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside);
 /* What is held back. */
 uint64_t arena_held_bytes(void);
 
-void arena_lock_for_fork(void);
-void arena_unlock_after_fork(void);
-/* In a forked child: nothing is pinned any more. `locks_are_lost`: no fork handler ran, another thread may have held
- * the lock. */
-void arena_reset(bool locks_are_lost);
+/* After a fork, in both processes; the caller holds LOCK_ARENA. */
+void arena_after_fork(void);
+/* In a forked child: nothing is pinned any more. */
+void arena_reset(void);
 
 #endif

@@ -26,6 +26,7 @@ RB_HEAD(objects, object);
 static struct objects objects;
 static struct pool pool = POOL_OF(struct object);
 static struct lock lock = {.rank = LOCK_OBJECTS};
+LOCK_ON_LIST(lock);
 
 static int compare(const struct object *a, const struct object *b)
 {
@@ -108,19 +109,4 @@ void checked_give(void *ptr)
     lock_release(&lock);
     if (copy.addr)
         give_pages(&copy);
-}
-
-void checked_lock_for_fork(void)
-{
-    lock_take(&lock);
-}
-
-void checked_unlock_after_fork(void)
-{
-    lock_release(&lock);
-}
-
-void checked_reset_lock(void)
-{
-    lock_reset(&lock);
 }

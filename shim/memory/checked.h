@@ -12,9 +12,4 @@ void *checked_take(size_t size, size_t align);
 size_t checked_size(const void *ptr);
 void checked_give(void *ptr);
 
-void checked_lock_for_fork(void);
-void checked_unlock_after_fork(void);
-/* In a child that no fork handler ran for: another thread may have held it. */
-void checked_reset_lock(void);
-
 #endif

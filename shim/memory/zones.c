@@ -22,6 +22,7 @@
 struct zone zones[MAX_ZONES];
 _Atomic unsigned nr_zones;
 struct lock zones_lock = {.rank = LOCK_ARENA};
+LOCK_ON_LIST(zones_lock);
 
 static bool add_zone(enum zone_kind kind, uintptr_t start, uintptr_t end)
 {

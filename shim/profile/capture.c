@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The capture: opened at the start, and by a forked child at its first event; what every event needs around
- * it (the time, the thread, the site); closed at exit. Owns LOCK_POLICY. */
+ * it (the time, the thread, the site); closed at exit. Owns LOCK_CAPTURE. */
 #include "profile/capture.h"
 
 #include <errno.h>
@@ -36,7 +36,8 @@ struct attached {
     uint64_t entries, first, last;
 };
 
-static struct lock lock = {.rank = LOCK_POLICY};
+static struct lock lock = {.rank = LOCK_CAPTURE};
+LOCK_ON_LIST(lock);
 static struct record current;
 static struct stack stack;
 static char path[PATH_BYTES];
@@ -364,7 +365,7 @@ void profile_stop(const uint64_t *stats, size_t nr)
     capture_end();
 }
 
-void profile_lock_for_fork(uint64_t pinned)
+void profile_before_fork(uint64_t pinned)
 {
     if (pinned)
         PROBE_FORK_COPY(pinned);
@@ -378,24 +379,19 @@ void profile_lock_for_fork(uint64_t pinned)
         capture_write(record, now);
         capture_end();
     }
-    lock_take(&lock);
 }
 
-void profile_unlock_after_fork(void)
+void profile_after_fork(void)
 {
-    if (!profile_is_on)
-        return;
-    lock_release(&lock);
-    stack_resume();
+    if (profile_is_on)
+        stack_resume();
 }
 
-void profile_become_child(bool locks_are_lost)
+void profile_become_child(void)
 {
     live_forget();
     if (!profile_is_on)
         return;
-    if (locks_are_lost)
-        lock_reset(&lock);
     stack_reset();
     blocks_forget();
     memset(attached, 0, sizeof(attached));

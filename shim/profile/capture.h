@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The capture as its own files see it: opening it, and writing one record. Owns LOCK_POLICY. */
+/* The capture as its own files see it: opening it, and writing one record. Owns LOCK_CAPTURE. */
 #ifndef PROFILE_CAPTURE_H
 #define PROFILE_CAPTURE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who pins how much: the events that dma/ and interpose/ tell the capture. With no capture asked for, each
- * call is one predictable branch. Calls only base/. Owns LOCK_POLICY, which it takes last and for moments.
+ * call is one predictable branch. Calls only base/. Owns LOCK_CAPTURE, which it takes last and for moments.
  *
  * An event's call stack is taken by the door that led to it, before any lock (profile_enter), and kept for
  * the thread until profile_leave; see profile/stack.c for why that can't deadlock.
@@ -26,10 +26,10 @@ void profile_start(void);
 void profile_open_stacks(void);
 /* The last records, from `stats` (struct anydma_stats, `nr` numbers); closes the file. */
 void profile_stop(const uint64_t *stats, size_t nr);
-/* Around a fork. The child's own capture begins with its first event. */
-void profile_lock_for_fork(uint64_t pinned);
-void profile_unlock_after_fork(void);
-void profile_become_child(bool locks_are_lost);
+/* Around a fork; no lock is held before it. The child's own capture begins with its first event. */
+void profile_before_fork(uint64_t pinned);
+void profile_after_fork(void);
+void profile_become_child(void);
 
 /* How much of what is registered is used: recorded at the end of the door that registered it, for all of it at each new
  * peak, once a second, and when a snapshot asks for it. Who records it stands above; set once, at the start. */

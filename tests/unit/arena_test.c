@@ -254,9 +254,9 @@ Test(arena, a_forked_child_is_given_back_what_was_held, .init = start)
     uintptr_t at = map(16);
     cr_assert_eq(look_up(at), 0);
     cr_assert_eq(mappings_unmap(at, 4 * PAGE), 0);
-    registry_reset(false);
+    registry_reset();
     pagemap_reset();
-    arena_reset(false);
+    arena_reset();
     cr_assert_eq(arena_held_bytes(), 0);
     cr_assert(mappings_are_free(at, 4 * PAGE));
 }

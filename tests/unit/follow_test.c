@@ -126,7 +126,7 @@ Test(follow, a_child_tells_nobody, .init = in_eager_mode)
 {
     registry_follow(changed);
     nr_told();
-    registry_reset(false);
+    registry_reset();
     registry_pass_over(START, PAGE);
     cr_assert_eq(nr_told(), 0);
 }

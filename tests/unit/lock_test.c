@@ -12,7 +12,10 @@
 #include "base/handlers.h"
 #include "base/lock.h"
 
-static struct lock lock = {.rank = LOCK_REGISTRY};
+static struct lock lock = {.rank = LOCK_REGISTRY}, last = {.rank = LOCK_CAPTURE},
+                   middle = {.rank = LOCK_ARENA};
+/* Put on the list as several files might do it, in no order. */
+static struct lock *const listed[] __attribute__((section("anydma_locks"), used)) = {&last, &lock, &middle};
 static long shared_count;
 static volatile sig_atomic_t nr_signals;
 
@@ -156,7 +159,7 @@ Test(lock, handler_may_take_it_however_often_it_interrupts, .timeout = 60)
 
 Test(lock, falling_rank_aborts_in_a_debug_build, .signal = SIGABRT)
 {
-    struct lock high = {.rank = LOCK_POLICY};
+    struct lock high = {.rank = LOCK_CAPTURE};
     lock_take(&high);
     lock_take(&lock);
 }
@@ -165,6 +168,18 @@ Test(lock, taking_it_twice_aborts_in_a_debug_build, .signal = SIGABRT)
 {
     lock_take(&lock);
     lock_take(&lock);
+}
+
+Test(lock, all_on_the_list_are_taken_in_the_order_of_their_ranks)
+{
+    locks_take_all(); /* in another order the ranks would end it */
+    cr_expect(atomic_load(&lock.state) == 1 && atomic_load(&middle.state) == 1 &&
+              atomic_load(&last.state) == 1);
+    locks_release_all();
+    cr_expect(atomic_load(&lock.state) == 0 && atomic_load(&middle.state) == 0 &&
+              atomic_load(&last.state) == 0);
+    locks_take_all();
+    locks_release_all();
 }
 
 static void *hold_until_told(void *arg)
@@ -188,7 +203,7 @@ Test(lock, reset_frees_in_a_child_what_another_thread_held, .timeout = 30)
     cr_assert_eq(read(pipes[0], &byte, 1), 1);
     pid_t child = fork();
     if (child == 0) {
-        lock_reset(&lock);
+        locks_reset_all();
         if (atomic_load(&lock.state) != 0)
             _exit(1); /* to take it would wait for ever, with signals blocked */
         lock_take(&lock);

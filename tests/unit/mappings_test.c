@@ -254,9 +254,9 @@ Test(mappings, what_is_mapped_over_an_unmap_in_progress_stays, .init = start)
 
 static void a_child_is_forked(void)
 {
-    registry_reset(false);
+    registry_reset();
     pagemap_reset();
-    arena_reset(false);
+    arena_reset();
     cr_assert(mappings_are_used(theirs, 8 * PAGE, 0));
     cr_assert_eq(mappings_unmap(theirs, 8 * PAGE), 0);
     cr_assert(mappings_are_free(theirs, 8 * PAGE));

@@ -166,7 +166,7 @@ Test(registry, what_was_replaced_is_refused_until_nothing_of_it_is_left, .init =
 Test(registry, a_forked_child_has_nothing_and_no_promises, .init = attached)
 {
     look_up(0);
-    registry_reset(false);
+    registry_reset();
     pagemap_reset();
     cr_assert_eq(stats_now().registrations, 0);
     cr_assert_eq(look_up(0), -ENODEV);

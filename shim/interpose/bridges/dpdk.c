@@ -90,7 +90,8 @@ static int compare_addr(const struct segment *a, const struct segment *b)
 static RB_HEAD(segments, segment) segments = RB_INITIALIZER(&segments);
 RB_GENERATE_INTERNAL(segments, segment, by_addr, compare_addr, __attribute__((unused)) static)
 static struct pool pool = POOL_OF(struct segment);
-static struct lock lock = {.rank = LOCK_POLICY};
+static struct lock lock = {.rank = LOCK_BRIDGES};
+LOCK_ON_LIST(lock);
 
 static const struct rte_memseg *segment_of(uintptr_t page, uint64_t iova)
 {

@@ -60,6 +60,10 @@ result 'there are blocks' $?
 [ -s "$work/here/wasteful.html" ] && [ -x "$work/home/.local/bin/anydma" ]
 result 'they leave what they say' $?
 
+said=$(grep -oE 'LOCK_[A-Z]+' <(grep '^enum lock_rank' shim/base/lock.h) | grep -v LOCK_NR | tr '\n' ' ')
+[ -n "$said" ] && [ "$said" = "$(grep -oE '^[0-9]\. `LOCK_[A-Z]+' CONTRIBUTING.md | grep -oE 'LOCK_[A-Z]+' | tr '\n' ' ')" ]
+result 'the order of locks is that of base/lock.h' $? "$said"
+
 # Names in `code` that look like files: below the folder of their row, or anywhere.
 missing=''
 for name in $(grep -oE '`[a-zA-Z0-9_/.-]+(\.[ch]|\.sh|\.mk|\.md|/)`' README.md CONTRIBUTING.md | cut -d: -f2- | tr -d '`' | sort -u); do

@@ -3,7 +3,8 @@
 # Runs one command in a VM with an emulated IOMMU and edu, nvme and e1000e behind it, each bound to vfio-pci; gives its
 # output (both streams) on stdout, as it comes, and its exit status:
 #   [AW=39|48] [KERNEL=6.1|6.12|newest|iommufd|iommufd-newest] [BACKEND=type1|iommufd|compat] [MEM=3072M] [CPUS=2]
-#   [TIMEOUT=180] [PCAP=file] [OUT=dir] tests/vm/run.sh 'command line'      (or: tests/vm/run.sh program argument...)
+#   [TIMEOUT=180] [PCAP=file] [OUT=dir] [APPEND=words for the kernel] [IOMMU=no-remapping|none] [DEVICES=words for QEMU]
+#   tests/vm/run.sh 'command line'      (or: tests/vm/run.sh program argument...)
 # The guest sees the host's files, read-only below an overlay, starts in the repository, and has the variables
 # {EDU,NVME,E1000E}_{BDF,GROUP,CDEV}, the helpers of tests/vm/guest on PATH, and $VM_OUT, a directory that OUT= brings out.
 # With ZOO=1 there are also E1000E2 (on a hub with E1000E), VIRTIO_NET and VMXNET3 (on another), and VIRTIO_CRYPTO.
@@ -19,7 +20,7 @@ limit=${TIMEOUT:-180}
 pcap_bytes=$((16 << 20))
 
 [ $# -ge 1 ] || {
-    sed -n '3,6s/^# \{0,1\}//p' "$0" >&2
+    sed -n '3,7s/^# \{0,1\}//p' "$0" >&2
     exit 125
 }
 : "${KERNEL:=6.12}"
@@ -69,15 +70,26 @@ fi
 : >"$share/output"
 truncate -s 64M "$run/nvme.img"
 
+case ${IOMMU:=remapping} in
+remapping) iommu=(-device "intel-iommu,intremap=on,aw-bits=$AW") ;;
+no-remapping) iommu=(-device "intel-iommu,intremap=off,aw-bits=$AW") ;;
+none) iommu=() ;;
+*)
+    echo "vm: IOMMU=$IOMMU is not known: it is no-remapping or none" >&2
+    exit 125
+    ;;
+esac
+read -ra more_devices <<<"${DEVICES:-}"
 # shellcheck disable=SC2054 # the commas are QEMU's
 devices=(
-    -device intel-iommu,intremap=on,aw-bits="$AW"
+    "${iommu[@]}"
     -device edu,addr=3,dma_mask=0xffffffffffffffff
     -drive file="$run/nvme.img",if=none,id=disk,format=raw,cache=unsafe -device nvme,addr=4,drive=disk,serial=anydma
     # A hub with one port: the link is up, and what is sent goes nowhere but into the capture.
     -netdev hubport,id=net,hubid=0 -device e1000e,addr=5,netdev=net,romfile=
     -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap
     -virtfs local,path="$share",mount_tag=vm,security_model=none
+    "${more_devices[@]}"
 )
 if [ -n "${ZOO:-}" ]; then
     # Without iommu_platform and disable-legacy a virtio device's DMA would pass the IOMMU by.

@@ -8,6 +8,8 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 DATADIR ?= $(PREFIX)/share
 DOCDIR ?= $(DATADIR)/doc/anydma
 MANDIR ?= $(DATADIR)/man
+# Where zsh looks: what a distribution brings, and what was installed beside it.
+ZSHDIR ?= $(DATADIR)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 
 # --- the manual: pages of shim/package/man, in which @options COMMAND and @variables stand for what the command prints ------
 MANUAL := $(patsubst shim/package/man/%.in,$(BUILD)/man/%,$(wildcard shim/package/man/*.in)) \
@@ -43,7 +45,7 @@ $(call $(1),644,$(SHIM),$(LIBDIR)/$(INSTALLED_LIB))
 $(call $(1),644,include/anydma.h,$(INCLUDEDIR)/anydma.h)
 $(foreach p,$(MANUAL),$(call $(1),644,$(p),$(MANDIR)/man$(subst .,,$(suffix $(p)))/$(notdir $(p))))
 $(call $(1),644,$(BUILD)/completions/anydma.bash,$(DATADIR)/bash-completion/completions/anydma)
-$(call $(1),644,$(BUILD)/completions/anydma.zsh,$(DATADIR)/zsh/vendor-completions/_anydma)
+$(call $(1),644,$(BUILD)/completions/anydma.zsh,$(ZSHDIR)/_anydma)
 $(call $(1),644,$(BUILD)/completions/anydma.fish,$(DATADIR)/fish/vendor_completions.d/anydma.fish)
 $(foreach e,$(wildcard shim/package/samples/*),$(call $(1),644,$(e),$(DOCDIR)/examples/$(notdir $(e))))
 endef

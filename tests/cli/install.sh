@@ -34,7 +34,7 @@ grep -qF -- "-Wl,-rpath,$work/p/lib" <<<"$said"
 result 'says how the loader finds it' $? "$said"
 for file in bin/anydma libexec/anydma/anydma-report include/anydma.h share/man/man1/anydma.1 share/man/man7/anydma.7 share/man/man3/anydma_iova.3 \
     share/man/man3/anydma_segments.3 share/man/man5/anydma-capture.5 share/bash-completion/completions/anydma \
-    share/zsh/vendor-completions/_anydma share/fish/vendor_completions.d/anydma.fish share/doc/anydma/examples/70-anydma.rules \
+    share/zsh/site-functions/_anydma share/fish/vendor_completions.d/anydma.fish share/doc/anydma/examples/70-anydma.rules \
     share/doc/anydma/examples/anydma-limits.conf share/doc/anydma/examples/anydma-systemd.conf; do
     [ -s "$work/p/$file" ] || { result "installs $file" 1; }
 done

@@ -160,6 +160,11 @@ static int map_existing(void)
             error = registration_complete(reg);
         if (!error)
             pagemap_mark_whole(reg->start, reg->len);
+        uintptr_t start = reg->start;
+        if (error == -EFAULT && registration_plan_again(reg)) {
+            next = registration_from(start);
+            continue;
+        }
         first = first && error != -EINPROGRESS ? first : error;
     }
     return first;

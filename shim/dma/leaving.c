@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What becomes of registrations when memory leaves: told by memory/ around the system call. Takes LOCK_REGISTRY. */
+#include "base/os.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
 
@@ -13,24 +14,46 @@ void registration_settle(struct registration *reg)
         registration_released(start, len);
 }
 
+static void insert_piece(const struct registration *of, uintptr_t start, uintptr_t end)
+{
+    struct registration *piece =
+        start < end ? registration_insert(start, end - start, of->iova + (start - of->start)) : NULL;
+    if (!piece)
+        return;
+    piece->handed = of->handed;
+    piece->site = of->site;
+}
+
 /* What is only owed can be cut: no IOMMU has it yet. */
 static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
 {
     struct registration old = *reg;
-    uintptr_t old_end = old.start + old.len;
     if (reg->pins)
         return;
     registration_remove(reg);
-    if (old.start < start) {
-        struct registration *left = registration_insert(old.start, start - old.start, old.iova);
-        if (left)
-            left->handed = old.handed;
+    insert_piece(&old, old.start, start);
+    insert_piece(&old, end, old.start + old.len);
+}
+
+bool registration_plan_again(struct registration *reg)
+{
+    struct registration old = *reg;
+    uintptr_t end = old.start + old.len, done = old.start, start;
+    size_t len;
+    if (old.mapped || old.is_stuck ||
+        (registry.memory->intact(old.start, &start, &len) == 0 && start <= old.start && start + len >= end))
+        return false;
+    registration_remove(reg);
+    for (uintptr_t va = old.start, next; va < end; va = next) {
+        next = va + OS_PAGE_SIZE;
+        if (registry.memory->intact(va, &start, &len) != 0)
+            continue;
+        next = start + len < end ? start + len : end;
+        insert_piece(&old, start > done ? start : done, next);
+        done = next;
     }
-    if (end < old_end) {
-        struct registration *right = registration_insert(end, old_end - end, old.iova + (end - old.start));
-        if (right)
-            right->handed = old.handed;
-    }
+    registration_unmark(old.start, old.len);
+    return true;
 }
 
 bool registry_has_any(void)

@@ -120,6 +120,11 @@ int registration_map(struct registration *reg);
 /* The same for what was made before: where something in it was unmapped since, its address is held back.
  * -EINPROGRESS: another thread is about to do that; try again. */
 int registration_complete(struct registration *reg);
+/* After -EFAULT, where nothing has it yet: it may reach over memory that was protected or unmapped since. Puts in its place what
+ * can still be registered, piece by piece: what was promised does not depend on a neighbour. False: it stays. */
+bool registration_plan_again(struct registration *reg);
+/* Takes the pagemap's marks from the blocks of the range that no registration reaches into. */
+void registration_unmark(uintptr_t start, size_t len);
 /* After a failure, with the lock held: whether to try again, having let others in meanwhile: for -EINPROGRESS, which becomes
  * -EFAULT when it does not end (the other thread may be the caller, in a signal handler). */
 bool registration_try_again(int *error, unsigned *tries);

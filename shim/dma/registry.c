@@ -290,7 +290,7 @@ int registration_complete(struct registration *reg)
 }
 
 /* A mark is kept while some registration reaches into the block. */
-static void unmark_blocks(uintptr_t start, size_t len)
+void registration_unmark(uintptr_t start, size_t len)
 {
     for (uintptr_t block = start & ~(PAGEMAP_BLOCK_SIZE - 1); block < start + len;
          block += PAGEMAP_BLOCK_SIZE) {
@@ -305,7 +305,7 @@ static void discard(struct registration *reg)
     uintptr_t start = reg->start;
     size_t len = reg->len;
     registration_remove(reg);
-    unmark_blocks(start, len);
+    registration_unmark(start, len);
 }
 
 bool registration_undo(struct registration *reg)
@@ -436,11 +436,16 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
 static int hand_out(uintptr_t va, size_t want_len, struct registration **found, uintptr_t *start,
                     uintptr_t *end)
 {
+    struct registration *reg;
     size_t len;
-    int error = find_or_make(va, want_len, found, start, &len);
-    struct registration *reg = *found;
-    if (!error && !is_complete(reg))
+    int error;
+    do {
+        error = find_or_make(va, want_len, found, start, &len);
+        reg = *found;
+        if (error || is_complete(reg))
+            break;
         error = registration_complete(reg);
+    } while (error == -EFAULT && registration_plan_again(reg));
     if (error)
         return error;
     *end = *start + len < reg->start + reg->len ? *start + len : reg->start + reg->len;

@@ -55,18 +55,28 @@ static intptr_t stopped_move(uintptr_t addr, size_t old_len, size_t new_len, int
     return result;
 }
 
-static void start(void)
+static void attach(void)
 {
-    static struct pages_ops ops;
     struct sim_config sim;
     struct iommu iommu;
+    sim_config_default(&sim);
+    cr_assert_eq(sim_init(&iommu, &sim), 0);
+    cr_assert_eq(registry_attach(&iommu), 0);
+}
+
+static void start_alone(void)
+{
     cr_assert_eq(pagemap_init(), 0);
     config.thp = THP_NEVER;
     arena_init();
     registry_init(&owners_memory_ops);
-    sim_config_default(&sim);
-    cr_assert_eq(sim_init(&iommu, &sim), 0);
-    cr_assert_eq(registry_attach(&iommu), 0);
+}
+
+static void start(void)
+{
+    static struct pages_ops ops;
+    start_alone();
+    attach();
     kernels = pages_ops;
     ops = *kernels;
     ops.map = stopped_map;
@@ -328,4 +338,21 @@ Test(mappings, what_a_mapping_grows_into_is_given_to_nobody, .init = start)
     cr_assert_eq(mappings_unmap(ours, 12 * PAGE), 0);
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_eq(pages_impossible, 0);
+}
+
+/* --- before a device is attached ---------------------------------------------------------------------------------------- */
+
+/* Two mappings of one unit. */
+Test(mappings, a_neighbour_that_was_protected_costs_nobody_a_promise, .init = start_alone)
+{
+    ours = map(8);
+    theirs = map(8);
+    cr_assert_eq(theirs, ours - 8 * PAGE);
+    cr_assert_eq(look_up(ours), 0);
+    cr_assert_eq(stats_now().registrations, 1);
+    cr_assert_eq(mappings_protect(theirs, 8 * PAGE, PROT_NONE, -1), 0);
+    attach();
+    cr_assert_eq(look_up(ours), 0);
+    cr_assert_eq(look_up(theirs), -EFAULT);
+    cr_assert_eq(stats_now().pinned, 8 * PAGE);
 }

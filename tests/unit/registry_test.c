@@ -59,6 +59,38 @@ Test(registry, a_promise_before_a_device_is_kept_at_attach, .init = start_regist
     cr_assert_eq(look_up(2), IDENTITY(2));
 }
 
+/* Protected, say, which the registry is not told. */
+Test(registry, a_promise_is_kept_beside_what_can_not_be_pinned_at_attach, .init = start_registry)
+{
+    look_up(2);
+    set_alive(8, 4, false);
+    wants_alive = true;
+    attach_fake(-1, 100, ALL_IOVAS);
+    cr_assert_eq(look_up(2), IDENTITY(2));
+    cr_assert_eq(look_up(15), IDENTITY(15));
+    cr_assert_eq(look_up(9), -EFAULT);
+    cr_assert_eq(stats_now().pinned, 12 * PAGE);
+    cr_assert_eq(stats_now().owed, 0);
+    set_alive(8, 4, true);
+    cr_assert_eq(look_up(9), IDENTITY(9));
+    cr_assert_eq(stats_now().pinned, 16 * PAGE);
+}
+
+Test(registry, a_promise_is_kept_beside_what_can_not_be_pinned_later, .init = start_registry)
+{
+    look_up(2);
+    fail_map = -EFAULT;
+    attach_fake(-1, 100, ALL_IOVAS);
+    cr_assert_eq(look_up(2), -EFAULT);
+    fail_map = 0;
+    set_alive(8, 4, false);
+    wants_alive = true;
+    cr_assert_eq(look_up(2), IDENTITY(2));
+    cr_assert_eq(stats_now().pinned, 8 * PAGE);
+    cr_assert_eq(look_up(15), IDENTITY(15));
+    cr_assert_eq(stats_now().pinned, 12 * PAGE);
+}
+
 Test(registry, what_is_owed_is_cut_where_memory_leaves, .init = start_registry)
 {
     look_up(0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The doors by which a program filters its system calls: prctl, and seccomp, which has no function in the C library. They
- * only take note. */
+/* The doors by which a program filters its system calls: prctl, which names mappings, too, and seccomp, which has no function in
+ * the C library. They only take note. */
 #include "interpose/filters.h"
 
 #include <linux/seccomp.h>
@@ -11,8 +11,10 @@
 #include <sys/syscall.h>
 
 #include "base/os.h"
+#include "interpose/lifecycle.h"
 #include "interpose/next.h"
 #include "interpose/ranges.h"
+#include "memory/owners.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH /* 5.11 */
 #define PR_SET_SYSCALL_USER_DISPATCH 59
@@ -50,6 +52,8 @@ int prctl(int option, ...)
     intptr_t result = os_call(SYS_prctl, option, a, b, c, d, 0);
     if (option == PR_SET_SYSCALL_USER_DISPATCH && result == 0)
         dispatched(a == PR_SYS_DISPATCH_ON, (uintptr_t)b, (uintptr_t)c);
+    if (option == PR_SET_VMA && !result && !is_bad_range((uintptr_t)b, (size_t)c) && lifecycle_enter())
+        owners_advised((uintptr_t)b, os_page_up((size_t)c));
     return noted(option == PR_SET_SECCOMP, result);
 }
 

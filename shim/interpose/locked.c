@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* mlockall's door. The kernel's would fill, and count, the shim's own tables (base/sparse.h): what is mapped is locked mapping
  * by mapping instead, the tables left out. */
+#include "interpose/locked.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -97,4 +99,9 @@ int munlockall(void)
 {
     atomic_store(&locks_future, false);
     return to_libc(os_call(SYS_munlockall, 0, 0, 0, 0, 0, 0));
+}
+
+bool locked_is_future(void)
+{
+    return atomic_load_explicit(&locks_future, memory_order_relaxed);
 }

@@ -15,6 +15,7 @@
 #include "dma/hazards.h"
 #include "interpose/doors.h"
 #include "interpose/lifecycle.h"
+#include "interpose/locked.h"
 #include "interpose/next.h"
 #include "interpose/patched.h"
 #include "interpose/ranges.h"
@@ -73,7 +74,8 @@ static intptr_t map_fixed(uintptr_t addr, size_t len, int prot, int flags, int f
         return os_mmap(addr, len, prot, flags, fd, offset);
     if (is_ours) {
         hazards_look(addr, whole, false);
-        if (kind.flags == PAGE_ORDINARY && mappings_renew(addr, whole, prot))
+        bool is_locked = flags & MAP_LOCKED || locked_is_future();
+        if (page_is_plain(kind) && mappings_renew(addr, whole, prot, is_locked))
             return (intptr_t)addr;
         int error = mappings_admit(addr, whole, &kind);
         if (error)
@@ -202,7 +204,8 @@ void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
     void *to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(args, void *) : NULL;
     va_end(args);
     __typeof__(mremap) *patched = (__typeof__(mremap) *)patched_function(PATCHED_MREMAP);
-    return patched ? patched(old, old_len, new_len, flags, to) : door_mremap(old, old_len, new_len, flags, to);
+    return patched ? patched(old, old_len, new_len, flags, to)
+                   : door_mremap(old, old_len, new_len, flags, to);
 }
 
 /* --- madvise, mprotect ---------------------------------------------------------------------------------------------------- */

@@ -156,6 +156,16 @@ ssize_t process_madvise(int pidfd, const struct iovec *ranges, size_t nr_ranges,
     return done;
 }
 
+/* --- NUMA policies: libnuma's functions end in syscall() --------------------------------------------------------------- */
+
+static long door_mbind(uintptr_t start, size_t len, const long rest[4])
+{
+    intptr_t result = os_call(SYS_mbind, (long)start, (long)len, rest[0], rest[1], rest[2], rest[3]);
+    if (!result && !is_bad_range(start, len) && lifecycle_enter())
+        owners_advised(start, os_page_up(len));
+    return to_libc(result);
+}
+
 /* --- user namespaces ------------------------------------------------------------------------------------------------------------ */
 
 /* A process with a second thread can't enter one, and the watch has a thread. */
@@ -185,6 +195,7 @@ int setns(int fd, int type)
     DOOR_OF(SYS_madvise, door_madvise((void *)a, (size_t)b, (int)c))                                         \
     DOOR_OF(SYS_process_madvise,                                                                             \
             process_madvise((int)a, (const struct iovec *)b, (size_t)c, (int)d, (unsigned)e))                \
+    DOOR_OF(SYS_mbind, door_mbind((uintptr_t)a, (size_t)b, (const long[]){c, d, e, f}))                      \
     DOOR_OF(SYS_shmat, (long)door_shmat((int)a, (const void *)b, (int)c))                                    \
     DOOR_OF(SYS_shmdt, door_shmdt((const void *)a))                                                          \
     DOOR_OF(SYS_mlockall, mlockall((int)a))                                                                  \

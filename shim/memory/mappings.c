@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "base/os.h"
 #include "dma/pagemap.h"
@@ -38,7 +40,7 @@ static void release_if_uncovered(uintptr_t start, size_t len, bool is_covered)
 
 static bool is_for_eager(const struct page_kind *kind)
 {
-    return kind->flags == PAGE_ORDINARY && (kind->prot & RW) == RW;
+    return page_is_plain(*kind) && (kind->prot & RW) == RW;
 }
 
 int mappings_offer(uintptr_t start, size_t len, const struct page_kind *kind)
@@ -197,6 +199,8 @@ int mappings_protect(uintptr_t start, size_t len, int prot, int key)
     if (error == -ENOMEM)
         for (done = 0; done < len && page_is_mapped(mappings_at(start + done, &run_len));)
             done += run_len < len - done ? run_len : len - done;
+    if (done && key != -1)
+        mappings_advised(start, done);
     if (done)
         note_protection(start, done, prot);
     return error;
@@ -262,14 +266,45 @@ static int purge(uintptr_t start, size_t len, int advice)
     return error;
 }
 
-bool mappings_renew(uintptr_t start, size_t len, int prot)
+/* What the kernel was told of a mapping is not so of a new one. Whether pages are huge is left, there are pages. */
+static void forget_told(uintptr_t start, size_t len, int prot)
+{
+    static const int usual[] = {MADV_DOFORK, MADV_KEEPONFORK, MADV_DODUMP, MADV_UNMERGEABLE};
+    for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++)
+        pages_ops->advise(start, len, usual[i]);
+    os_call(SYS_mbind, (long)start, (long)len, 0, 0, 0, 0);
+    os_call(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (long)start, (long)len, 0, 0);
+    pages_ops->protect(start, len, prot, 0);
+    pages_change(start, len, PAGE_ADVISED, &(struct page_kind){0});
+}
+
+static bool is_any_told(uintptr_t start, size_t len)
+{
+    bool is_told = false;
+    for (size_t done = 0, run_len; done < len && !is_told; done += run_len)
+        is_told = mappings_at(start + done, &run_len).flags & PAGE_TOLD;
+    return is_told;
+}
+
+void mappings_advised(uintptr_t start, size_t len)
+{
+    pages_change(start, len, PAGE_ADVISED, &(struct page_kind){.flags = PAGE_TOLD});
+}
+
+/* Where the kernel refuses a step its own call is made instead, and says why: sealed, or no more may be locked. */
+bool mappings_renew(uintptr_t start, size_t len, int prot, bool is_locked)
 {
     if (!mappings_are_used(start, len, PAGE_ORDINARY) || !registry_covers(start, len))
         return false;
-    if (pages_ops->protect(start, len, prot, -1) != 0) /* sealed, perhaps: the kernel's own call says so */
+    if (pages_ops->protect(start, len, prot, -1) != 0)
         return false;
+    if (is_locked ? os_mlock2(start, len, 0) != 0
+                  : is_refused(start, len, MADV_DONTNEED) && os_munlock(start, len) != 0)
+        return false;
+    if (is_any_told(start, len))
+        forget_told(start, len, prot);
     note_protection(start, len, prot);
-    return purge(start, len, MADV_DONTNEED) == 0;
+    return purge(start, len, ADVICE_DONTNEED_LOCKED) == 0;
 }
 
 /* Guards are the end of what was registered there, the mapping stays. */
@@ -296,6 +331,10 @@ int mappings_advise(uintptr_t start, size_t len, int advice)
     case MADV_REMOVE: /* for shared memory: never registered here, but mapped elsewhere perhaps */
         return files_remove(start, len);
     default: /* takes no pages */
-        return pages_ops->advise(start, len, advice);
+        break;
     }
+    int error = pages_ops->advise(start, len, advice);
+    if (advice >= MADV_DONTFORK && advice <= MADV_KEEPONFORK) /* of which all that are kept are */
+        mappings_advised(start, len);
+    return error;
 }

@@ -28,8 +28,11 @@ int mappings_admit(uintptr_t start, size_t len, const struct page_kind *kind);
 /* munmap. Returns 0 or -errno. */
 int mappings_unmap(uintptr_t start, size_t len);
 /* mmap with MAP_FIXED of new anonymous memory over the like, zeroed where it is, so that the IOVAs that were handed out
- * stay good. False: that can't be, nothing was done. */
-bool mappings_renew(uintptr_t start, size_t len, int prot);
+ * stay good. `is_locked`: as new mappings are (mlockall), or this one is to be. False: that can't be, the kernel's call
+ * is to be made. */
+bool mappings_renew(uintptr_t start, size_t len, int prot, bool is_locked);
+/* The kernel was told something of the mappings: it ends with them, and goes along when they move. */
+void mappings_advised(uintptr_t start, size_t len);
 /* madvise. What may be pinned is zeroed where it is, what is not is purged. Returns 0 or -errno. */
 int mappings_advise(uintptr_t start, size_t len, int advice);
 /* mprotect; key -1: pkey_mprotect is not meant. Returns 0 or -errno. */

@@ -75,6 +75,16 @@ int owners_protect(uintptr_t start, size_t len, int prot, int key)
     return error;
 }
 
+void owners_advised(uintptr_t start, size_t len)
+{
+    for (uintptr_t end = start + len, next; start < end; start = next) {
+        bool is_inside;
+        next = arena_split(start, end, &is_inside);
+        if (is_inside)
+            mappings_advised(start, next - start);
+    }
+}
+
 /* --- what the registry asks --------------------------------------------------------------------------------------------- */
 
 static const struct memory_ops *owner_of(uintptr_t va)

@@ -23,5 +23,7 @@ void owners_end(uintptr_t start, size_t len, enum page_event event, const struct
 int owners_unmap(uintptr_t start, size_t len);
 int owners_advise(uintptr_t start, size_t len, int advice);
 int owners_protect(uintptr_t start, size_t len, int prot, int key);
+/* The kernel was told something else of mappings that no new one has: a name, a policy. */
+void owners_advised(uintptr_t start, size_t len);
 
 #endif

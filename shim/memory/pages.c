@@ -38,6 +38,7 @@ static const char alive[] =
     "a registration with something alive in it is not undone, which is seen under the same lock";
 static const char freed[] = "the heap gives back what it was given, once";
 
+// clang-format off
 #define DO(state, action) {true, PAGE_##state, PAGE_##action, NULL}
 #define TO(state) DO(state, NO_ACTION)
 #define STAY TO(STAYS)
@@ -45,7 +46,6 @@ static const char freed[] = "the heap gives back what it was given, once";
 
 /* Where an event may meet a state that its own first step did not leave, another thread is at work on the same pages: the
  * kernel did the two calls in some order, and the later end says what is there. */
-// clang-format off
 const struct page_rule page_rules[NR_PAGE_EVENTS][NR_PAGE_STATES] = {
     /*                  NONE           READY          USED             BUSY               HELD           DETACHED       RETIRED          CLOSED */
     [PAGE_PLACED]    = {TO(USED),      NEVER(zoned),  NEVER(chosen),   NEVER(chosen),     NEVER(chosen), NEVER(chosen), NEVER(zoned),    NEVER(chosen)},
@@ -68,6 +68,7 @@ const struct page_rule page_rules[NR_PAGE_EVENTS][NR_PAGE_STATES] = {
     [PAGE_FREED]     = {STAY,          NEVER(freed),  DO(READY, DROP), STAY,              STAY,          STAY,          NEVER(freed),    STAY},
     [PAGE_KEPT]      = {STAY,          NEVER(freed),  DO(READY, MARK), STAY,              STAY,          STAY,          NEVER(freed),    STAY},
     [PAGE_PROTECTED] = {STAY,          STAY,          STAY,            STAY,              STAY,          STAY,          STAY,            STAY},
+    [PAGE_ADVISED]   = {STAY,          STAY,          STAY,            STAY,              STAY,          STAY,          STAY,            STAY},
 };
 // clang-format on
 
@@ -112,6 +113,8 @@ static struct page_kind become(struct page_kind now, uint8_t next, enum page_eve
         then = *kind;
     if (event == PAGE_PROTECTED && (next == PAGE_USED || next == PAGE_DETACHED))
         then.prot = kind->prot;
+    if (event == PAGE_ADVISED && (next == PAGE_USED || next == PAGE_DETACHED))
+        then.flags = (uint8_t)((now.flags & ~PAGE_TOLD) | (kind->flags & PAGE_TOLD));
     if (event == PAGE_GUARDED)
         then.flags &= (uint8_t)~PAGE_ORDINARY;
     if (event != PAGE_ARRIVING) /* which brings along what the pages were where they were */
@@ -144,7 +147,7 @@ static int apply_to_run(struct zone *zone, struct run *run, uintptr_t start, siz
     struct page_rule rule = page_rules[event][now.state];
     if (rule.impossible)
         pages_impossible++;
-    if (rule.next == PAGE_STAYS && event != PAGE_PROTECTED)
+    if (rule.next == PAGE_STAYS && event != PAGE_PROTECTED && event != PAGE_ADVISED)
         return 0;
     uint8_t next = rule.next == PAGE_STAYS ? now.state : rule.next == PAGE_WAS ? now.was : rule.next;
     next = act(zone, start, len, rule, next);

@@ -45,12 +45,14 @@ enum page_event {
     PAGE_FREED,     /* given back by it; its pages are dropped */
     PAGE_KEPT,      /* given back by it; its pages stay, for they may be pinned */
     PAGE_PROTECTED, /* its protection is set */
+    PAGE_ADVISED, /* the kernel is told something of it, or forgets all of that: PAGE_TOLD is as in `kind` */
     NR_PAGE_EVENTS
 };
 
 enum page_flag {
     PAGE_ORDINARY = 1, /* private anonymous memory of base pages: may be registered */
     PAGE_SPARSE = 2,   /* NORESERVE: never registered without being asked for */
+    PAGE_TOLD = 4,     /* the kernel was told something of it: advice, a policy, a name, a key */
 };
 
 /* What distinguishes two stretches of pages. */
@@ -61,6 +63,12 @@ struct page_kind {
     uint8_t unit_shift; /* log2 of the unit of registration */
     uint8_t flags;      /* enum page_flag */
 };
+
+/* Whether it is registered without being asked for, once it can be read and written. */
+static inline bool page_is_plain(struct page_kind kind)
+{
+    return (kind.flags & ~PAGE_TOLD) == PAGE_ORDINARY;
+}
 
 static inline bool page_is_mapped(struct page_kind kind)
 {
@@ -107,7 +115,7 @@ extern _Atomic bool pages_are_kept;
 
 struct zone;
 /* Lets the event happen to [start, end) of the zone. `kind` is what is there from now on (PLACED, REPLACED, ARRIVING),
- * or has the protection that is set. Under LOCK_ARENA. Returns 0, or -ENOMEM: a part could not be recorded, and is never used again. */
+ * or has the protection or flag that is set. Under LOCK_ARENA. Returns 0, or -ENOMEM: a part could not be recorded, and is never used again. */
 int pages_apply(struct zone *zone, uintptr_t start, uintptr_t end, enum page_event event,
                 const struct page_kind *kind);
 /* The same, taking LOCK_ARENA. */

@@ -204,6 +204,18 @@ Test(pages, a_protection_is_noted_where_something_is_mapped, .init = start)
     cr_assert_eq(kind_of(0).prot, 0);
 }
 
+Test(pages, what_the_kernel_was_told_is_noted_where_something_is_mapped_and_forgotten, .init = start)
+{
+    struct page_kind told = {.flags = PAGE_TOLD}, as_new = {0};
+    apply(1, 1, PAGE_PLACED);
+    pages_apply(zone, page(0), page(3), PAGE_ADVISED, &told);
+    cr_assert_eq(kind_of(1).flags, PAGE_ORDINARY | PAGE_TOLD);
+    cr_assert(page_is_plain(kind_of(1)));
+    cr_assert_eq(kind_of(0).flags, 0);
+    pages_apply(zone, page(0), page(3), PAGE_ADVISED, &as_new);
+    cr_assert_eq(kind_of(1).flags, PAGE_ORDINARY);
+}
+
 Test(pages, what_the_heap_gives_back_is_dropped_or_unmapped_if_there_is_much_of_it, .init = start)
 {
     size_t many = pages_unmap_least / PAGE;

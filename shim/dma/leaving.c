@@ -66,6 +66,19 @@ bool registry_owes_any(void)
     return registry_has_any() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
 }
 
+bool registry_has_promised(uintptr_t start, size_t len)
+{
+    bool is_promised = false;
+    if (!registry_has_any())
+        return false;
+    lock_take(&registry.lock);
+    struct registration *reg = registration_from(start);
+    for (; reg && reg->start < start + len; reg = registration_next(reg))
+        is_promised |= reg->handed || reg->pins;
+    lock_release(&registry.lock);
+    return is_promised;
+}
+
 void registry_hide(uintptr_t start, size_t len)
 {
     if (!registry_has_any())

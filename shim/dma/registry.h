@@ -76,6 +76,8 @@ void registry_divide(uintptr_t start, size_t len,
                      void (*piece)(uintptr_t start, size_t len, bool is_covered));
 /* Whether a registration in an IOMMU reaches into the range. */
 bool registry_covers(uintptr_t start, size_t len);
+/* Whether a registration reaches into it that was looked up, or that is held. */
+bool registry_has_promised(uintptr_t start, size_t len);
 /* Memory is about to be handed out: registers it in eager mode. Returns 0, or -ENOMEM when it can't be registered and is
  * therefore not to be handed out (ANYDMA_ON_LIMIT=refuse). */
 int registry_offer(uintptr_t start, size_t len);

@@ -21,6 +21,7 @@
 #include "interpose/peek.h"
 #include "interpose/ranges.h"
 #include "memory/foreign.h"
+#include "memory/missing.h"
 #include "profile/failures.h"
 #include "profile/profile.h"
 
@@ -229,6 +230,29 @@ static bool is_vdpa(unsigned long request)
            _IOC_NR(request) <= VHOST_VDPA_LAST;
 }
 
+struct watch_call {
+    int fd;
+    struct uffdio_register *watch;
+    struct uffdio_range range;
+};
+
+static int watch(void *arg, bool begins)
+{
+    struct watch_call *call = arg;
+    return begins ? os_ioctl(call->fd, UFFDIO_REGISTER, call->watch)
+                  : os_ioctl(call->fd, UFFDIO_UNREGISTER, &call->range);
+}
+
+/* The program watches this range itself, and the kernel allows one watch. */
+static int program_watches(int fd, void *arg, const struct uffdio_register *asked)
+{
+    struct watch_call call = {fd, arg, asked->range};
+    uintptr_t start = asked->range.start, len = asked->range.len;
+    foreign_withdraw(start, len);
+    return asked->mode & UFFDIO_REGISTER_MODE_MISSING ? missing_watch(start, len, watch, &call)
+                                                      : watch(&call, true);
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list args;
@@ -239,8 +263,7 @@ int ioctl(int fd, unsigned long request, ...)
         return to_libc(vfio_ioctl(fd, request, arg, __builtin_return_address(0)));
     struct uffdio_register watch;
     if (request == UFFDIO_REGISTER && lifecycle_enter() && peek(&watch, arg, sizeof(watch)))
-        /* The program watches this range itself, and the kernel allows one watch. */
-        foreign_withdraw(watch.range.start, watch.range.len);
+        return to_libc(program_watches(fd, arg, &watch));
     int result = os_ioctl(fd, request, arg);
     if (is_vdpa(request) && result >= 0 && lifecycle_enter() && lifecycle_is_owner())
         containers_note_unserved(fd, UNSERVED_VDPA);

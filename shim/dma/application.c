@@ -88,10 +88,33 @@ static struct profile_mapping profile_of(const struct container *container, cons
     return (struct profile_mapping){.owner = map->is_alias ? OWNER_ALIAS : OWNER_APPLICATION,
                                     .container = (unsigned)(container - registry.containers),
                                     .site = map->site,
-                                    .va = map->va,
+                                    .va = map->va == APP_MAP_NOWHERE(map->iova) ? 0 : map->va,
                                     .len = map->len,
                                     .iova = map->iova,
                                     .began_ns = began_ns};
+}
+
+/* Where a device is behind the container. */
+static void count_in(struct container *container, struct app_map *map, uint64_t began_ns)
+{
+    struct profile_mapping profile = profile_of(container, map, began_ns);
+    profile_record_map(&profile);
+    if (map->is_alias || map->is_copy)
+        return;
+    registry.count.app_pinned += map->len;
+    if (registry.count.app_pinned > registry.count.app_pinned_peak)
+        registry.count.app_pinned_peak = registry.count.app_pinned;
+    registry_changed();
+}
+
+static void count_out(struct container *container, struct app_map *map, uint64_t began_ns)
+{
+    struct profile_mapping profile = profile_of(container, map, began_ns);
+    profile_record_unmap(&profile);
+    if (map->is_alias)
+        return;
+    registry.count.app_pinned -= map->is_copy ? 0 : map->len;
+    eager_released(map->iova, map->len);
 }
 
 static void record(struct container *container, const struct dma_request *request, bool is_alias,
@@ -104,36 +127,29 @@ static void record(struct container *container, const struct dma_request *reques
     map->len = request->len;
     map->va = request->va;
     map->is_alias = is_alias;
+    map->is_copy = request->source == FROM_SPACE;
     map->site = profile_site();
     map->holder = hazards_note_holder();
-    struct profile_mapping profile = profile_of(container, map, began_ns);
-    profile_record_map(&profile);
     RB_INSERT(app_maps, &container->app_maps, map);
     container->nr_app_maps++;
-    if (is_alias) {
+    if (!is_alias)
+        container_count_entries(container, 1);
+    if (container->attached)
+        count_in(container, map, began_ns);
+    if (is_alias)
         registration_hold_range(map->va, map->len, 1);
-        return;
-    }
-    container_count_entries(container, 1);
-    registry.count.app_pinned += map->len;
-    if (registry.count.app_pinned > registry.count.app_pinned_peak)
-        registry.count.app_pinned_peak = registry.count.app_pinned;
-    registry_changed();
 }
 
 static void forget(struct container *container, struct app_map *map, uint64_t began_ns)
 {
-    struct profile_mapping profile = profile_of(container, map, began_ns);
-    profile_record_unmap(&profile);
+    if (container->attached)
+        count_out(container, map, began_ns);
     RB_REMOVE(app_maps, &container->app_maps, map);
     container->nr_app_maps--;
-    if (map->is_alias) {
+    if (map->is_alias)
         registration_hold_range(map->va, map->len, -1);
-    } else {
+    else
         container_count_entries(container, -1);
-        registry.count.app_pinned -= map->len;
-        eager_released(map->iova, map->len);
-    }
     registry_changed();
     pool_give(&registry.app_map_pool, map);
 }
@@ -143,6 +159,48 @@ void application_forget_container(struct container *container)
     struct app_map *map;
     while ((map = RB_MIN(app_maps, &container->app_maps)))
         forget(container, map, profile_now());
+}
+
+void application_attached(struct container *container)
+{
+    struct app_map *map;
+    RB_FOREACH(map, app_maps, &container->app_maps)
+    count_in(container, map, profile_now());
+}
+
+/* An address space that no device is attached to pins nothing: what was an alias is its own there. */
+void application_detached(struct container *container)
+{
+    struct iommu *iommu = &container->iommu;
+    struct app_map *map;
+    RB_FOREACH(map, app_maps, &container->app_maps)
+    {
+        count_out(container, map, profile_now());
+        if (!map->is_alias)
+            continue;
+        registration_hold_range(map->va, map->len, -1);
+        map->is_alias = map->is_copy = false;
+        container_count_entries(container, 1);
+        int error = iommu->ops->map(iommu, map->iova, map->va, map->len);
+        if (error)
+            log_write(
+                LOG_ERROR,
+                "the application's mapping of 0x%lx, %lu bytes, can't be put back: error %d; report this",
+                map->va, map->len, -error);
+    }
+}
+
+bool application_wants_eager(struct container *container)
+{
+    struct app_map *map;
+    if (config.mode != MODE_AUTO || registry.manages_itself)
+        return false;
+    RB_FOREACH(map, app_maps, &container->app_maps)
+    {
+        if (map->iova == map->va)
+            return true;
+    }
+    return false;
 }
 
 /* The application's call as it made it. */
@@ -204,6 +262,36 @@ static int map_over_ours(struct container *container, const struct dma_request *
     return result;
 }
 
+static void join(struct container *container, struct app_map *map)
+{
+    const struct dma_request same = {.iova = map->iova, .va = map->va, .len = map->len};
+    struct iommu *iommu = &container->iommu;
+    uint64_t undone;
+    if (!overlaps_ours(map->iova, map->len) || !is_same_place(&same) ||
+        iommu->ops->unmap(iommu, map->iova, map->len, &undone) != 0)
+        return;
+    container_count_entries(container, -1);
+    count_out(container, map, profile_now());
+    map->is_copy = false;
+    if (registration_fill(map->va, map->len) == 0 && is_same_place(&same)) {
+        map->is_alias = true;
+        count_in(container, map, profile_now());
+        registration_hold_range(map->va, map->len, 1);
+        return;
+    }
+    registration_release_unused(map->iova, map->len);
+    if (iommu->ops->map(iommu, map->iova, map->va, map->len) == 0)
+        container_count_entries(container, 1);
+    count_in(container, map, profile_now());
+}
+
+void application_join(struct container *container)
+{
+    struct app_map *map;
+    RB_FOREACH(map, app_maps, &container->app_maps)
+    join(container, map);
+}
+
 /* Releases everything that nobody was told of, for a MAP that failed for want of room. */
 static bool release_all_unused(void)
 {
@@ -212,11 +300,26 @@ static bool release_all_unused(void)
     return registry.nr_registrations != before;
 }
 
-static int app_map_locked(struct container *container, const struct dma_request *request)
+/* Where the pages are that are to be mapped once more. */
+static uintptr_t copied_va(const struct dma_request *request)
+{
+    uint64_t iova = request->from_iova, len = request->len;
+    struct container *from = container_find(request->fd, request->from_ioas_id);
+    struct app_map *map = from ? map_from(from, iova) : NULL;
+    struct registration *reg = from && from->attached ? registration_from_iova(iova) : NULL;
+    if (map && map->iova <= iova && iova + len <= map->iova + map->len)
+        return map->va + (iova - map->iova);
+    if (reg && reg->iova <= iova && iova + len <= reg->iova + reg->len)
+        return reg->start + (iova - reg->iova);
+    return APP_MAP_NOWHERE(request->iova);
+}
+
+static int app_map_locked(struct container *container, struct dma_request *request)
 {
     uint64_t began_ns = profile_now(), iova = request->iova, len = request->len;
     registry.count.app_maps++;
-    if (len && iova + (len - 1) >= iova && overlaps_ours(iova, len))
+    if (container->attached && !request->chosen && len && iova + (len - 1) >= iova &&
+        overlaps_ours(iova, len))
         return map_over_ours(container, request);
     int result = forward(container, request);
     if ((result == -ENOMEM || result == -ENOSPC) && release_all_unused()) {
@@ -225,27 +328,34 @@ static int app_map_locked(struct container *container, const struct dma_request 
     }
     if (result != 0)
         return result; /* the door tells of it */
+    if (request->chosen)
+        request->iova = *request->chosen;
+    if (request->va == APP_MAP_NOWHERE(iova))
+        request->va = APP_MAP_NOWHERE(request->iova);
     record(container, request, false, began_ns);
     if (config.mode == MODE_AUTO && !registry.manages_itself) {
-        if (iova == request->va)
-            eager_start();
-        else
+        if (request->iova != request->va)
             registry.manages_itself = true;
+        else if (container->attached)
+            eager_start();
     }
     return 0;
 }
 
-int registry_app_map(const struct dma_request *request)
+int registry_app_map(const struct dma_request *asked)
 {
+    struct dma_request request = *asked;
     unsigned tries = 0;
     int result;
     lock_take(&registry.lock);
     do {
-        struct container *container = container_find(request->fd, request->ioas_id);
-        if (!container || !request->is_plain)
-            result = os_ioctl(request->fd, request->call, request->arg);
+        struct container *container = container_find(request.fd, request.ioas_id);
+        if (request.source != FROM_MEMORY)
+            request.va = request.source == FROM_SPACE ? copied_va(&request) : APP_MAP_NOWHERE(request.iova);
+        if (!container || !request.is_plain)
+            result = os_ioctl(request.fd, request.call, request.arg);
         else
-            result = app_map_locked(container, request);
+            result = app_map_locked(container, &request);
     } while (registration_try_again(&result, &tries));
     registry_leave();
     return result;
@@ -281,6 +391,55 @@ static int unmap_each(struct container *container, const struct dma_request *req
     return 0;
 }
 
+/* What the kernel says when there is nothing to undo: kernels differ. Asked where nothing can be. */
+static int undo_nothing(struct container *container)
+{
+    const struct iommu_info *info = &container->info;
+    uint64_t behind = info->nr_ranges ? info->ranges[info->nr_ranges - 1].last + 1 : 0, undone;
+    return behind ? container->iommu.ops->unmap(&container->iommu, behind, OS_PAGE_SIZE, &undone) : -ENOENT;
+}
+
+/* The same by iommufd's rules: upwards, up to the first that is not whole in the range. */
+static int unmap_upwards(struct container *container, const struct dma_request *request)
+{
+    uint64_t start = request->iova, last = start + (request->len - 1), total = 0;
+    struct iommu *iommu = &container->iommu;
+    int error = 0;
+    if (request->is_all)
+        start = 0, last = UINT64_MAX;
+    else if (!request->is_divisible || !request->len)
+        return -EINVAL;
+    else if (last < start || start == UINT64_MAX || request->len == UINT64_MAX)
+        return -EOVERFLOW;
+    for (struct app_map *map = map_from(container, start), *next; map && map->iova <= last; map = next) {
+        uint64_t began_ns = profile_now(), undone = map->len;
+        next = RB_NEXT(app_maps, , map);
+        if (map->iova < start || map->iova + (map->len - 1) > last)
+            error = -ENOENT;
+        else if (!map->is_alias)
+            error = iommu->ops->unmap(iommu, map->iova, map->len, &undone);
+        if (error)
+            return error;
+        total += undone;
+        forget(container, map, began_ns);
+    }
+    if (!total && !request->is_all && (error = undo_nothing(container)) != 0)
+        return error;
+    *request->undone = total;
+    return 0;
+}
+
+/* What iommufd undid before it came to one that is not whole in the range. */
+static void forget_upwards(struct container *container, uint64_t start, uint64_t len)
+{
+    uint64_t began_ns = profile_now();
+    struct app_map *map = map_from(container, start), *next;
+    for (; map && map->iova >= start && map->iova + map->len <= start + len; map = next) {
+        next = RB_NEXT(app_maps, , map);
+        forget(container, map, began_ns);
+    }
+}
+
 /* What the kernel undid of the application's mappings, by its own rules. */
 static void forget_range(struct container *container, uint64_t start, uint64_t len, uint64_t undone,
                          uint64_t began_ns)
@@ -302,10 +461,12 @@ static int app_unmap_locked(struct container *container, const struct dma_reques
     for (struct app_map *map = map_from(container, start); map && map->iova < start + len;
          map = RB_NEXT(app_maps, , map))
         has_alias |= map->is_alias;
-    if (has_alias || overlaps_ours(start, len))
-        return unmap_each(container, request);
+    if (container->attached && (has_alias || overlaps_ours(start, len)))
+        return container->iommu.ioas_id ? unmap_upwards(container, request) : unmap_each(container, request);
     int result = forward(container, request);
-    if (result == 0)
+    if (result == -ENOENT && container->iommu.ioas_id)
+        forget_upwards(container, start, len);
+    else if (result == 0)
         forget_range(container, start, len, *request->undone, began_ns);
     return result;
 }

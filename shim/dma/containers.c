@@ -12,6 +12,7 @@
 #include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registration.h"
+#include "profile/failures.h"
 #include "profile/profile.h"
 
 bool containers_may_know(int fd)
@@ -24,22 +25,13 @@ bool registry_is_attached(void)
     return __atomic_load_n(&registry.attached, __ATOMIC_RELAXED) != 0;
 }
 
-/* --- by descriptor and IOAS ---------------------------------------------------------------------------------------- */
-
-/* What the program's descriptors lead to: a container, or an iommufd with any number of IOASs. */
+/* What the program's descriptors lead to: a VFIO container, or an iommufd with its address spaces. */
 struct container_file {
-    unsigned nr_containers; /* attached; 0: not in use */
+    bool is_used;
+    int fd; /* one of them; -1: none */
 };
 
 static struct container_file files[MAX_CONTAINERS];
-
-static struct container *next_of_file(const struct container_file *file, unsigned from)
-{
-    unsigned i = next_container(registry.attached, from);
-    while (i < MAX_CONTAINERS && registry.containers[i].file != file)
-        i = next_container(registry.attached, i + 1);
-    return i < MAX_CONTAINERS ? &registry.containers[i] : NULL;
-}
 
 static unsigned index_of(const struct container *container)
 {
@@ -53,67 +45,21 @@ static struct container_file *file_of(int fd)
     return descriptors_find(fd, &kind, &file) && kind == DESCRIPTOR_CONTAINER ? file : NULL;
 }
 
-/* The same for a descriptor that came by a way that nobody saw, which is known from here on. */
-static struct container_file *recognise(int fd)
+static bool is_meant(const struct container *container, uint32_t ioas_id)
 {
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
-        struct container *container = &registry.containers[i];
-        if (!container->file || !descriptors_are_one(container->iommu.fd, fd))
-            continue;
-        descriptors_note(fd, DESCRIPTOR_CONTAINER, container->file);
-        return container->file;
-    }
-    return NULL;
-}
-
-static struct container *of_file(const struct container_file *file, uint32_t ioas_id)
-{
-    struct container *container = file ? next_of_file(file, 0) : NULL;
-    while (container && container->iommu.ioas_id != ioas_id)
-        container = next_of_file(file, index_of(container) + 1);
-    return container;
+    return ioas_id ? container->iommu.ioas_id == ioas_id : container->is_default;
 }
 
 struct container *container_find(int fd, uint32_t ioas_id)
 {
-    return of_file(file_of(fd), ioas_id);
+    const struct container_file *file = file_of(fd);
+    for (unsigned i = 0; file && i < MAX_CONTAINERS; i++) {
+        struct container *container = &registry.containers[i];
+        if (container->is_known && container->file == file && is_meant(container, ioas_id))
+            return container;
+    }
+    return NULL;
 }
-
-bool containers_know(int fd, uint32_t ioas_id)
-{
-    lock_take(&registry.lock);
-    struct container_file *file = file_of(fd);
-    bool is_known = of_file(file ? file : recognise(fd), ioas_id);
-    lock_release(&registry.lock);
-    return is_known;
-}
-
-/* Gives the container what its descriptor leads to. */
-static int join_file(struct container *container)
-{
-    int fd = container->iommu.fd;
-    struct container_file *file = file_of(fd);
-    if (!file)
-        file = recognise(fd);
-    for (unsigned i = 0; !file; i++)
-        file = files[i].nr_containers ? NULL : &files[i];
-    if (!descriptors_note(fd, DESCRIPTOR_CONTAINER, file))
-        return -ENOMEM;
-    container->file = file;
-    file->nr_containers++;
-    return 0;
-}
-
-static void leave_file(struct container *container)
-{
-    struct container_file *file = container->file;
-    container->file = NULL;
-    if (file && --file->nr_containers == 0)
-        descriptors_forget_all(file);
-}
-
-/* --- attaching ----------------------------------------------------------------------------------------------------- */
 
 void container_count_entries(struct container *container, int change)
 {
@@ -200,26 +146,76 @@ static void map_everything(void)
         tell_unmapped();
 }
 
-static int attach_locked(const struct iommu *iommu)
+/* --- records ----------------------------------------------------------------------------------------------------- */
+
+/* The file behind a descriptor, or one that no descriptor is known of; NULL: there are too many. */
+static struct container_file *note_file(int fd)
+{
+    struct container_file *file = fd >= 0 ? file_of(fd) : NULL;
+    for (unsigned i = 0; !file && i < MAX_CONTAINERS; i++)
+        file = files[i].is_used ? NULL : &files[i];
+    if (!file || (fd >= 0 && !file->is_used && !descriptors_note(fd, DESCRIPTOR_CONTAINER, file)))
+        return NULL;
+    file->fd = fd;
+    file->is_used = true;
+    return file;
+}
+
+static void forget_file(struct container_file *file)
+{
+    descriptors_forget_all(file);
+    file->is_used = false;
+}
+
+static struct container *note_container(const struct iommu *iommu)
 {
     unsigned index = 0;
-    while (index < MAX_CONTAINERS && registry.containers[index].attached)
+    while (index < MAX_CONTAINERS && registry.containers[index].is_known)
         index++;
-    if (index == MAX_CONTAINERS)
-        return -EMFILE;
+    struct container_file *file = index < MAX_CONTAINERS ? note_file(iommu->fd) : NULL;
+    if (!file)
+        return NULL;
     struct container *container = &registry.containers[index];
     memset(container, 0, sizeof(*container));
+    container->is_known = true;
+    container->is_default = !iommu->ioas_id;
+    container->file = file;
     container->iommu = *iommu;
-    int error = iommu->ops->query(&container->iommu, &container->info);
-    if (error)
-        return error;
-    container->max_entries = container->info.nr_entries;
-    if (iommu->fd >= 0 && (error = join_file(container)) != 0)
-        return error;
+    return container;
+}
+
+static bool is_space(const struct container *container)
+{
+    return container->is_known && container->iommu.ioas_id;
+}
+
+/* --- attaching and detaching -------------------------------------------------------------------------------------- */
+
+static void set_attached(const struct container *container, bool attached)
+{
+    uint32_t bit = 1u << index_of(container), before = 0;
+    registry.attached = attached ? registry.attached | bit : registry.attached & ~bit;
+    registry.nr_pinning = 0;
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1)) {
+        uint32_t file = 1u << (registry.containers[i].file - files);
+        registry.nr_pinning += !(before & file);
+        before |= file;
+    }
+}
+
+/* A device is behind it from now on. */
+static void bring_in(struct container *container, const struct iommu_info *info)
+{
+    unsigned index = index_of(container);
+    const struct iommu *iommu = &container->iommu;
+    container->info = *info;
+    container->max_entries = info->nr_entries;
     container->attached = true;
-    registry.attached |= 1u << index;
+    set_attached(container, true);
     registry.had_parents = false;
     registry.last_info = container->info;
+    failures_set_counter(info->counter);
     registry.count.containers_seen++;
     log_write(LOG_INFO, "attached %s container %d: IOVAs 0x%lx to 0x%lx, %lu mappings", iommu->ops->name,
               iommu->fd, container->info.ranges[0].start,
@@ -230,9 +226,25 @@ static int attach_locked(const struct iommu *iommu)
     profile_record_attach(
         index, iommu->ops->name, container->max_entries, container->info.ranges[0].start,
         container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last);
+    application_attached(container);
+    application_join(container);
     map_everything();
-    if (config.mode == MODE_EAGER)
+    if (config.mode == MODE_EAGER || application_wants_eager(container))
         eager_start();
+}
+
+static int attach_locked(const struct iommu *iommu)
+{
+    struct iommu asked = *iommu;
+    struct iommu_info info;
+    int error = iommu->ops->query(&asked, &info);
+    if (error)
+        return error;
+    struct container *container = note_container(iommu);
+    if (!container)
+        return -EMFILE;
+    if (!info.is_idle)
+        bring_in(container, &info);
     return 0;
 }
 
@@ -245,13 +257,13 @@ bool container_is_gone(struct container *container)
     return container->has_ended;
 }
 
-/* Unmaps everything of ours from the container and forgets it. Registrations left in no container end. */
-static void detach_locked(struct container *container)
+/* Unmaps everything of ours from the container. Registrations left in no container end. */
+static void withdraw(struct container *container)
 {
     unsigned index = index_of(container);
     bool gone = container_is_gone(container);
     struct registration *reg = registration_from(0), *next;
-    registry.attached &= ~(1u << index);
+    set_attached(container, false);
     for (; reg; reg = next) {
         uintptr_t start = reg->start;
         size_t len = reg->len;
@@ -266,24 +278,56 @@ static void detach_locked(struct container *container)
         if (is_last && registration_undo(reg))
             registration_released(start, len);
     }
-    application_forget_container(container);
-    profile_record_detach(index);
-    leave_file(container);
-    if (container->iommu.ops->close)
-        container->iommu.ops->close(&container->iommu);
-    container->attached = container->has_ended = false;
+}
+
+static void mark_detached(struct container *container)
+{
+    profile_record_detach(index_of(container));
+    container->attached = false;
     if (!registry.attached) {
         registry.is_in_doubt = false;
         eager_end();
     }
 }
 
+/* Its last device is gone; the address space stays, with what the application has mapped there. */
+static void take_out(struct container *container)
+{
+    log_write(LOG_INFO, "no device is attached to address space %u any more: nothing is registered there",
+              container->iommu.ioas_id);
+    withdraw(container);
+    application_detached(container);
+    mark_detached(container);
+}
+
+/* Forgets the container, and all that is in it. */
+static void detach_locked(struct container *container)
+{
+    if (container->attached)
+        withdraw(container);
+    application_forget_container(container);
+    if (container->attached)
+        mark_detached(container);
+    if (container->iommu.ops->close)
+        container->iommu.ops->close(&container->iommu);
+    container->is_known = container->has_ended = false;
+    if (!container->iommu.ioas_id)
+        forget_file(container->file);
+}
+
+static void detach_file(struct container_file *file)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
+        if (registry.containers[i].is_known && registry.containers[i].file == file)
+            detach_locked(&registry.containers[i]);
+    forget_file(file);
+}
+
 void containers_reap(void)
 {
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
         struct container *container = &registry.containers[i];
-        if (!container->has_ended)
+        if (!container->is_known || !container->has_ended)
             continue;
         log_write(LOG_INFO, "container %d has lost its IOMMU: what was registered there is not any more",
                   container->iommu.fd);
@@ -291,11 +335,21 @@ void containers_reap(void)
     }
 }
 
+/* What has become of a container; its IOMMU may have ended. Returns false when that can't be told. */
+static bool look_at(struct container *container, struct iommu_info *info)
+{
+    int error = container->iommu.ops->query(&container->iommu, info);
+    container->has_ended |= error == -ENODEV;
+    return !error;
+}
+
 static void look_at_all(void)
 {
+    struct iommu_info info;
     for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
          i = next_container(registry.attached, i + 1))
-        container_is_gone(&registry.containers[i]);
+        if (look_at(&registry.containers[i], &info) && info.is_idle)
+            take_out(&registry.containers[i]);
     containers_reap();
 }
 
@@ -341,14 +395,6 @@ int registry_detach(int fd, uint32_t ioas_id)
     return container ? 0 : -ENOENT;
 }
 
-static void detach_file(struct container_file *file)
-{
-    for (struct container *container = next_of_file(file, 0), *next; container; container = next) {
-        next = next_of_file(file, index_of(container) + 1);
-        detach_locked(container);
-    }
-}
-
 int registry_detach_fd(int fd)
 {
     lock_take(&registry.lock);
@@ -361,7 +407,7 @@ int registry_detach_fd(int fd)
 
 /* --- descriptors ------------------------------------------------------------------------------------------------- */
 
-/* Another descriptor of the file: one that nobody saw coming, if need be. */
+/* Another descriptor of the file's: one that nobody saw coming, if need be. */
 static int other_descriptor(const struct container_file *file, int fd, int first, int last)
 {
     int other = descriptors_other(file, fd);
@@ -377,9 +423,10 @@ static void file_closing(struct container_file *file, int fd, int first, int las
         detach_file(file);
         return;
     }
-    for (struct container *container = next_of_file(file, 0); container;
-         container = next_of_file(file, index_of(container) + 1))
-        container->iommu.fd = other;
+    file->fd = other;
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
+        if (registry.containers[i].is_known && registry.containers[i].file == file)
+            registry.containers[i].iommu.fd = other;
     descriptors_forget(fd);
 }
 
@@ -430,6 +477,108 @@ void containers_duplicated(int old_fd, int new_fd)
     if (old_fd != new_fd && descriptors_find(old_fd, &kind, &object))
         descriptors_note(new_fd, kind, object);
     lock_release(&registry.lock);
+}
+
+/* The file behind a descriptor that came by a way that nobody saw. */
+static bool recognise(int fd)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        struct container_file *file = &files[i];
+        if (file->is_used && file->fd >= 0 && descriptors_are_one(file->fd, fd))
+            return descriptors_note(fd, DESCRIPTOR_CONTAINER, file);
+    }
+    return false;
+}
+
+bool containers_know(int fd, uint32_t ioas_id)
+{
+    lock_take(&registry.lock);
+    bool is_known = container_find(fd, ioas_id) || (recognise(fd) && container_find(fd, ioas_id));
+    lock_release(&registry.lock);
+    return is_known;
+}
+
+/* --- address spaces ------------------------------------------------------------------------------------------------ */
+
+bool containers_note_iommufd(int fd)
+{
+    lock_take(&registry.lock);
+    bool is_known = file_of(fd) || recognise(fd) || note_file(fd);
+    lock_release(&registry.lock);
+    return is_known;
+}
+
+static void make_default(const struct container *container)
+{
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++)
+        if (registry.containers[i].is_known && registry.containers[i].file == container->file)
+            registry.containers[i].is_default = &registry.containers[i] == container;
+}
+
+int containers_note_space(const struct iommu *space, bool is_default)
+{
+    lock_take(&registry.lock);
+    if (!file_of(space->fd))
+        recognise(space->fd);
+    struct container *container = container_find(space->fd, space->ioas_id);
+    int error = container ? 0 : attach_locked(space);
+    container = error ? NULL : container_find(space->fd, space->ioas_id);
+    if (container && is_default)
+        make_default(container);
+    registry_leave();
+    return error;
+}
+
+void containers_find_space(uint32_t ioas_id)
+{
+    lock_take(&registry.lock);
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        const struct container_file *file = &files[i];
+        struct iommu space;
+        if (!file->is_used || file->fd < 0 || container_find(file->fd, ioas_id))
+            continue;
+        iommufd_init(&space, file->fd, ioas_id);
+        attach_locked(&space);
+    }
+    registry_leave();
+}
+
+/* Those that a device was attached to first: what the others lose may be wanted there. */
+void containers_devices_changed(void)
+{
+    struct iommu_info info;
+    lock_take(&registry.lock);
+    for (int is_losing = 0; is_losing < 2; is_losing++)
+        for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+            struct container *container = &registry.containers[i];
+            if (!is_space(container) || !look_at(container, &info))
+                continue;
+            if (!info.is_idle && !container->attached)
+                bring_in(container, &info);
+            else if (!info.is_idle)
+                container->info = info;
+            else if (container->attached && is_losing)
+                take_out(container);
+        }
+    registry_leave();
+}
+
+bool containers_serve_space(uint32_t ioas_id)
+{
+    bool is_there = false, is_served = false;
+    lock_take(&registry.lock);
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        const struct container *container = &registry.containers[i];
+        if (!is_space(container) || !is_meant(container, ioas_id))
+            continue;
+        is_there = true;
+        is_served |= container->attached;
+    }
+    is_served |= !is_there && !ioas_id;
+    for (unsigned i = 0; !is_there && i < MAX_CONTAINERS; i++)
+        is_served |= is_space(&registry.containers[i]) && registry.containers[i].attached;
+    lock_release(&registry.lock);
+    return is_served;
 }
 
 /* --- what is not served -------------------------------------------------------------------------------------------- */
@@ -486,40 +635,55 @@ void registry_mapping_left(void)
     registry_leave();
 }
 
-void registry_make_way(int fd, uint32_t ioas_id)
+/* Which containers an attach concerns: one, or all that are address spaces. */
+static uint32_t concerned(int fd, uint32_t ioas_id)
 {
+    const struct container *one = fd >= 0 ? container_find(fd, ioas_id) : NULL;
+    uint32_t set = 0;
+    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
+         i = next_container(registry.attached, i + 1))
+        if (fd < 0 ? is_space(&registry.containers[i]) : &registry.containers[i] == one)
+            set |= 1u << i;
+    return set;
+}
+
+bool registry_make_way(int fd, uint32_t ioas_id)
+{
+    bool has_made_way = false;
     lock_take(&registry.lock);
-    struct container *container = container_find(fd, ioas_id);
-    struct registration *reg = registration_from(0);
-    for (; container && reg; reg = registration_next(reg)) {
-        unsigned index = index_of(container);
-        if (!(reg->mapped & 1u << index))
+    uint32_t set = concerned(fd, ioas_id);
+    for (struct registration *reg = registration_from(0); set && reg; reg = registration_next(reg)) {
+        if (!(reg->mapped & set))
             continue;
         pagemap_clear(reg->start, reg->len);
-        registration_unmap_in(reg, index);
+        for (unsigned i = next_container(reg->mapped & set, 0); i < MAX_CONTAINERS;
+             i = next_container(reg->mapped & set, i + 1))
+            has_made_way |= registration_unmap_in(reg, i);
     }
     lock_release(&registry.lock);
+    return has_made_way;
 }
 
 void registry_restore(int fd, uint32_t ioas_id)
 {
     lock_take(&registry.lock);
-    struct container *container = container_find(fd, ioas_id);
-    if (container) {
+    uint32_t set = concerned(fd, ioas_id);
+    for (unsigned i = next_container(set, 0); i < MAX_CONTAINERS; i = next_container(set, i + 1)) {
+        struct container *container = &registry.containers[i];
         container->iommu.ops->query(&container->iommu, &container->info);
         container->info.nr_entries = container->max_entries;
-        map_everything();
     }
+    if (set)
+        map_everything();
     lock_release(&registry.lock);
 }
 
 void containers_reset(void)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        registry.containers[i].attached = false;
-        registry.containers[i].file = NULL;
+        registry.containers[i].attached = registry.containers[i].is_known = false;
         RB_INIT(&registry.containers[i].app_maps);
-        files[i].nr_containers = 0;
+        files[i].is_used = false;
     }
     registry.attached = 0;
     registry.is_in_doubt = false;

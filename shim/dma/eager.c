@@ -58,8 +58,7 @@ static bool refuses(void)
 /* Pinned pages, however many containers have them. */
 static uint64_t pinned_now(void)
 {
-    unsigned nr = (unsigned)__builtin_popcount(registry.attached);
-    return registry.count.pinned / (nr ? nr : 1);
+    return registry.count.pinned / (registry.nr_pinning ? registry.nr_pinning : 1);
 }
 
 /* What is pinned counts as still available: the limit is half of what was there before. */

@@ -36,11 +36,15 @@ struct app_map {
     RB_ENTRY(app_map) by_iova;
     uint64_t iova;
     uint64_t len;
-    uintptr_t va;
+    uintptr_t va; /* or APP_MAP_NOWHERE */
     uint32_t site;
     bool is_alias;         /* the IOMMU has it by a registration of ours, which it pins */
+    bool is_copy;          /* of another mapping, whose pages it shares: pinned there */
     struct holder *holder; /* in check mode */
 };
+
+/* For pages that are at no address that is known: an address that none has, at a distance that nothing else has. */
+#define APP_MAP_NOWHERE(iova) ((iova) ^ UINT64_C(1) << 63)
 
 /* What a device is meant to reach: for the search for hazards. */
 struct held_range {
@@ -56,10 +60,13 @@ RB_HEAD(app_maps, app_map);
 
 struct container_file;
 
+/* A VFIO container with its IOMMU, or an address space of an iommufd. */
 struct container {
-    bool attached;
+    bool is_known;               /* the record is in use: the program's own mappings in it are kept */
+    bool attached;               /* a device is behind it: what is registered is mapped in it */
+    bool is_default;             /* what VFIO's calls on the descriptor itself mean */
     bool has_ended;              /* its IOMMU is gone, with every mapping: to be detached */
-    struct container_file *file; /* what its descriptors lead to; NULL: it has none */
+    struct container_file *file; /* what its descriptors lead to */
     struct iommu iommu;
     struct iommu_info info;
     uint64_t max_entries; /* UINT64_MAX: unlimited */
@@ -76,8 +83,9 @@ struct registry {
     struct pool registrations;
     struct pool app_map_pool;
     struct container containers[MAX_CONTAINERS];
-    uint32_t attached; /* a bit for each */
-    int deferred_by;   /* the thread that could not undo something; 0: none */
+    uint32_t attached;   /* a bit for each */
+    unsigned nr_pinning; /* their files: the address spaces of one iommufd share what is pinned */
+    int deferred_by;     /* the thread that could not undo something; 0: none */
     /* A group or a device was closed: a container may end unseen, with a mapping of the device. */
     _Atomic bool is_in_doubt;
     int owner_pid; /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
@@ -178,9 +186,16 @@ void containers_look(void);
 /* In a forked child: there are none, and no descriptors. */
 void containers_reset(void);
 void container_count_entries(struct container *container, int change);
-/* By one of its descriptors; ioas_id 0: the container that the file itself is. */
+/* By one of its descriptors; ioas_id 0: the container that the file itself is, or plays. */
 struct container *container_find(int fd, uint32_t ioas_id);
 /* dma/application.c */
+/* A device is behind the container now, or none any more, and ours is out of it: what of it is pinned, and for whom. */
+void application_attached(struct container *container);
+void application_detached(struct container *container);
+/* What the application mapped before, where ours belongs, becomes an alias of ours. */
+void application_join(struct container *container);
+/* Whether the application relies on IOVA == address, by what it has mapped, in a mode that cares. */
+bool application_wants_eager(struct container *container);
 void application_forget_container(struct container *container);
 bool application_find_held(uintptr_t start, size_t len, struct held_range *held);
 /* How many bytes from `va` on the application itself has mapped at IOVA == address. */

@@ -191,6 +191,25 @@ static struct profile_mapping profile_of(const struct registration *reg, unsigne
                                     .began_ns = profile_now()};
 }
 
+/* Another address space of the same iommufd that has it: its pages are shared. */
+static const struct container *find_sharer(const struct registration *reg, unsigned index)
+{
+    const struct container *container = &registry.containers[index];
+    for (unsigned i = next_container(reg->mapped & ~(1u << index), 0); i < MAX_CONTAINERS;
+         i = next_container(reg->mapped & ~(1u << index), i + 1))
+        if (registry.containers[i].file == container->file)
+            return &registry.containers[i];
+    return NULL;
+}
+
+static int map_pages(const struct registration *reg, unsigned index)
+{
+    struct iommu *iommu = &registry.containers[index].iommu;
+    const struct container *sharer = iommu->ops->copy ? find_sharer(reg, index) : NULL;
+    return sharer ? iommu->ops->copy(iommu, &sharer->iommu, reg->iova, reg->len)
+                  : iommu->ops->map(iommu, reg->iova, reg->start, reg->len);
+}
+
 static int map_in(struct registration *reg, unsigned index)
 {
     struct container *container = &registry.containers[index];
@@ -198,7 +217,7 @@ static int map_in(struct registration *reg, unsigned index)
         return -EADDRNOTAVAIL;
     registry.count.maps++;
     struct profile_mapping profile = profile_of(reg, index);
-    int error = container->iommu.ops->map(&container->iommu, reg->iova, reg->start, reg->len);
+    int error = map_pages(reg, index);
     if (error == -EINVAL && container_is_gone(container))
         error = -ENODEV;
     profile.error = error;
@@ -212,7 +231,7 @@ static int map_in(struct registration *reg, unsigned index)
         registry.count.owed--;
     reg->mapped |= 1u << index;
     container_count_entries(container, 1);
-    registry.count.pinned += reg->len;
+    registry.count.pinned += find_sharer(reg, index) ? 0 : reg->len;
     if (registry.count.pinned > registry.count.pinned_peak)
         registry.count.pinned_peak = registry.count.pinned;
     registry_changed();
@@ -225,7 +244,7 @@ void registration_was_undone(struct registration *reg, unsigned index)
     if (!reg->mapped)
         registry.count.owed++;
     container_count_entries(&registry.containers[index], -1);
-    registry.count.pinned -= reg->len;
+    registry.count.pinned -= find_sharer(reg, index) ? 0 : reg->len;
     registry_changed();
     registration_changed(reg->start, reg->len, MEMORY_REGISTERED);
 }

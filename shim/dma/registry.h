@@ -113,14 +113,15 @@ int registry_detach(int fd, uint32_t ioas_id);
 int registry_detach_fd(int fd);
 /* A mapping outside the arena is gone: it may have been the last thing that held a closed device. */
 void registry_mapping_left(void);
-/* Releases what is registered so that an attach can be tried again, and puts back what fits. */
-void registry_make_way(int fd, uint32_t ioas_id);
+/* Releases what is registered so that an attach can be tried again, and puts back what fits. `fd` -1: in all address spaces of
+ * iommufds. Returns whether there was anything. */
+bool registry_make_way(int fd, uint32_t ioas_id);
 void registry_restore(int fd, uint32_t ioas_id);
 
 /* The program's own call that maps or unmaps, as the door reads it. */
 struct dma_request {
     int fd;
-    uint32_t ioas_id;
+    uint32_t ioas_id;   /* the address space of the iommufd `fd`; 0: what VFIO's calls on `fd` mean */
     unsigned long call; /* handed on as the program made it, */
     void *arg;          /* with its structure */
     bool is_plain;      /* the rest is all that it asks for; else it is handed on, and no more */
@@ -128,7 +129,16 @@ struct dma_request {
     bool is_divisible;  /* unmaps, and the same could be asked for one mapping after the other */
     bool is_accessible; /* maps for reading, writing, or both */
     uint64_t iova, va, len;
+    uint64_t *
+        chosen; /* maps: in the structure, where the kernel tells the IOVA that it has chosen; NULL: `iova` */
     uint64_t *undone; /* unmaps: in the structure, where the bytes that were undone are told */
+    enum {
+        FROM_MEMORY,
+        FROM_FILE,
+        FROM_SPACE
+    } source;              /* maps: not what is at `va`, but of a file, or of another */
+    uint32_t from_ioas_id; /* address space: whatever is mapped there */
+    uint64_t from_iova;
 };
 /* Returns as the ioctl, -errno on failure. */
 int registry_app_map(const struct dma_request *request);
@@ -145,6 +155,8 @@ void registry_locked(void (*change)(void *arg), void *arg);
 /* A lookup through the public interface was made: the program manages itself. */
 void registry_note_lookup(void);
 void registry_fill_stats(struct anydma_stats *stats);
+/* Whose pinned pages the limit on locked memory is held against, by the container attached last; NULL: none was. */
+const char *registry_counter(void);
 void registry_count_lookup(bool refused);
 int registry_snapshot(int fd);
 struct registry_range {

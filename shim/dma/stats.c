@@ -61,6 +61,11 @@ void registry_fill_stats(struct anydma_stats *stats)
     stats->memlock_limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
 }
 
+const char *registry_counter(void)
+{
+    return registry.last_info.counter;
+}
+
 void registry_note_lookup(void)
 {
     if (!registry.manages_itself)

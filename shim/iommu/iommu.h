@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The contract of every backend that maps and unmaps: type1 (a VFIO container), sim (the kernel's rules in
- * process). Only dma/registry.c calls these, under its lock. Nothing here keeps records: the registry does.
+ * The contract of every backend that maps and unmaps: type1 (a VFIO container), iommufd (an address space of
+ * /dev/iommu), sim (the kernel's rules in process). Only dma/registry.c calls these, under its lock. Nothing here keeps records: the registry does.
  */
 #ifndef IOMMU_H
 #define IOMMU_H
@@ -22,6 +22,11 @@ struct iommu_info {
     unsigned nr_ranges;
     uint64_t page_sizes; /* bitmap of supported page sizes */
     uint64_t nr_entries; /* mappings that can still be made; UINT64_MAX: unlimited */
+    /* Whose pinned pages the limit on locked memory is held against, and where the kernel shows them. */
+    const char *counter;
+    /* An address space that no device is attached to: nothing in it is pinned, and what an attach would leave of its ranges
+     * is not known. */
+    bool is_idle;
 };
 
 struct iommu;
@@ -33,11 +38,13 @@ struct iommu_ops {
     /* Pins [va, va + len) and maps it readable and writable at [iova, iova + len). Returns 0 or -errno; on
      * failure nothing is mapped. Source: VFIO_IOMMU_MAP_DMA in <linux/vfio.h>. */
     int (*map)(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len);
+    /* Maps what another one has, whole, at the same IOVAs: the pages are pinned, and counted, once. Returns 0 or -errno. NULL:
+     * there is no such way. */
+    int (*copy)(struct iommu *iommu, const struct iommu *from, uint64_t iova, uint64_t len);
     /* Undoes what lies whole in [iova, iova + len); *unmapped gets the bytes that the kernel says it undid.
      * Returns 0 or -errno. Source: VFIO_IOMMU_UNMAP_DMA in <linux/vfio.h>. */
     int (*unmap)(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t *unmapped);
-    /* The application's own VFIO_IOMMU_MAP_DMA or UNMAP_DMA, handed on as it is. Returns as the ioctl, -errno on
-     * failure. */
+    /* The application's own call that maps or unmaps, handed on as it is. Returns as the ioctl, -errno on failure. */
     int (*forward)(struct iommu *iommu, unsigned long request, void *arg);
     /* Releases the backend's own state; the descriptor stays its owner's. May be NULL. */
     void (*close)(struct iommu *iommu);
@@ -45,8 +52,8 @@ struct iommu_ops {
 
 struct iommu {
     const struct iommu_ops *ops;
-    int fd;           /* the container; -1 for a simulated one that the program has no descriptor of */
-    uint32_t ioas_id; /* 0: a container */
+    int fd; /* the container, or the iommufd; -1 for a simulated one that the program has no descriptor of */
+    uint32_t ioas_id; /* which of the iommufd's address spaces; 0: a container */
     void *state;      /* sim: its tables */
 };
 
@@ -54,6 +61,11 @@ struct iommu {
 void type1_init(struct iommu *iommu, int fd);
 /* What VFIO_IOMMU_GET_INFO answered, `len` bytes of it: at least sizeof(struct vfio_iommu_type1_info). */
 void type1_read_info(const char *answer, size_t len, struct iommu_info *info);
+
+/* An address space of an iommufd. `fd` stays the caller's. */
+void iommufd_init(struct iommu *iommu, int fd, uint32_t ioas_id);
+/* The one that a VFIO container is played by, when `fd` is an iommufd that does so. Returns false when it is not. */
+bool iommufd_init_container(struct iommu *iommu, int fd);
 
 /* Which kernel's rules the simulated IOMMU follows. */
 enum sim_rules { SIM_TYPE1_V1, SIM_TYPE1_V2, SIM_IOMMUFD };

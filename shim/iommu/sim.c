@@ -318,6 +318,7 @@ static int sim_query(struct iommu *iommu, struct iommu_info *info)
     memcpy(info->ranges, sim->config.ranges, sizeof(info->ranges));
     info->nr_ranges = sim->config.nr_ranges;
     info->page_sizes = sim->config.page_sizes;
+    info->counter = "this process's, as VFIO would count them";
     bool is_limited = sim->config.rules != SIM_IOMMUFD && sim->config.max_entries != UINT64_MAX;
     info->nr_entries = is_limited ? sim->config.max_entries - sim->entries : UINT64_MAX;
     return 0;

@@ -75,6 +75,7 @@ void type1_read_info(const char *answer, size_t len, struct iommu_info *info)
     info->nr_ranges = sizeof(untold_ranges) / sizeof(untold_ranges[0]);
     info->page_sizes = head.flags & VFIO_IOMMU_INFO_PGSIZES ? head.iova_pgsizes : OS_PAGE_SIZE;
     info->nr_entries = UINT64_MAX;
+    info->counter = "this process's, VmLck in /proc/PID/status";
     if (head.flags & VFIO_IOMMU_INFO_CAPS)
         read_capabilities(info, answer, len, head.cap_offset);
 }

@@ -14,6 +14,13 @@ enum { NR_ERRORS = 134 };
 
 static _Atomic uint64_t counts[NR_FAILED][NR_ERRORS + 1];
 
+static const char *_Atomic counter;
+
+void failures_set_counter(const char *text)
+{
+    atomic_store_explicit(&counter, text, memory_order_relaxed);
+}
+
 static void tell(enum failed_call call, int error, size_t len)
 {
     const char *remedy = failed_remedy(call, error);
@@ -23,9 +30,11 @@ static void tell(enum failed_call call, int error, size_t len)
               "is in the way",
               failed_call_name(call), (unsigned long)((len + 1023) >> 10), failed_reason(call, error), error,
               remedy ? "; " : "", remedy ? remedy : "");
+    const char *whose = atomic_load_explicit(&counter, memory_order_relaxed);
     if (error == ENOMEM && limit != UINT64_MAX)
-        log_write(LOG_WARNING, "the limit on locked memory of this process is %lu KiB (`ulimit -l`)",
-                  (unsigned long)(limit >> 10));
+        log_write(LOG_WARNING, "the limit on locked memory of this process is %lu KiB (`ulimit -l`)%s%s",
+                  (unsigned long)(limit >> 10), whose ? "; it is held against what is pinned: " : "",
+                  whose ? whose : "");
 }
 
 static bool is_told(enum failed_call call, int error)

@@ -127,11 +127,17 @@ static int fail_unmap, fail_forward __attribute__((unused));
 static bool unmaps_nothing;
 static bool has_iommu __attribute__((unused)) =
     true; /* false: it has ended, with everything that was mapped */
+enum { MAX_SPACES = 16 };
+static bool lacks_device[MAX_SPACES]; /* by the address space's number */
+static unsigned nr_copies;
 static const struct iommu_ops *sim_ops;
 
 static int fake_query(struct iommu *iommu, struct iommu_info *info)
 {
-    return has_iommu ? sim_ops->query(iommu, info) : -ENODEV;
+    int error = has_iommu ? sim_ops->query(iommu, info) : -ENODEV;
+    if (!error && iommu->ioas_id)
+        info->is_idle = lacks_device[iommu->ioas_id];
+    return error;
 }
 
 static bool wants_alive __attribute__((unused)); /* pins nothing else */
@@ -158,6 +164,15 @@ static int fake_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t
     return sim_ops->unmap(iommu, iova, len, unmapped);
 }
 
+/* What is there is there at the same address: that is all that the tests copy. */
+static int fake_copy(struct iommu *iommu, const struct iommu *from, uint64_t iova, uint64_t len)
+{
+    uint64_t va;
+    int error = sim_translate((struct iommu *)from, iova, &va);
+    nr_copies++;
+    return error ? error : fake_map(iommu, iova, va, len);
+}
+
 static int fake_forward(struct iommu *iommu, unsigned long request, void *arg)
 {
     return fail_forward ? fail_forward : sim_ops->forward(iommu, request, arg);
@@ -180,6 +195,7 @@ __attribute__((unused)) static struct iommu fake_container(int fd, uint64_t max_
     ops.map = fake_map;
     ops.unmap = fake_unmap;
     ops.forward = fake_forward;
+    ops.copy = fake_copy;
     iommu.ops = &ops;
     iommu.fd = fd;
     return iommu;

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum config_mode { MODE_AUTO, MODE_LAZY, MODE_EAGER };
-enum config_iommu { IOMMU_AUTO, IOMMU_TYPE1, IOMMU_SIM, IOMMU_NONE };
+enum config_iommu { IOMMU_AUTO, IOMMU_TYPE1, IOMMU_IOMMUFD, IOMMU_SIM, IOMMU_NONE };
 enum config_heap { HEAP_OWN, HEAP_SYSTEM };
 enum config_foreign { FOREIGN_WATCH, FOREIGN_REFUSE, FOREIGN_TRUST };
 enum config_bridge { BRIDGE_SPDK = 1, BRIDGE_LIBVFN = 2, BRIDGE_DPDK = 4 };

@@ -25,7 +25,7 @@ enum setting_kind {
     X(MODE, mode, WORD, "auto|lazy|eager", 0, 0, 0, \
       "when memory is registered: at its first lookup, or as it is handed out; auto: lazy, and eager once the program " \
       "itself maps memory with IOVA == address") \
-    X(IOMMU, iommu, WORD, "auto|type1|sim|none", 0, 0, 0, \
+    X(IOMMU, iommu, WORD, "auto|type1|iommufd|sim|none", 0, 0, 0, \
       "sim: a simulated IOMMU, attached from the start, for machines without VFIO; none: containers are left alone") \
     X(HEAP, heap, WORD, "own|system", 0, 0, 0, "system: malloc stays the C library's") \
     X(BRIDGES, bridges, LIST, "0|spdk|libvfn|dpdk", 0, 0, 0, \

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/procmaps.h"
+#include "dma/containers.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/lifecycle.h"
@@ -202,6 +203,10 @@ int anydma_attach(int fd, uint32_t ioas_id)
     struct iommu iommu;
     if (!lifecycle_enter())
         return -ENOSYS;
+    if (ioas_id && !registry_is_sim()) {
+        iommufd_init(&iommu, fd, ioas_id);
+        return containers_know(fd, ioas_id) ? -EBUSY : containers_note_space(&iommu, false);
+    }
     if (ioas_id)
         return -EOPNOTSUPP;
     if (registry_is_sim()) { /* every container is simulated then: any descriptor may stand for one */
@@ -213,6 +218,8 @@ int anydma_attach(int fd, uint32_t ioas_id)
             lifecycle_close_sim(&iommu);
         return error;
     }
+    if (iommufd_init_container(&iommu, fd))
+        return containers_know(fd, 0) ? -EBUSY : containers_note_space(&iommu, true);
     type1_init(&iommu, fd);
     return registry_attach(&iommu);
 }

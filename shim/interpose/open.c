@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* The doors of open: a device node that does not open is told, and one that leads to devices which anydma does not serve.
+/* The doors of open: a device node that does not open is told, and one that leads to devices of iommufd is noted.
  * Everything else passes. What is called is the next function, not the system call: it is a cancellation point, and another
  * preload may have its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <string.h>
 
-#include "dma/containers.h"
 #include "interpose/advice.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
+#include "interpose/vfio.h"
 
-/* By other names it is known at its first call (interpose/vfio.c). */
-static bool leads_to_unserved(const char *path)
+/* By other names it is known at its first call (interpose/vfio.c, iommufd.c). */
+static void note(const char *path, int fd)
 {
-    return strcmp(path, "/dev/iommu") == 0 || strncmp(path, "/dev/vfio/devices/", 18) == 0;
+    if (strcmp(path, "/dev/iommu") == 0)
+        iommufd_opened(fd);
+    else if (strncmp(path, "/dev/vfio/devices/", 18) == 0)
+        iommufd_device_opened(fd);
 }
 
 /* A path that the kernel could not read is not read here either. */
@@ -28,8 +30,8 @@ static int opened(const char *path, int result)
         return result;
     if (result < 0)
         advice_open_failed(path, saved);
-    else if (leads_to_unserved(path))
-        containers_note_unserved(result, UNSERVED_IOMMUFD);
+    else
+        note(path, result);
     errno = saved;
     return result;
 }

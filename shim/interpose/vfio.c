@@ -20,31 +20,40 @@
 #include "interpose/lifecycle.h"
 #include "interpose/peek.h"
 #include "interpose/ranges.h"
+#include "interpose/vfio.h"
 #include "memory/foreign.h"
 #include "memory/missing.h"
 #include "profile/failures.h"
 #include "profile/profile.h"
 
-/* Structures and numbers of kernels that the headers here may be older than. Source: <linux/iommufd.h>, <linux/vfio.h>,
- * <linux/vhost.h>. */
-#define IOMMUFD_IOAS_ALLOC _IO(VFIO_TYPE, 0x81)
-#define DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
-#define DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
+/* Source: <linux/vhost.h>. */
 enum { VHOST_TYPE = 0xaf, VHOST_VDPA_FIRST = 0x70, VHOST_VDPA_LAST = 0x7f };
+
+static bool is_type1_served(void)
+{
+    return config.iommu == IOMMU_AUTO || config.iommu == IOMMU_TYPE1;
+}
+
+static int adopt_served(int fd)
+{
+    struct iommu iommu;
+    if (iommufd_is_served() && iommufd_init_container(&iommu, fd))
+        return containers_note_space(&iommu, true);
+    if (!is_type1_served())
+        return -EOPNOTSUPP;
+    type1_init(&iommu, fd);
+    return registry_iommu_was_set(&iommu);
+}
 
 static void adopt(int fd, unsigned long type)
 {
-    struct iommu iommu;
-    if ((type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU) || config.iommu == IOMMU_NONE ||
-        config.iommu == IOMMU_SIM) {
-        containers_note_unserved(fd, UNSERVED_TYPE);
-        return;
-    }
-    type1_init(&iommu, fd);
+    bool is_type1 = type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU;
     profile_enter();
-    int error = registry_iommu_was_set(&iommu);
+    int error = is_type1 ? adopt_served(fd) : -EOPNOTSUPP;
     profile_leave();
-    if (error)
+    if (error == -EOPNOTSUPP)
+        containers_note_unserved(fd, UNSERVED_TYPE);
+    else if (error)
         log_write(LOG_WARNING, "container %d could not be adopted: error %d; nothing is registered in it", fd,
                   -error);
 }
@@ -99,7 +108,7 @@ static struct dma_request parse_unmap(int fd, struct vfio_iommu_type1_dma_unmap 
     };
 }
 
-static int app_map(const struct dma_request *request, const void *caller)
+int vfio_map(const struct dma_request *request, const void *caller)
 {
     profile_enter();
     uint64_t began_ns = profile_now();
@@ -119,7 +128,7 @@ static int app_map(const struct dma_request *request, const void *caller)
     return result;
 }
 
-static int app_unmap(const struct dma_request *request)
+int vfio_unmap(const struct dma_request *request)
 {
     int result = registry_app_unmap(request);
     if (result < 0)
@@ -127,26 +136,35 @@ static int app_unmap(const struct dma_request *request)
     return result;
 }
 
-/* Whether the container is known; one that another process has set up, and handed over, is adopted. */
-static bool is_served(int fd)
+/* Adopts the container of another process, if it has an IOMMU. */
+static bool adopt_foreign(int fd)
 {
     struct iommu iommu;
     struct iommu_info info;
-    if (containers_know(fd, 0))
-        return true;
-    if (config.iommu == IOMMU_NONE || config.iommu == IOMMU_SIM)
+    if (iommufd_is_served() && iommufd_init_container(&iommu, fd))
+        return containers_note_space(&iommu, true) == 0;
+    if (!is_type1_served())
         return false;
     type1_init(&iommu, fd);
-    if (iommu.ops->query(&iommu, &info) != 0 || registry_attach(&iommu) != 0)
+    return iommu.ops->query(&iommu, &info) == 0 && registry_attach(&iommu) == 0;
+}
+
+/* Whether the container is known; one that another process has set up, and handed over, is adopted. */
+static bool is_served(int fd)
+{
+    if (containers_know(fd, 0))
+        return true;
+    if (!adopt_foreign(fd))
         return false;
     log_write(LOG_INFO, "container %d, which came from another process, is adopted", fd);
     containers_serve_groups();
     return true;
 }
 
+/* Where an iommufd plays the container, it is now that the device comes to the address space. */
 static int get_device(int group, void *name)
 {
-    int device = os_ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
+    int device = vfio_attach(group, VFIO_GROUP_GET_DEVICE_FD, name);
     if (device < 0 && device != -EFAULT)
         advice_ioctl_failed(VFIO_GROUP_GET_DEVICE_FD, -device, name);
     if (device < 0)
@@ -156,6 +174,11 @@ static int get_device(int group, void *name)
         containers_note_device(device);
     else
         containers_note_unserved(device, UNSERVED_GROUP);
+    profile_enter();
+    containers_devices_changed();
+    profile_leave();
+    if (!containers_serve_space(0))
+        containers_note_unserved(device, UNSERVED_IOMMUFD);
     return device;
 }
 
@@ -165,7 +188,7 @@ static int map_dma(int fd, void *arg, const void *caller)
     if (!peek(&map, arg, sizeof(map)) || !is_served(fd))
         return os_ioctl(fd, VFIO_IOMMU_MAP_DMA, arg);
     struct dma_request request = parse_map(fd, arg, &map);
-    return app_map(&request, caller);
+    return vfio_map(&request, caller);
 }
 
 static int unmap_dma(int fd, void *arg)
@@ -174,7 +197,7 @@ static int unmap_dma(int fd, void *arg)
     if (!containers_know(fd, 0) || !peek(&unmap, arg, sizeof(unmap)))
         return os_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, arg);
     struct dma_request request = parse_unmap(fd, arg, &unmap);
-    return app_unmap(&request);
+    return vfio_unmap(&request);
 }
 
 static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *caller)
@@ -212,15 +235,8 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
         return map_dma(fd, arg, caller);
     case VFIO_IOMMU_UNMAP_DMA:
         return unmap_dma(fd, arg);
-    case IOMMUFD_IOAS_ALLOC:
-    case DEVICE_BIND_IOMMUFD:
-    case DEVICE_ATTACH_IOMMUFD_PT:
-        result = os_ioctl(fd, request, arg);
-        if (result == 0)
-            containers_note_unserved(fd, UNSERVED_IOMMUFD);
-        return result;
     default:
-        return os_ioctl(fd, request, arg);
+        return iommufd_ioctl(fd, request, arg, caller, &result) ? result : os_ioctl(fd, request, arg);
     }
 }
 

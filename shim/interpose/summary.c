@@ -34,6 +34,8 @@ static void print_limits(int to, const struct anydma_stats *s)
     else
         log_line(to, "  memlock     %lu KiB at peak of %lu KiB (%lu%%)", kib(pinned), kib(s->memlock_limit),
                  s->memlock_limit ? (unsigned long)(pinned * 100 / s->memlock_limit) : 0ul);
+    if (registry_counter())
+        log_line(2, "  counted     %s", registry_counter());
     if (registry_is_sim() && pinned > s->memlock_limit)
         log_line(to,
                  "              the IOMMU is simulated: with VFIO %lu KiB of that would have been refused "

@@ -104,6 +104,15 @@ static const char *red(bool is_on)
     return out != stdout || !text_has_colour(1) ? "" : is_on ? "\033[31m" : "\033[0m";
 }
 
+/* type1 counts for the process. */
+static bool is_counted_by_user(const struct model *m)
+{
+    for (unsigned i = 0; i < MODEL_MAX_CONTAINERS; i++)
+        if (m->containers[i].was_attached && strcmp(m->containers[i].backend, "iommufd") == 0)
+            return true;
+    return false;
+}
+
 static void print_limits(const struct model *m)
 {
     char a[32], b[32];
@@ -113,11 +122,12 @@ static void print_limits(const struct model *m)
         fprintf(out, "memlock %s, %s left at the peak (%u%% used)", text_size(a, m->memlock),
                 text_size(b, m->memlock > m->peak ? m->memlock - m->peak : 0),
                 text_percent(m->peak, m->memlock));
-        between = ";  ";
     } else {
         fprintf(out, "no memlock limit");
-        between = ";  ";
     }
+    if (is_counted_by_user(m))
+        fprintf(out, " (iommufd: of the user, all processes together)");
+    between = ";  ";
     for (unsigned i = 0; i < MODEL_MAX_CONTAINERS; i++) {
         const struct model_container *c = &m->containers[i];
         if (!c->was_attached)

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address spaces of one iommufd, by raw calls: one that no device is attached to, several devices on one, one device after the
+ * other on several, attached through a page table of theirs, and beside the program's own mappings, files and copies. The
+ * device reaches what was looked up all the time, what a second address space needs is pinned once, and the kernel's count is
+ * the shim's own after every step. Runs in the guest: spaces_edu BDF-of-edu, character device of another
+ * @vm iommufd/48/iommufd,iommufd/39/iommufd,iommufd/48/iommufd-newest,iommufd/39/iommufd-newest: anydma run -- spaces_edu $EDU_BDF $NVME_CDEV
+ */
+#include "check.h"
+#include "edu.h"
+#include "iommufd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096, MIB = 1 << 20, HALF = 2000, LARGE = 16 * MIB };
+
+#define APP_IOVA UINT64_C(0x10000000)
+
+static struct vfio_device dev;
+static int other; /* the other device's descriptor */
+static char *block, *large;
+
+static struct anydma_stats stats_now(void)
+{
+    struct anydma_stats stats = {0};
+    if (anydma_stats(&stats, sizeof(stats)) < 0)
+        check(false, "anydma_stats");
+    return stats;
+}
+
+static void compare(const char *step)
+{
+    struct anydma_stats stats = stats_now();
+    check(vm_locked_bytes() == stats.pinned + stats.app_pinned,
+          "%-40s VmPin %7lu KiB, the shim's own %7lu, the application's %5lu", step,
+          (unsigned long)(vm_locked_bytes() >> 10), (unsigned long)(stats.pinned >> 10),
+          (unsigned long)(stats.app_pinned >> 10));
+}
+
+/* From one half of the block to the other, by the IOVAs that lookups give. */
+static void reach(const char *step)
+{
+    static char byte;
+    uint64_t from = anydma_iova(block), to = anydma_iova(block + HALF);
+    memset(block, ++byte, HALF);
+    memset(block + HALF, 0, HALF);
+    bool is_done = from != ANYDMA_BAD_IOVA && to != ANYDMA_BAD_IOVA && edu_load(&dev, from, 0, HALF) == 0 &&
+                   edu_store(&dev, to, 0, HALF) == 0;
+    check(is_done && memcmp(block, block + HALF, HALF) == 0, "%s: the device reaches 0x%lx", step,
+          (unsigned long)from);
+    compare(step);
+}
+
+static void expect(int rc, int wanted, const char *step)
+{
+    check(rc == wanted, "%s: %d (%s)", step, rc, rc < 0 ? strerror(-rc) : "");
+}
+
+static uint32_t make_space(void)
+{
+    uint32_t id = 0;
+    expect(iommufd_alloc_ioas(dev.container_fd, &id), 0, "IOAS_ALLOC");
+    return id;
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* What nobody's device is attached to is the program's own affair. */
+static void leave_unattached(void)
+{
+    uint32_t spare = make_space();
+    uint64_t undone;
+    expect(iommufd_map(dev.container_fd, spare, (uintptr_t)large, (uintptr_t)large, PAGE), 0,
+           "its own mapping in one without a device");
+    expect(iommufd_map(dev.container_fd, spare, APP_IOVA, (uintptr_t)large, PAGE), 0, "and another");
+    reach("one without a device");
+    expect(iommufd_unmap(dev.container_fd, spare, APP_IOVA, PAGE, &undone), 0, "IOAS_UNMAP there");
+    expect(iommufd_destroy(dev.container_fd, spare), 0, "IOMMU_DESTROY of it");
+    expect(iommufd_map(dev.container_fd, spare, APP_IOVA, (uintptr_t)large, PAGE), -ENOENT,
+           "a mapping in what was destroyed");
+    expect(iommufd_destroy(dev.container_fd, dev.ioas_id), -EBUSY, "IOMMU_DESTROY of one with a device");
+    reach("one without a device, destroyed");
+}
+
+static void share_one(void)
+{
+    uint32_t id;
+    expect(iommufd_bind(dev.container_fd, other, &id), 0, "BIND_IOMMUFD of the other device");
+    expect(iommufd_attach(other, dev.ioas_id), 0, "two devices on one");
+    reach("two devices on one");
+    expect(iommufd_detach(other), 0, "DETACH of one of them");
+    reach("one of them left");
+}
+
+/* Looks up LARGE bytes in base pages; a second address space is given all of it with its first device. */
+static void pin_once(uint32_t second)
+{
+    uint64_t iova;
+    double began = seconds();
+    int rc = anydma_iova_range(large, LARGE, &iova);
+    double first = seconds() - began;
+    struct anydma_stats before = stats_now();
+    uint64_t locked = vm_locked_bytes();
+    expect(rc, 0, "16 MiB are looked up");
+    compare("16 MiB looked up");
+    began = seconds();
+    expect(iommufd_attach(other, second), 0, "the other device on a second one");
+    double again = seconds() - began;
+    struct anydma_stats after = stats_now();
+    check(after.containers == 2 && after.maps >= before.maps + before.registrations,
+          "everything is mapped in the second, too: %lu maps for %lu registrations",
+          (unsigned long)(after.maps - before.maps), (unsigned long)before.registrations);
+    check(after.pinned == before.pinned && vm_locked_bytes() == locked,
+          "and pinned once: VmPin %lu KiB before, %lu KiB after", (unsigned long)(locked >> 10),
+          (unsigned long)(vm_locked_bytes() >> 10));
+    printf("     the first took %.1f ms, the second %.1f ms\n", first * 1e3, again * 1e3);
+    reach("a second one");
+}
+
+static void change_over(uint32_t second)
+{
+    uint32_t id, table = 0;
+    expect(iommufd_attach(dev.device_fd, second), 0, "edu changes over to the second");
+    check(stats_now().containers == 1, "which is the only one with a device");
+    reach("on the second");
+    expect(iommufd_detach(other), 0, "DETACH of the other");
+    expect(iommufd_detach(dev.device_fd), 0, "DETACH of edu");
+    check(vm_locked_bytes() == 0 && stats_now().pinned == 0, "nothing is pinned without a device");
+    expect(iommufd_bind(dev.container_fd, dev.device_fd, &id), -EINVAL, "BIND_IOMMUFD once more");
+    expect(iommufd_alloc_page_table(dev.container_fd, dev.device_id, second, &table), 0, "HWPT_ALLOC");
+    compare("a page table without a device");
+    expect(iommufd_attach(dev.device_fd, table), 0, "edu on the page table");
+    reach("on a page table");
+    expect(iommufd_attach(dev.device_fd, dev.ioas_id), 0, "edu back on the first");
+    expect(iommufd_destroy(dev.container_fd, table), 0, "IOMMU_DESTROY of the page table");
+    check(stats_now().containers == 1, "the first is the only one with a device");
+    reach("back on the first");
+    expect(iommufd_attach(dev.device_fd, 12345), -ENOENT, "an attach to what is none");
+    reach("after a refused attach");
+}
+
+static void map_by_itself(uint32_t second)
+{
+    int fd = dev.container_fd;
+    uint64_t undone = 0;
+    uint32_t first = dev.ioas_id;
+    char *own = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    expect(iommufd_map(fd, first, APP_IOVA, (uintptr_t)own, 8 * PAGE), 0, "its own mapping");
+    compare("its own mapping");
+    expect(iommufd_copy(fd, second, APP_IOVA, first, APP_IOVA, 4 * PAGE), 0, "a copy in another");
+    compare("a copy in another");
+    expect(iommufd_copy(fd, first, 2 * APP_IOVA, first, APP_IOVA, 4 * PAGE), 0, "a copy in the same");
+    compare("a copy in the same");
+    int file = memfd_create("file", 0);
+    int rc = ftruncate(file, 4 * PAGE) == 0 ? iommufd_map_file(fd, first, 3 * APP_IOVA, file, 0, 4 * PAGE)
+                                            : -errno;
+    check(rc == 0 || rc == -ENOTTY || rc == -EOPNOTSUPP, "MAP_FILE: %d", rc);
+    compare("a file's mapping");
+    if (rc == 0)
+        expect(iommufd_unmap(fd, first, 3 * APP_IOVA, 4 * PAGE, &undone), 0, "its unmapping");
+    expect(iommufd_unmap(fd, first, APP_IOVA, 4 * PAGE, &undone), -ENOENT, "an unmapping of a part");
+    expect(iommufd_map(fd, first, APP_IOVA, (uintptr_t)own, PAGE), -EEXIST, "a mapping over it");
+    expect(iommufd_map(fd, first, (uintptr_t)block & -PAGE, (uintptr_t)own, PAGE), -EEXIST,
+           "a mapping over what was looked up");
+    reach("its own mappings");
+    uint64_t all = (uint64_t)(8 + 4) * PAGE;
+    expect(iommufd_unmap(fd, first, 0, UINT64_MAX, &undone), 0, "an unmapping of everything");
+    check(undone == all, "of its own: %lu bytes", (unsigned long)undone);
+    reach("everything unmapped");
+    expect(iommufd_unmap(fd, second, 0, UINT64_MAX, &undone), 0, "and in the other");
+    check(undone == 4 * PAGE, "of its own: %lu bytes", (unsigned long)undone);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned faults = dmar_faults();
+    if (argc < 3 || vfio_device_open(&dev, argv[1]) < 0 || edu_check(&dev) < 0)
+        return 2;
+    check_shim_is_there();
+    block = malloc(PAGE);
+    large = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    other = open(argv[2], O_RDWR | O_CLOEXEC);
+    if (!check(dev.backend == VFIO_BACKEND_IOMMUFD && other >= 0, "both devices open by iommufd"))
+        return check_end("spaces_edu");
+    madvise(large, LARGE, MADV_NOHUGEPAGE);
+    reach("one with a device");
+    leave_unattached();
+    share_one();
+    uint32_t second = make_space();
+    pin_once(second);
+    change_over(second);
+    map_by_itself(second);
+    close(other);
+    vfio_device_close(&dev);
+    compare("closed");
+    check(vm_locked_bytes() == 0, "nothing is pinned any more");
+    check(dmar_faults() == faults, "no DMA fault");
+    return check_end("spaces_edu");
+}

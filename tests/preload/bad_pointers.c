@@ -91,5 +91,5 @@ int main(void)
     behaviour("process_madvise_of_unreadable_ranges_fails_with_efault", process_madvise_nowhere);
     behaviour("process_madvise_does_nothing_when_one_range_is_bad", process_madvise_half);
     behaviour("an_ioctl_with_an_unreadable_argument_is_the_kernels", ioctls);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

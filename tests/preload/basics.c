@@ -147,5 +147,5 @@ int main(int argc, char **argv)
     behaviour("statistics_fit_the_callers_structure", statistics);
     behaviour("snapshot_is_written_or_says_why_not", snapshots);
     behaviour("labels_nest_deeper_than_they_are_kept", labels);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

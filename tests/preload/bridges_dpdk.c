@@ -114,5 +114,5 @@ int main(int argc, char **argv)
     behaviour("dpdks_own_memory_is_its_own_affair", dpdks_own_memory_is_its_own_affair);
     behaviour("dpdks_own_questions_get_its_own_answers", dpdks_own_questions_get_its_own_answers);
     behaviour("no_memory_gets_dpdks_answer", no_memory_gets_dpdks_answer);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -193,5 +193,5 @@ int main(int argc, char **argv)
               what_lies_far_behind_is_registered_with_its_length);
     behaviour("a_program_that_maps_gets_its_own_mapping", a_program_that_maps_gets_its_own_mapping);
     behaviour("no_memory_is_not_described", no_memory_is_not_described);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -167,7 +167,7 @@ int main(int argc, char **argv)
     if (is_late) {
         behaviour("registrations_that_were_given_up_are_not_believed",
                   registrations_that_were_given_up_are_not_believed);
-        return behaviours_failed != 0;
+        return behaviours_end();
     }
     behaviour("memory_of_malloc_has_iovas", memory_of_malloc_has_iovas);
     behaviour("other_memory_has_iovas", other_memory_has_iovas);
@@ -177,5 +177,5 @@ int main(int argc, char **argv)
     behaviour("every_way_to_the_function_is_the_same", every_way_to_the_function_is_the_same);
     behaviour("a_program_may_register_its_memory", a_program_may_register_its_memory);
     behaviour("a_registration_that_failed_is_not_believed", a_registration_that_failed_is_not_believed);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -104,5 +104,5 @@ int main()
     behaviour("aligned_forms_are_served", aligned_forms);
     behaviour("failure_calls_the_new_handler_and_throws", failures);
     behaviour("containers_and_threads_work", containers);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -103,5 +103,5 @@ int main(void)
         return 77;
     }
     behaviour("calls_in_the_programs_stead_come_from_the_c_library", calls);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -104,5 +104,5 @@ int main(void)
     behaviour("a_hint_into_a_hole_of_what_is_registered", in_a_hole);
     behaviour("beside_other_threads", beside_threads);
     behaviour("beside_containers_that_come_and_go", beside_containers);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -58,5 +58,5 @@ int main(int argc, char **argv)
         return end_at_work();
     shim_must_be_there();
     behaviour("threads_may_go_on_while_the_program_ends", threads_may_go_on_while_the_program_ends);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

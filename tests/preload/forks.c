@@ -231,5 +231,5 @@ int main(int argc, char **argv)
     behaviour("vfork_and_exec_leave_the_parent_alone", vfork_closes_and_executes);
     behaviour("posix_spawn_makes_a_program_of_its_own", spawned);
     behaviour("forks_beside_busy_threads_work", beside_busy_threads);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -126,5 +126,5 @@ int main(void)
     behaviour("a thread in stdio may allocate while another forks",
               a_thread_in_stdio_may_allocate_while_another_forks);
     behaviour("a child has the use of stdio", a_child_has_the_use_of_stdio);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -400,5 +400,5 @@ int main(void)
     behaviour("the system call too", the_system_call_too);
     behaviour("however many handlers there are", however_many_there_are);
     behaviour("also without a stub", also_without_a_stub);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

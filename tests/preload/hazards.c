@@ -132,5 +132,6 @@ int main(int argc, char **argv)
             printf("status %d, output:\n%s\n", status, output);
         failed |= !ok;
     }
+    printf("1..%d\n", NR_SCENARIOS);
     return failed;
 }

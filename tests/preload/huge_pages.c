@@ -121,5 +121,5 @@ int main(void)
     behaviour("memory_touched_after_the_first_pin_is_huge_at_once", touched_afterwards_is_huge_at_once);
     behaviour("holes_that_a_purge_left_are_mended_by_the_next_lookup", holes_are_mended_by_the_next_lookup);
     behaviour("what_a_fork_left_small_is_mended_by_the_next_lookup", what_a_fork_left_small_is_mended_too);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -268,5 +268,5 @@ int main(void)
     behaviour("one_that_nobody_saw_made_is_found", unseen);
     behaviour("a_device_that_is_not_reached_is_not_promised_anything", mediated);
     behaviour("iommufd_plays_a_container", container);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

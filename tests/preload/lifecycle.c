@@ -202,5 +202,5 @@ int main(int argc, char **argv)
     behaviour("thread_may_use_everything_while_it_ends", ends_of_threads);
     behaviour("program_may_use_everything_while_it_exits", exits);
     behaviour("memory_of_another_allocator_goes_back_to_it", others_memory);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

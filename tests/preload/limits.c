@@ -140,5 +140,5 @@ int main(void)
     behaviour("a_program_that_limits_its_address_space_goes_on", address_space);
     behaviour("a_program_that_limits_its_data_goes_on", data);
     behaviour("what_exceeds_the_limit_is_refused_and_no_more", fill_up);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

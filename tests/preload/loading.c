@@ -27,5 +27,5 @@ int main(void)
 {
     shim_must_be_there();
     behaviour("doors do not wait for the loader", doors_do_not_wait_for_the_loader);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -423,5 +423,5 @@ int main(void)
     behaviour("freed_pages_are_used_again", freed_pages_are_used_again);
     behaviour("mallinfo_counts_live_bytes", mallinfo_counts);
     behaviour("libc_itself_allocates_here", libc_allocates_here);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -155,5 +155,5 @@ int main(void)
     behaviour("user_beyond_the_limit_gets_enomem_and_lives_on", user_beyond_the_limit);
     behaviour("user_without_any_limit_gets_eperm", user_without_any);
     behaviour("locked_program_allocates_maps_and_registers", life_with_everything_locked);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

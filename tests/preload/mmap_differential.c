@@ -141,5 +141,5 @@ int main(int argc, char **argv)
     }
     behaviour("the_doors_do_as_the_kernel_does", without_lookups);
     behaviour("the_doors_do_as_the_kernel_does_with_memory_registered", between_lookups);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

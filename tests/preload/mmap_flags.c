@@ -124,5 +124,5 @@ int main(int argc, char **argv)
     behaviour("other_flags_kill", filter_kills);
     behaviour("a_program_starts_behind_such_a_filter", start_behind_it);
     behaviour("a_program_goes_on_behind_such_a_filter", sandboxed_later);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -330,5 +330,5 @@ int main(void)
     behaviour("sealed_memory_keeps_its_contents", registered_memory_sealed);
     behaviour("ranges_beyond_the_address_space_change_nothing", no_end_of_the_address_space);
     behaviour("addresses_that_the_program_wants_are_honoured", programs_own_addresses);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -60,5 +60,5 @@ int main(void)
     behaviour("no_name_is_found", no_name_is_found);
     behaviour("weak_references_are_empty", weak_references_are_empty);
     behaviour("a_function_of_the_programs_own_is_called", a_function_of_the_programs_own_is_called);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

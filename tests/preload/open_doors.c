@@ -116,5 +116,5 @@ int main(int argc, char **argv)
     behaviour("errors_are_the_kernels", what_does_not_open);
     behaviour("open_is_a_cancellation_point", is_a_cancellation_point);
     rmdir(folder);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

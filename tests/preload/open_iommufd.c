@@ -93,5 +93,5 @@ int main(void)
     behaviour("lookups_are_refused_while_iommufd_is_open", iommufd);
     behaviour("lookups_are_refused_while_a_device_of_its_own_is_open", own_file);
     behaviour("containers_groups_and_other_files_refuse_nothing", others);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -93,5 +93,5 @@ int main(void)
 {
     behaviour("its_first_call_starts_the_shim", first_call);
     behaviour("its_memory_has_iovas", later_calls);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

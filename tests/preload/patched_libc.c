@@ -186,7 +186,7 @@ int main(int argc, char **argv)
     if (argc > 1) {
         write_jump("munmap", (uintptr_t)lose_munmap);
         behaviour("what_would_pass_the_doors_by_is_not_called", what_would_pass_the_doors_by_is_not_called);
-        return behaviours_failed != 0;
+        return behaviours_end();
     }
     behaviour("one_that_is_lost_is_not_called", one_that_is_lost_is_not_called);
     write_jump("mmap", (uintptr_t)hear_mmap);
@@ -197,5 +197,5 @@ int main(int argc, char **argv)
     write_jump("shmdt", (uintptr_t)hear_shmdt);
     behaviour("each_call_is_heard_of_once", each_call_is_heard_of_once);
     behaviour("the_heap_keeps_its_pages", the_heap_keeps_its_pages);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -63,5 +63,5 @@ int main(void)
     behaviour("its_hooks_go_in", its_hooks_go_in);
     behaviour("both_hear_of_the_programs_calls", both_hear_of_the_programs_calls);
     behaviour("the_heap_stays_ours", the_heap_stays_ours);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -243,5 +243,5 @@ int main(void)
     behaviour("duplicated a hundred times", duplicated_often);
     behaviour("closed in a thread's own table, and in the only one", closed_in_a_table_of_its_own);
     behaviour("nine containers", many);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

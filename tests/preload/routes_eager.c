@@ -189,5 +189,5 @@ int main(int argc, char **argv)
     behaviour("so are mappings, however they came", mappings);
     behaviour("and memory that is made accessible later", made_accessible_later);
     behaviour("a further container is given all of it", with_another_container);
-    return behaviours_failed;
+    return behaviours_end();
 }

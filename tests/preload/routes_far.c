@@ -104,5 +104,5 @@ int main(void)
     behaviour("looked_up_again_it_needs_no_call", looked_up_again_nothing_is_asked);
     behaviour("what_is_freed_of_it_is_unregistered", what_is_freed_is_unregistered);
     behaviour("a_child_sees_nothing_of_it", a_child_sees_nothing_of_it);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

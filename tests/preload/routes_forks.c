@@ -151,5 +151,5 @@ int main(void)
     behaviour("children_of_a_raw_clone_take_nothing_from_the_parent", cloned_children);
     behaviour("children_of_vfork_take_nothing_from_the_parent", vforked_children);
     behaviour("spawned_programs_take_nothing_from_the_parent", spawned_children);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -162,5 +162,5 @@ int main(void)
     look("small_blocks_that_are_freed_and_trimmed_around_a_live_one", small_blocks);
     look("blocks_of_threads_that_ended_freed_by_others", other_threads_blocks);
     look("blocks_that_realloc_shrinks_and_grows", reallocated_blocks);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

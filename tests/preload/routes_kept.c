@@ -192,5 +192,5 @@ int main(void)
     behaviour("a_name_goes_along_and_ends", a_name_goes_along_and_ends);
     behaviour("a_key_goes_along_and_ends", a_key_goes_along_and_ends);
     behaviour("a_policy_goes_along_and_ends", a_policy_goes_along_and_ends);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -134,5 +134,5 @@ int main(int argc, char **argv)
     look("stacks_that_are_unmapped_with_their_thread_start_afresh", stacks_that_are_unmapped);
     look("bss_of_a_library_that_is_closed_and_opened_starts_afresh", closed_libraries);
     look("memory_below_a_break_that_moved_starts_afresh", the_break);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -134,5 +134,5 @@ int main(void)
     behaviour("what_was_looked_up_stays", what_was_looked_up_stays);
     behaviour("a_program_that_is_told_of_purges_does_not_wait",
               a_program_that_is_told_of_purges_does_not_wait);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

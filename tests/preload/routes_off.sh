@@ -27,10 +27,10 @@ off() {
     local status=$?
     if [ $status -eq 77 ]; then
         echo "skip $name: $(tail -n 1 "$output")"
-    elif [ $status -eq 0 ] && grep -q '^ok' "$output" && ! grep '^ok' "$output" | grep -qv skipped; then
+    elif [ $status -eq 0 ] && grep -q '^ok' "$output" && ! grep '^ok' "$output" | grep -qvE 'skipped|# SKIP'; then
         echo "ok - $name: skipped, this kernel has no such call"
     elif [ $status -ne 0 ] && grep -qE 'STALE|LOST' "$output" &&
-        ! grep '^ok' "$output" | grep -v skipped | grep -qvE "${KEEPS:-^\$}"; then
+        ! grep '^ok' "$output" | grep -vE 'skipped|# SKIP' | grep -qvE "${KEEPS:-^\$}"; then
         echo "ok - $name: found"
     else
         echo "not ok - $name: not found, or not in all of its forms"

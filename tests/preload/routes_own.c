@@ -84,5 +84,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof(unseen) / sizeof(unseen[0]); i++)
         run_row(&unseen[i], memories, 2, &by_instruction);
-    return run_failures != 0;
+    behaviours_failed += run_failures;
+    behaviours_told += run_told;
+    return behaviours_end();
 }

@@ -124,5 +124,7 @@ int main(int argc, char **argv)
         pthread_join(lookers[i], NULL);
     fprintf(stderr, "%lu lookups beside, %lu answered\n", atomic_load(&race.lookups),
             atomic_load(&race.answers));
-    return run_failures != 0 || atomic_load(&race.answers) == 0;
+    behaviours_failed += run_failures != 0 || atomic_load(&race.answers) == 0;
+    behaviours_told += run_told;
+    return behaviours_end();
 }

@@ -19,7 +19,7 @@ struct lot {
 
 static const char *run_only
     __attribute__((unused)); /* part of the name of what is to be run; NULL: everything */
-static int run_failures __attribute__((unused));
+static int run_failures __attribute__((unused)), run_told __attribute__((unused));
 
 static void run_say(bool is_ok, const char *memory, const char *lie, const struct way *way,
                     const struct how *how, const char *text)
@@ -27,6 +27,7 @@ static void run_say(bool is_ok, const char *memory, const char *lie, const struc
     printf("%s - %s%s: %s%s: %s\n", is_ok ? "ok" : "not ok", memory, lie, way->name, how->name, text);
     fflush(stdout);
     run_failures += !is_ok;
+    run_told++;
 }
 
 static bool run_is_wanted(const char *memory, const struct way *way, const struct how *how)

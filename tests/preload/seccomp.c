@@ -117,5 +117,5 @@ int main(int argc, char **argv)
     }
     behaviour("it allocates and ends", it_allocates_and_ends);
     behaviour("it has signal handlers", it_has_signal_handlers);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -116,5 +116,5 @@ int main(void)
     alarm(LIMIT_SECONDS);
     sigaction(SIGUSR1, &action, NULL);
     behaviour("handlers_and_threads_share_the_doors", storm);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

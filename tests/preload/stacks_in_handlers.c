@@ -65,5 +65,5 @@ int main(void)
 {
     shim_must_be_there();
     behaviour("a handler's first stack allocates nothing", a_handlers_first_stack_allocates_nothing);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

@@ -184,5 +184,5 @@ int main(int argc, char **argv)
         behaviour("what_is_unmapped_is_forgotten", what_is_unmapped_is_forgotten);
         behaviour("a_program_may_register_its_memory", a_program_may_register_its_memory);
     }
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

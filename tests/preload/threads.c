@@ -274,5 +274,5 @@ int main(int argc, char **argv)
         return exit_amid();
     behaviour("64_threads_and_signals_meet_every_lock", all_at_once);
     behaviour("exit_amid_32_threads", end_another_amid);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

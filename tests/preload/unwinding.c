@@ -82,5 +82,5 @@ int main(int argc, char **argv)
     behaviour("the unwinder is libgcc's", the_unwinder_is_libgccs);
     behaviour("exceptions run destructors", exceptions_run_destructors);
     behaviour("cancellation runs destructors", cancellation_runs_destructors);
-    return behaviours_failed != 0;
+    return behaviours_end();
 }

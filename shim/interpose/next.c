@@ -31,6 +31,9 @@ __attribute__((noinline, cold)) static void find_all(void)
     FIND(signal);
     FIND(sysv_signal);
     FIND(sigset);
+    FIND(vmsplice);
+    FIND(sendmsg);
+    FIND(sendto);
     FIND(dl_iterate_phdr);
     FIND(__register_atfork);
     FIND(syscall);

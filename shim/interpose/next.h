@@ -6,6 +6,7 @@
 #include <link.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 /* Each by its own name. */
 struct next_libc {
@@ -26,6 +27,9 @@ struct next_libc {
     sighandler_t (*signal)(int number, sighandler_t handler);
     sighandler_t (*sysv_signal)(int number, sighandler_t handler);
     sighandler_t (*sigset)(int number, sighandler_t handler);
+    ssize_t (*vmsplice)(int fd, const struct iovec *parts, size_t nr_parts, unsigned flags);
+    ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
+    ssize_t (*sendto)(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t to_len);
     int (*dl_iterate_phdr)(int (*callback)(struct dl_phdr_info *info, size_t size, void *data), void *data);
     long (*syscall)(long number, ...);
     int (*__register_atfork)(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *owner);

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -196,6 +197,10 @@ int setns(int fd, int type)
     DOOR_OF(SYS_process_madvise,                                                                             \
             process_madvise((int)a, (const struct iovec *)b, (size_t)c, (int)d, (unsigned)e))                \
     DOOR_OF(SYS_mbind, door_mbind((uintptr_t)a, (size_t)b, (const long[]){c, d, e, f}))                      \
+    DOOR_OF(SYS_vmsplice, vmsplice((int)a, (const struct iovec *)b, (size_t)c, (unsigned)d))                 \
+    DOOR_OF(SYS_sendmsg, sendmsg((int)a, (const struct msghdr *)b, (int)c))                                  \
+    DOOR_OF(SYS_sendto,                                                                                      \
+            sendto((int)a, (const void *)b, (size_t)c, (int)d, (const struct sockaddr *)e, (socklen_t)f))    \
     DOOR_OF(SYS_shmat, (long)door_shmat((int)a, (const void *)b, (int)c))                                    \
     DOOR_OF(SYS_shmdt, door_shmdt((const void *)a))                                                          \
     DOOR_OF(SYS_mlockall, mlockall((int)a))                                                                  \

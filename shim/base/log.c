@@ -2,6 +2,7 @@
 /* The one place that writes to stderr. Formats by itself: stdio may allocate and takes locks. Owns no lock. */
 #include "base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -128,15 +129,16 @@ int log_stderr(void)
     return os_call(SYS_fcntl, 2, F_GETFD, 0, 0, 0, 0) < 0 && is_still_kept() ? kept.fd : 2;
 }
 
-static void write_line(int fd, struct line *line)
+static int write_line(int fd, struct line *line)
 {
     line->text[line->len++] = '\n';
     for (size_t done = 0; done < line->len;) {
         ssize_t n = os_write(fd, line->text + done, line->len - done);
         if (n <= 0)
-            return;
+            return n ? (int)n : -EIO;
         done += (size_t)n;
     }
+    return 0;
 }
 
 void log_write(enum log_level level, const char *format, ...)
@@ -152,14 +154,14 @@ void log_write(enum log_level level, const char *format, ...)
     write_line(2, &line);
 }
 
-void log_line(int fd, const char *format, ...)
+int log_line(int fd, const char *format, ...)
 {
     struct line line = {.len = 0};
     va_list args;
     va_start(args, format);
     put_format(&line, format, args);
     va_end(args);
-    write_line(fd, &line);
+    return write_line(fd, &line);
 }
 
 void log_format(char *text, size_t size, const char *format, ...)

@@ -19,7 +19,7 @@ void log_drop_stderr(void);
 int log_stderr(void);
 /* The same into `text`, cut to `size` and terminated. */
 void log_format(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* One line to `fd` without prefix or level: the summary, a snapshot. */
-void log_line(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One line to `fd` without prefix or level: the summary, a snapshot. Returns 0, or -errno when it could not be written. */
+int log_line(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -158,6 +158,7 @@ void registry_fill_stats(struct anydma_stats *stats);
 /* Whose pinned pages the limit on locked memory is held against, by the container attached last; NULL: none was. */
 const char *registry_counter(void);
 void registry_count_lookup(bool refused);
+/* A line for each registration, `fd` being written with no lock held: as they are when their turn comes. Returns 0 or -errno. */
 int registry_snapshot(int fd);
 struct registry_range {
     uintptr_t start;

@@ -72,15 +72,36 @@ void registry_note_lookup(void)
         registry.manages_itself = true;
 }
 
+enum { COPIED_AT_ONCE = 32 };
+
+/* Copies of the next ones from `va` on. Returns how many. */
+static size_t copy_registrations(uintptr_t va, struct registration copies[COPIED_AT_ONCE])
+{
+    size_t n = 0;
+    lock_take(&registry.lock);
+    for (struct registration *reg = registration_from(va); reg && n < COPIED_AT_ONCE;
+         reg = registration_next(reg))
+        copies[n++] = *reg;
+    lock_release(&registry.lock);
+    return n;
+}
+
+/* Whoever reads the file may keep it waiting: no lock is held while it is written. */
 int registry_snapshot(int fd)
 {
-    lock_take(&registry.lock);
-    log_line(fd, "# address length iova state holds");
-    for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg))
-        log_line(fd, "0x%lx %lu 0x%lx %s %u", reg->start, reg->len, reg->iova,
-                 reg->mapped ? "mapped" : "owed", reg->pins);
-    lock_release(&registry.lock);
-    return 0;
+    struct registration copies[COPIED_AT_ONCE];
+    uintptr_t va = 0;
+    int error = log_line(fd, "# address length iova state holds");
+    for (size_t n = COPIED_AT_ONCE; !error && n == COPIED_AT_ONCE;) {
+        n = copy_registrations(va, copies);
+        for (size_t i = 0; i < n && !error; i++) {
+            const struct registration *reg = &copies[i];
+            va = reg->start + reg->len;
+            error = log_line(fd, "0x%lx %lu 0x%lx %s %u", reg->start, reg->len, reg->iova,
+                             reg->mapped ? "mapped" : "owed", reg->pins);
+        }
+    }
+    return error;
 }
 
 size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t max)

@@ -121,8 +121,11 @@ static void snapshots(void)
     int fd = mkstemp(path);
     EXPECT(fd >= 0 && anydma_iova(malloc(10)) != ANYDMA_BAD_IOVA);
     EXPECT(anydma_snapshot(path) == 0);
-    EXPECT(read(fd, text, sizeof(text)) > 0);
+    ssize_t len = read(fd, text, sizeof(text) - 1);
+    text[len > 0 ? len : 0] = '\0';
+    EXPECT(strncmp(text, "# address length iova state holds\n0x", 36) == 0 && strstr(text, " mapped 0\n"));
     EXPECT(anydma_snapshot("/nowhere/at/all") == -ENOENT);
+    EXPECT(anydma_snapshot("/dev/full") == -ENOSPC);
     close(fd);
     unlink(path);
 }

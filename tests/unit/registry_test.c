@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The registry over a fake memory and a backend that fails on demand: what is registered, held, owed, given
  * up. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include "fake_memory.h"
 
 #define IDENTITY(page) ((int64_t)(START + (page)*PAGE))
@@ -271,4 +276,49 @@ Test(pins, a_hold_outlives_the_container_and_its_end_is_counted_once, .init = st
     cr_assert_eq(stats_now().pinned, UNIT, "still held");
     cr_assert_eq(registry_unpin(START, 4 * PAGE), 0);
     cr_assert_eq(stats_now().pinned, 0);
+}
+
+/* --- snapshots ------------------------------------------------------------------------------------------------------- */
+
+static int snapshot_pipe[2];
+
+static void *write_snapshot(void *arg)
+{
+    *(int *)arg = registry_snapshot(snapshot_pipe[1]);
+    close(snapshot_pipe[1]);
+    return NULL;
+}
+
+/* A pipe that nobody reads stops whoever writes to it, and nobody else. */
+Test(registry, a_snapshot_that_can_not_be_written_stops_no_lookup, .init = start_registry, .timeout = 60)
+{
+    enum { PIPE_BYTES = 4096 };
+    char text[PIPE_BYTES];
+    int error = 1, in_pipe = 0, lines = 0;
+    pthread_t thread;
+    attach_fake(-1, 1000, ALL_IOVAS);
+    for (size_t i = 0; i < NR_PAGES; i++)
+        set_alive(i, 1, i % 2 == 0);
+    for (size_t i = 0; i < NR_PAGES - 2; i += 2)
+        look_up(i);
+    cr_assert_eq(pipe(snapshot_pipe), 0);
+    cr_assert_eq(fcntl(snapshot_pipe[1], F_SETPIPE_SZ, PIPE_BYTES), PIPE_BYTES);
+    cr_assert_eq(pthread_create(&thread, NULL, write_snapshot, &error), 0);
+    while (in_pipe < PIPE_BYTES - 64)
+        ioctl(snapshot_pipe[0], FIONREAD, &in_pipe);
+    cr_assert_eq(look_up(NR_PAGES - 2), IDENTITY(NR_PAGES - 2));
+    for (ssize_t n; (n = read(snapshot_pipe[0], text, sizeof(text))) > 0;)
+        while (n--)
+            lines += text[n] == '\n';
+    pthread_join(thread, NULL);
+    cr_assert_eq(error, 0);
+    cr_assert_geq(lines, NR_PAGES / 2);
+    cr_assert_leq(lines, NR_PAGES / 2 + 1, "what is registered meanwhile may be in it, or not");
+}
+
+Test(registry, a_snapshot_says_what_came_of_it, .init = start_registry)
+{
+    int full = open("/dev/full", O_WRONLY);
+    look_up(0);
+    cr_assert_eq(registry_snapshot(full), -ENOSPC);
 }

@@ -151,11 +151,12 @@ bool registry_covers(uintptr_t start, size_t len)
 {
     if (!registry_has_any())
         return false;
+    uintptr_t end = start + len;
     lock_take(&registry.lock);
     struct registration *reg = registration_from(start);
-    while (reg && !reg->mapped && !reg->pins && !reg->is_stuck)
+    while (reg && reg->start < end && !reg->mapped && !reg->pins && !reg->is_stuck)
         reg = registration_next(reg);
-    bool covers = reg && reg->start < start + len;
+    bool covers = reg && reg->start < end;
     lock_release(&registry.lock);
     return covers;
 }

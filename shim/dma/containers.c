@@ -22,7 +22,7 @@ bool containers_may_know(int fd)
 
 bool registry_is_attached(void)
 {
-    return __atomic_load_n(&registry.attached, __ATOMIC_RELAXED) != 0;
+    return atomic_load_explicit(&registry.attached, memory_order_relaxed) != 0;
 }
 
 /* What the program's descriptors lead to: a VFIO container, or an iommufd with its address spaces. */

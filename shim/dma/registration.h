@@ -4,6 +4,7 @@
 #define DMA_REGISTRATION_H
 
 #include <bsd/sys/tree.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,15 +84,15 @@ struct registry {
     struct pool registrations;
     struct pool app_map_pool;
     struct container containers[MAX_CONTAINERS];
-    uint32_t attached;   /* a bit for each */
-    unsigned nr_pinning; /* their files: the address spaces of one iommufd share what is pinned */
-    int deferred_by;     /* the thread that could not undo something; 0: none */
+    _Atomic uint32_t attached; /* a bit for each */
+    unsigned nr_pinning;       /* their files: the address spaces of one iommufd share what is pinned */
+    int deferred_by;           /* the thread that could not undo something; 0: none */
     /* A group or a device was closed: a container may end unseen, with a mapping of the device. */
     _Atomic bool is_in_doubt;
     int owner_pid; /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
     _Atomic uint64_t nr_registrations;
     bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
-    bool manages_itself;         /* it chose IOVAs of its own, or asks by lookups */
+    _Atomic bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */
     struct iommu_info last_info; /* of the container attached last */
     struct {
         uint64_t containers_seen, entries_peak;

@@ -68,8 +68,8 @@ const char *registry_counter(void)
 
 void registry_note_lookup(void)
 {
-    if (!registry.manages_itself)
-        registry.manages_itself = true;
+    if (!atomic_load_explicit(&registry.manages_itself, memory_order_relaxed))
+        atomic_store_explicit(&registry.manages_itself, true, memory_order_relaxed);
 }
 
 enum { COPIED_AT_ONCE = 32 };

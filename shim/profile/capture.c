@@ -305,14 +305,15 @@ void profile_record_detach(unsigned container)
 {
     if (!profile_is_on || container >= MAX_CONTAINERS)
         return;
+    lock_take(&lock);
     attached[container].is_attached = false;
-    if (!blocks_are_open() || !capture_begin())
-        return;
-    uint64_t now = os_monotonic_ns();
-    struct record *record = capture_event(RECORD_DETACH, now);
-    record_number(record, container);
-    capture_write(record, now);
-    capture_end();
+    if (!is_stopped && blocks_are_open()) {
+        uint64_t now = os_monotonic_ns();
+        struct record *record = capture_event(RECORD_DETACH, now);
+        record_number(record, container);
+        capture_write(record, now);
+    }
+    lock_release(&lock);
 }
 
 /* --- from start to exit

@@ -101,6 +101,9 @@ enum { ANYDMA_BITMAPS_ = (1 << 18) + 512, ANYDMA_SOME_PAGES_ = 6, ANYDMA_FAR_ = 
 static const uint64_t *anydma_entries_ __attribute__((unused));
 static uint64_t anydma_nr_entries_ __attribute__((unused));
 static uint64_t anydma_nr_far_ __attribute__((unused));
+static void *anydma_table_ __attribute__((unused));
+static uint64_t (*anydma_iova_)(const void *) __attribute__((unused));
+static int (*anydma_iova_range_)(const void *, size_t, uint64_t *) __attribute__((unused));
 
 extern void *dlsym(void *__restrict handle, const char *__restrict name)
 #ifdef __cplusplus
@@ -121,26 +124,34 @@ static inline int anydma_find_(const char *name, void **slot)
     return fn != (void *)(uintptr_t)1;
 }
 
-/* After a lookup that succeeded: the table is there from then on. */
+/* The table is there from the shim's start on, after a lookup that succeeded in any case. */
 static inline void anydma_find_table_(void)
 {
-    static void *table;
-    if (__atomic_load_n(&anydma_nr_entries_, __ATOMIC_RELAXED) || !anydma_find_("anydma_table_v1", &table))
+    if (__atomic_load_n(&anydma_nr_entries_, __ATOMIC_RELAXED) ||
+        !anydma_find_("anydma_table_v1", &anydma_table_))
         return;
-    const struct anydma_table *t = (const struct anydma_table *)table;
+    const struct anydma_table *t = (const struct anydma_table *)anydma_table_;
     __atomic_store_n(&anydma_entries_, t->entries, __ATOMIC_RELAXED);
     __atomic_store_n(&anydma_nr_far_, t->nr_far, __ATOMIC_RELAXED);
     __atomic_store_n(&anydma_nr_entries_, t->nr_entries, __ATOMIC_RELEASE);
 }
 
+/* When the program or its library is loaded: dlsym takes the loader's lock, for which the first lookup, in a signal handler
+ * perhaps, could wait for ever. (The constructors of what is loaded before find it by themselves.) */
+__attribute__((constructor, unused)) static void anydma_prepare_(void)
+{
+    anydma_find_("anydma_iova", (void **)&anydma_iova_);
+    anydma_find_("anydma_iova_range", (void **)&anydma_iova_range_);
+    anydma_find_table_();
+}
+
 __attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(uint64_t va)
 {
-    static uint64_t (*fn)(const void *);
-    if (!anydma_find_("anydma_iova", (void **)&fn)) {
+    if (!anydma_find_("anydma_iova", (void **)&anydma_iova_)) {
         errno = ENOSYS;
         return ANYDMA_BAD_IOVA;
     }
-    uint64_t iova = fn((const void *)(uintptr_t)va);
+    uint64_t iova = anydma_iova_((const void *)(uintptr_t)va);
     if (iova != ANYDMA_BAD_IOVA)
         anydma_find_table_();
     return iova;
@@ -149,10 +160,9 @@ __attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(uint64
 __attribute__((noinline, cold, unused)) static int anydma_iova_range_cold_(const void *addr, size_t len,
                                                                            uint64_t *iova)
 {
-    static int (*fn)(const void *, size_t, uint64_t *);
-    if (!anydma_find_("anydma_iova_range", (void **)&fn))
+    if (!anydma_find_("anydma_iova_range", (void **)&anydma_iova_range_))
         return -ENOSYS;
-    int error = fn(addr, len, iova);
+    int error = anydma_iova_range_(addr, len, iova);
     if (!error)
         anydma_find_table_();
     return error;

@@ -82,7 +82,7 @@ static double seconds_now(void)
  * that runs of IOVAs only ever end on a page's end. */
 static int build_prp_entries(struct nvme *nvme, const void *buf, size_t bytes, uint64_t *first)
 {
-    int nr_segments = nvme->find_segments(buf, bytes, nvme->segments, NVME_MAX_PAGES);
+    int nr_segments = nvme->memory.find_segments(buf, bytes, nvme->segments, NVME_MAX_PAGES);
     int nr_pages = 0;
 
     if (nr_segments < 0)
@@ -106,6 +106,17 @@ static int build_prp_entries(struct nvme *nvme, const void *buf, size_t bytes, u
     return nr_pages;
 }
 
+/* The IOVA of one page of the driver's own; ANYDMA_BAD_IOVA with errno. */
+static uint64_t page_iova(struct nvme *nvme, const volatile void *page)
+{
+    struct anydma_segment found;
+    int rc = nvme->memory.find_segments((const void *)page, NVME_PAGE_BYTES, &found, 1);
+    if (rc > 0)
+        return found.iova;
+    errno = -rc;
+    return ANYDMA_BAD_IOVA;
+}
+
 /* Describes [buf, buf + bytes) in the two PRP fields: one page, two pages, or one page and a list of the
  * others. */
 static int build_prps(struct nvme *nvme, const void *buf, size_t bytes, struct nvme_command *command)
@@ -116,11 +127,9 @@ static int build_prps(struct nvme *nvme, const void *buf, size_t bytes, struct n
     if (nr_pages == 2)
         command->prp2 = nvme->prp_list[0];
     if (nr_pages > 2) {
-        struct anydma_segment list;
-        int rc = nvme->find_segments(nvme->prp_list, NVME_PAGE_BYTES, &list, 1);
-        if (rc < 0)
-            return rc;
-        command->prp2 = list.iova;
+        command->prp2 = page_iova(nvme, nvme->prp_list);
+        if (command->prp2 == ANYDMA_BAD_IOVA)
+            return -errno;
     }
     return 0;
 }
@@ -177,11 +186,11 @@ static int run_command(struct nvme *nvme, struct nvme_queue *queue, struct nvme_
     return 0;
 }
 
-static int queue_create(struct nvme_queue *queue, unsigned id)
+static int queue_create(const struct nvme_memory *memory, struct nvme_queue *queue, unsigned id)
 {
     *queue = (struct nvme_queue){.id = id, .phase = 1};
-    queue->submissions = aligned_alloc(NVME_PAGE_BYTES, NVME_PAGE_BYTES);
-    queue->completions = aligned_alloc(NVME_PAGE_BYTES, NVME_PAGE_BYTES);
+    queue->submissions = memory->alloc(NVME_PAGE_BYTES);
+    queue->completions = memory->alloc(NVME_PAGE_BYTES);
     if (!queue->submissions || !queue->completions)
         return -ENOMEM;
     memset(queue->submissions, 0, NVME_PAGE_BYTES);
@@ -205,8 +214,8 @@ static int wait_until_ready(struct nvme *nvme, uint32_t ready)
 static int start_controller(struct nvme *nvme)
 {
     uint64_t capabilities = bar_read64(&nvme->dev, REG_CAP);
-    uint64_t submissions = anydma_iova(nvme->admin.submissions);
-    uint64_t completions = anydma_iova((const void *)nvme->admin.completions);
+    uint64_t submissions = page_iova(nvme, nvme->admin.submissions);
+    uint64_t completions = page_iova(nvme, nvme->admin.completions);
 
     if (submissions == ANYDMA_BAD_IOVA || completions == ANYDMA_BAD_IOVA)
         return say(-errno, "no IOVA for the admin queue");
@@ -225,7 +234,7 @@ static int start_controller(struct nvme *nvme)
     return wait_until_ready(nvme, CSTS_READY);
 }
 
-/* `what`: 1 the controller, 0 the namespace. `page` is a page of ordinary memory, wherever malloc put it. */
+/* `what`: 1 the controller, 0 the namespace. */
 static int identify_one(struct nvme *nvme, uint32_t what, void *page)
 {
     struct nvme_command command = {.opcode = ADMIN_IDENTIFY, .namespace_id = what ? 0 : 1, .dword = {what}};
@@ -235,9 +244,7 @@ static int identify_one(struct nvme *nvme, uint32_t what, void *page)
 
 static int identify(struct nvme *nvme)
 {
-    uint8_t *page = malloc(NVME_PAGE_BYTES);
-    if (!page)
-        return -ENOMEM;
+    uint8_t *page = nvme->bounce;
     int rc = identify_one(nvme, 1, page);
     if (rc == 0) {
         memcpy(nvme->model, page + 24, 40);
@@ -254,7 +261,6 @@ static int identify(struct nvme *nvme)
         memcpy(&nvme->nr_blocks, page, sizeof(nvme->nr_blocks));
         nvme->block_bytes = (size_t)1 << page[128 + 4 * format + 2];
     }
-    free(page);
     return rc;
 }
 
@@ -262,11 +268,10 @@ static int create_io_queue(struct nvme *nvme)
 {
     uint32_t id_and_size = nvme->io.id | (QUEUE_ENTRIES - 1) << 16;
     struct nvme_command want_one = {.opcode = ADMIN_SET_FEATURES, .dword = {FEATURE_NR_QUEUES, 0}};
-    struct nvme_command create_cq = {.opcode = ADMIN_CREATE_CQ,
-                                     .prp1 = anydma_iova((const void *)nvme->io.completions),
-                                     .dword = {id_and_size, 1}};
+    struct nvme_command create_cq = {
+        .opcode = ADMIN_CREATE_CQ, .prp1 = page_iova(nvme, nvme->io.completions), .dword = {id_and_size, 1}};
     struct nvme_command create_sq = {.opcode = ADMIN_CREATE_SQ,
-                                     .prp1 = anydma_iova(nvme->io.submissions),
+                                     .prp1 = page_iova(nvme, nvme->io.submissions),
                                      .dword = {id_and_size, nvme->io.id << 16 | 1}};
 
     if (create_cq.prp1 == ANYDMA_BAD_IOVA || create_sq.prp1 == ANYDMA_BAD_IOVA)
@@ -279,18 +284,28 @@ static int create_io_queue(struct nvme *nvme)
     return rc;
 }
 
-int nvme_open(struct nvme *nvme, const char *bdf)
+static int allocate(struct nvme *nvme)
+{
+    const struct nvme_memory *memory = &nvme->memory;
+    nvme->prp_list = memory->alloc(NVME_PAGE_BYTES);
+    nvme->bounce = memory->alloc((NVME_MAX_PAGES - 1) * NVME_PAGE_BYTES);
+    if (queue_create(memory, &nvme->admin, 0) < 0 || queue_create(memory, &nvme->io, 1) < 0 ||
+        !nvme->prp_list || !nvme->bounce)
+        return say(-ENOMEM, "its queues");
+    return 0;
+}
+
+int nvme_open_with(struct nvme *nvme, const char *bdf, const struct nvme_memory *memory)
 {
     memset(nvme, 0, sizeof(*nvme));
-    nvme->find_segments = anydma_segments;
+    nvme->memory = *memory;
     int rc = vfio_device_open(&nvme->dev, bdf);
     if (rc < 0)
         return rc;
-    nvme->prp_list = aligned_alloc(NVME_PAGE_BYTES, NVME_PAGE_BYTES);
-    nvme->bounce = malloc((NVME_MAX_PAGES - 1) * NVME_PAGE_BYTES);
-    if (queue_create(&nvme->admin, 0) < 0 || queue_create(&nvme->io, 1) < 0 || !nvme->prp_list ||
-        !nvme->bounce)
-        rc = say(-ENOMEM, "its queues");
+    if (memory->start)
+        rc = memory->start(&nvme->dev);
+    if (rc == 0)
+        rc = allocate(nvme);
     if (rc == 0)
         rc = start_controller(nvme);
     if (rc == 0)
@@ -302,19 +317,54 @@ int nvme_open(struct nvme *nvme, const char *bdf)
     return rc;
 }
 
+static void *alloc_pages(size_t bytes)
+{
+    return aligned_alloc(NVME_PAGE_BYTES, bytes);
+}
+
+/* Ordinary memory: malloc's, which anydma finds IOVAs for. */
+static const struct nvme_memory ordinary = {
+    .alloc = alloc_pages, .free = free, .find_segments = anydma_segments};
+
+int nvme_open(struct nvme *nvme, const char *bdf)
+{
+    return nvme_open_with(nvme, bdf, &ordinary);
+}
+
+struct nvme *nvme_new(const char *bdf)
+{
+    struct nvme *nvme = malloc(sizeof(*nvme));
+    if (nvme && nvme_open(nvme, bdf) == 0)
+        return nvme;
+    free(nvme);
+    return NULL;
+}
+
+void nvme_delete(struct nvme *nvme)
+{
+    nvme_close(nvme);
+    free(nvme);
+}
+
+size_t nvme_block_bytes(const struct nvme *nvme)
+{
+    return nvme->block_bytes;
+}
+
 void nvme_close(struct nvme *nvme)
 {
+    void (*give)(void *) = nvme->memory.free;
     if (nvme->dev.bar0) {
         bar_write32(&nvme->dev, REG_CC, 0);
         wait_until_ready(nvme, 0);
     }
     vfio_device_close(&nvme->dev);
-    free(nvme->admin.submissions);
-    free((void *)nvme->admin.completions);
-    free(nvme->io.submissions);
-    free((void *)nvme->io.completions);
-    free(nvme->prp_list);
-    free(nvme->bounce);
+    give(nvme->admin.submissions);
+    give((void *)nvme->admin.completions);
+    give(nvme->io.submissions);
+    give((void *)nvme->io.completions);
+    give(nvme->prp_list);
+    give(nvme->bounce);
     memset(nvme, 0, sizeof(*nvme));
 }
 

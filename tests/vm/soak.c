@@ -291,7 +291,7 @@ int main(int argc, char **argv)
     if (nvme_open(&nvme, argv[1]) < 0 || e1000e_open(&nic, argv[2]) < 0)
         return 1;
     if (is_identity)
-        nvme.find_segments = segments_by_identity;
+        nvme.memory.find_segments = segments_by_identity;
     run_for((unsigned)atoi(argv[3]));
     uint64_t locked = vm_locked_bytes();
     struct anydma_stats stats = {0};

@@ -31,6 +31,11 @@ in_vm() {
     mkdir -p "$captures"
     CAPTURE=$captures/testpmd.capture tests/vm/testpmd.sh || failed=1
 
+    step "A driver written against SPDK's calls (a stand-in), unmodified, with its I/O straight from malloc and mmap"
+    ${MAKE:-make} -s "$build/tests/vm/bridges_spdk" || failed=1
+    tests/vm/run.sh "set -o pipefail; echo 'without the shim:'; $build/tests/vm/bridges_spdk \$NVME_BDF plainly 2>&1 | uniq -c &&
+        echo 'with it:' && $build/anydma run -- $build/tests/vm/bridges_spdk \$NVME_BDF" || failed=1
+
     step "Who pins what: testpmd's memory, and that of qemu-io, which maps all of it by itself"
     CAPTURE=$captures/qemu-io.capture tests/vm/qemu_io.sh >"$captures/qemu-io.log" || failed=1
     for program in testpmd qemu-io; do

@@ -142,8 +142,10 @@ static void a_new_mapping_is_locked_if_asked_to_be(void)
 static void a_name_goes_along_and_ends(void)
 {
     char *at = map(), *to = map();
-    if (prctl(0x53564d41 /* PR_SET_VMA */, 0, at, LEN, "ours") != 0)
-        return; /* a kernel without CONFIG_ANON_VMA_NAME */
+    if (prctl(0x53564d41 /* PR_SET_VMA */, 0, at, LEN, "ours") != 0) {
+        behaviour_shows_nothing = "no names here (CONFIG_ANON_VMA_NAME)";
+        return;
+    }
     EXPECT(mremap(at, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
     EXPECT(strcmp(facts_of(to).name, "[anon:ours]") == 0);
     EXPECT(map_over(to, LEN, 0) == to && !*facts_of(to).name);
@@ -154,8 +156,10 @@ static void a_key_goes_along_and_ends(void)
 {
     int key = pkey_alloc(0, 0);
     char *at = map(), *to = map();
-    if (key < 0)
-        return; /* a processor without them */
+    if (key < 0) {
+        behaviour_shows_nothing = "no keys here";
+        return;
+    }
     EXPECT(pkey_mprotect(at, LEN, RW, key) == 0);
     EXPECT(mremap(at, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to && facts_of(to).key == key);
     EXPECT(map_over(to, LEN, 0) == to && facts_of(to).key == 0);
@@ -174,11 +178,34 @@ static void a_policy_goes_along_and_ends(void)
     enum { BIND = 2 };
     unsigned long nodes = 1;
     char *at = map(), *to = map();
-    if (syscall(SYS_mbind, at, LEN, BIND, &nodes, 64, 0) != 0)
-        return; /* a kernel without CONFIG_NUMA */
+    if (syscall(SYS_mbind, at, LEN, BIND, &nodes, 64, 0) != 0) {
+        behaviour_shows_nothing = "no policies here (CONFIG_NUMA)";
+        return;
+    }
     EXPECT(mremap(at, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to && policy_of(to) == BIND);
     EXPECT(map_over(to, LEN, 0) == to && policy_of(to) == 0);
     munmap(to, LEN);
+}
+
+/* --- vm.max_map_count ------------------------------------------------------------------------------------------------------- */
+
+/* With pages held back for registered neighbours, too. */
+static void a_program_at_the_limit_of_mappings_can_leave_it(void)
+{
+    enum { MOST = 70000 };
+    static char *maps[MOST];
+    int nr = 0, nr_unmapped = 0;
+    char *held = map();
+    memset(held, 7, LEN);
+    EXPECT(anydma_iova(held) == (uintptr_t)held && munmap(held + PAGE, PAGE) == 0);
+    while (nr < MOST &&
+           (maps[nr] = mmap(NULL, PAGE, nr % 2 ? PROT_READ : RW, ANONYMOUS, -1, 0)) != MAP_FAILED)
+        nr++;
+    if (nr == MOST)
+        behaviour_shows_nothing = "vm.max_map_count is above 70,000";
+    for (int i = nr; i-- > 0;)
+        nr_unmapped += munmap(maps[i], PAGE) == 0;
+    EXPECT(nr_unmapped == nr && *held == 7 && munmap(held, LEN) == 0);
 }
 
 int main(void)
@@ -192,5 +219,7 @@ int main(void)
     behaviour("a_name_goes_along_and_ends", a_name_goes_along_and_ends);
     behaviour("a_key_goes_along_and_ends", a_key_goes_along_and_ends);
     behaviour("a_policy_goes_along_and_ends", a_policy_goes_along_and_ends);
+    behaviour("a_program_at_the_limit_of_mappings_can_leave_it",
+              a_program_at_the_limit_of_mappings_can_leave_it);
     return behaviours_end();
 }

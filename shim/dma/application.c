@@ -295,9 +295,9 @@ void application_join(struct container *container)
 /* Releases everything that nobody was told of, for a MAP that failed for want of room. */
 static bool release_all_unused(void)
 {
-    uint64_t before = registry.nr_registrations;
+    uint64_t before = registrations_count();
     registration_release_unused(0, UINT64_MAX);
-    return registry.nr_registrations != before;
+    return registrations_count() != before;
 }
 
 /* Where the pages are that are to be mapped once more. */

@@ -17,7 +17,7 @@ void registration_settle(struct registration *reg)
 static void insert_piece(const struct registration *of, uintptr_t start, uintptr_t end)
 {
     struct registration *piece =
-        start < end ? registration_insert(start, end - start, of->iova + (start - of->start)) : NULL;
+        start < end ? registration_add(start, end - start, of->iova + (start - of->start)) : NULL;
     if (!piece)
         return;
     piece->handed = of->handed;
@@ -30,7 +30,7 @@ static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
     struct registration old = *reg;
     if (reg->pins)
         return;
-    registration_remove(reg);
+    registration_drop(reg);
     insert_piece(&old, old.start, start);
     insert_piece(&old, end, old.start + old.len);
 }
@@ -43,7 +43,7 @@ bool registration_plan_again(struct registration *reg)
     if (old.mapped || old.is_stuck ||
         (registry.memory->intact(old.start, &start, &len) == 0 && start <= old.start && start + len >= end))
         return false;
-    registration_remove(reg);
+    registration_drop(reg);
     for (uintptr_t va = old.start, next; va < end; va = next) {
         next = va + OS_PAGE_SIZE;
         if (registry.memory->intact(va, &start, &len) != 0)
@@ -58,12 +58,12 @@ bool registration_plan_again(struct registration *reg)
 
 bool registry_has_any(void)
 {
-    return atomic_load_explicit(&registry.nr_registrations, memory_order_acquire) != 0;
+    return registrations_count() != 0;
 }
 
 bool registry_owes_any(void)
 {
-    return registry_has_any() && atomic_load_explicit(&registry.count.owed, memory_order_acquire) != 0;
+    return registry_has_any() && registrations_owed() != 0;
 }
 
 bool registry_has_promised(uintptr_t start, size_t len)

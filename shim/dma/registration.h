@@ -12,25 +12,12 @@
 #include "base/lock.h"
 #include "base/pool.h"
 #include "dma/hazards.h"
+#include "dma/registrations.h"
 #include "dma/registry.h"
 #include "iommu/iommu.h"
 #include "profile/live.h"
 
 enum { MAX_CONTAINERS = 32 };
-
-struct registration {
-    RB_ENTRY(registration) by_va;
-    RB_ENTRY(registration) by_iova;
-    uintptr_t start;
-    size_t len;
-    uint64_t iova;
-    uint32_t mapped; /* a bit for each container that has it; 0: owed */
-    uint32_t pins;
-    uint32_t site; /* the profile's, of who made it */
-    bool handed; /* an IOVA inside was given out: it is not released for a mapping of the application's own */
-    bool is_stuck;    /* an unmap failed: its pages are never used again */
-    bool is_deferred; /* for now: the thread does not have the container's descriptor in its table */
-};
 
 /* One of the application's own mappings in one container. */
 struct app_map {
@@ -55,8 +42,6 @@ struct held_range {
     const struct holder *holder;
 };
 
-RB_HEAD(regs_by_va, registration);
-RB_HEAD(regs_by_iova, registration);
 RB_HEAD(app_maps, app_map);
 
 struct container_file;
@@ -79,9 +64,6 @@ struct container {
 struct registry {
     struct lock lock;
     const struct memory_ops *memory;
-    struct regs_by_va by_va;
-    struct regs_by_iova by_iova;
-    struct pool registrations;
     struct pool app_map_pool;
     struct container containers[MAX_CONTAINERS];
     _Atomic uint32_t attached; /* a bit for each */
@@ -89,16 +71,14 @@ struct registry {
     int deferred_by;           /* the thread that could not undo something; 0: none */
     /* A group or a device was closed: a container may end unseen, with a mapping of the device. */
     _Atomic bool is_in_doubt;
-    int owner_pid; /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
-    _Atomic uint64_t nr_registrations;
+    int owner_pid;    /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
     bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
     _Atomic bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */
     struct iommu_info last_info; /* of the container attached last */
     struct {
         uint64_t containers_seen, entries_peak;
-        uint64_t peak_registrations, pinned, pinned_peak, app_pinned, app_pinned_peak;
+        uint64_t pinned, pinned_peak, app_pinned, app_pinned_peak;
         uint64_t maps, unmaps, map_failures, unmap_failures, app_maps, app_unmaps;
-        _Atomic uint64_t owed;
         _Atomic uint64_t lookups_cold, lookups_refused;
     } count;
 };
@@ -112,18 +92,10 @@ static inline unsigned next_container(uint32_t set, unsigned from)
     return set ? (unsigned)__builtin_ctz(set) : MAX_CONTAINERS;
 }
 
-/* The first registration that ends above `va`, by address; NULL. */
-struct registration *registration_from(uintptr_t va);
-/* The first that ends above `iova`, by IOVA; NULL. */
-struct registration *registration_from_iova(uint64_t iova);
-/* The last one that ends at or below `iova`, by IOVA; NULL. */
-struct registration *registration_before_iova(uint64_t iova);
-struct registration *registration_next_iova(struct registration *reg);
-struct registration *registration_next(struct registration *reg);
-
-/* A record of [start, start + len), registered nowhere yet; NULL: no memory. */
-struct registration *registration_insert(uintptr_t start, size_t len, uint64_t iova);
-void registration_remove(struct registration *reg);
+/* A record, registered nowhere yet, with the holds of who holds the range and the call site of who makes it; NULL: no memory. */
+struct registration *registration_add(uintptr_t start, size_t len, uint64_t iova);
+/* Ends the record of what is registered nowhere any more. */
+void registration_drop(struct registration *reg);
 /* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
 int registration_map(struct registration *reg);
 /* The same for what was made before: where something in it was unmapped since, its address is held back.

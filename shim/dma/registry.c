@@ -18,23 +18,9 @@
 
 struct registry registry = {
     .lock = {.rank = LOCK_REGISTRY},
-    .registrations = POOL_OF(struct registration),
     .app_map_pool = POOL_OF(struct app_map),
 };
 LOCK_ON_LIST(registry.lock);
-
-static int compare_va(const struct registration *a, const struct registration *b)
-{
-    return a->start < b->start ? -1 : a->start > b->start;
-}
-
-static int compare_iova(const struct registration *a, const struct registration *b)
-{
-    return a->iova < b->iova ? -1 : a->iova > b->iova;
-}
-
-RB_GENERATE_INTERNAL(regs_by_va, registration, by_va, compare_va, __attribute__((unused)) static)
-RB_GENERATE_INTERNAL(regs_by_iova, registration, by_iova, compare_iova, __attribute__((unused)) static)
 
 void registry_init(const struct memory_ops *memory)
 {
@@ -48,57 +34,7 @@ bool registry_is_owner(void)
     return registry_is_sim() || os_getpid() == registry.owner_pid;
 }
 
-/* --- finding ---------------------------------------------------------------------------------------------------- */
-
-struct registration *registration_from(uintptr_t va)
-{
-    struct registration *reg = RB_ROOT(&registry.by_va), *found = NULL;
-    while (reg) {
-        if (va < reg->start + reg->len) {
-            found = reg;
-            reg = RB_LEFT(reg, by_va);
-        } else {
-            reg = RB_RIGHT(reg, by_va);
-        }
-    }
-    return found;
-}
-
-struct registration *registration_from_iova(uint64_t iova)
-{
-    struct registration *reg = RB_ROOT(&registry.by_iova), *found = NULL;
-    while (reg) {
-        if (iova < reg->iova + reg->len) {
-            found = reg;
-            reg = RB_LEFT(reg, by_iova);
-        } else {
-            reg = RB_RIGHT(reg, by_iova);
-        }
-    }
-    return found;
-}
-
-struct registration *registration_before_iova(uint64_t iova)
-{
-    struct registration *above = registration_from_iova(iova);
-    return above ? RB_PREV(regs_by_iova, , above) : RB_MAX(regs_by_iova, &registry.by_iova);
-}
-
-struct registration *registration_next(struct registration *reg)
-{
-    return RB_NEXT(regs_by_va, , reg);
-}
-
-struct registration *registration_next_iova(struct registration *reg)
-{
-    return RB_NEXT(regs_by_iova, , reg);
-}
-
-static struct registration *registration_at(uintptr_t va)
-{
-    struct registration *reg = registration_from(va);
-    return reg && reg->start <= va ? reg : NULL;
-}
+/* --- entering and leaving ------------------------------------------------------------------------------------------ */
 
 static bool is_complete(const struct registration *reg)
 {
@@ -149,35 +85,21 @@ void registry_leave(void)
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
-struct registration *registration_insert(uintptr_t start, size_t len, uint64_t iova)
+struct registration *registration_add(uintptr_t start, size_t len, uint64_t iova)
 {
-    struct registration *reg = pool_take(&registry.registrations);
-    if (!reg)
-        return NULL;
-    reg->start = start;
-    reg->len = len;
-    reg->iova = iova;
-    reg->pins = pins_over(start, len);
-    RB_INSERT(regs_by_va, &registry.by_va, reg);
-    RB_INSERT(regs_by_iova, &registry.by_iova, reg);
-    uint64_t nr = atomic_fetch_add_explicit(&registry.nr_registrations, 1, memory_order_relaxed) + 1;
-    if (nr > registry.count.peak_registrations)
-        registry.count.peak_registrations = nr;
-    registry.count.owed++;
-    reg->site = profile_site();
+    struct registration *reg = registration_insert(start, len, iova);
+    if (reg) {
+        reg->pins = pins_over(start, len);
+        reg->site = profile_site();
+    }
     return reg;
 }
 
-void registration_remove(struct registration *reg)
+void registration_drop(struct registration *reg)
 {
-    RB_REMOVE(regs_by_va, &registry.by_va, reg);
-    RB_REMOVE(regs_by_iova, &registry.by_iova, reg);
-    if (!reg->mapped)
-        registry.count.owed--;
     if (!registry.attached)
         profile_record_unowed(reg->start, reg->len);
-    atomic_fetch_sub_explicit(&registry.nr_registrations, 1, memory_order_relaxed);
-    pool_give(&registry.registrations, reg);
+    registration_remove(reg);
 }
 
 static struct profile_mapping profile_of(const struct registration *reg, unsigned index)
@@ -227,9 +149,7 @@ static int map_in(struct registration *reg, unsigned index)
         failures_note(FAILED_MAP, -error, reg->len);
         return error;
     }
-    if (!reg->mapped)
-        registry.count.owed--;
-    reg->mapped |= 1u << index;
+    registration_set_mapped(reg, index, true);
     container_count_entries(container, 1);
     registry.count.pinned += find_sharer(reg, index) ? 0 : reg->len;
     if (registry.count.pinned > registry.count.pinned_peak)
@@ -240,9 +160,7 @@ static int map_in(struct registration *reg, unsigned index)
 
 void registration_was_undone(struct registration *reg, unsigned index)
 {
-    reg->mapped &= ~(1u << index);
-    if (!reg->mapped)
-        registry.count.owed++;
+    registration_set_mapped(reg, index, false);
     container_count_entries(&registry.containers[index], -1);
     registry.count.pinned -= find_sharer(reg, index) ? 0 : reg->len;
     registry_changed();
@@ -323,7 +241,7 @@ static void discard(struct registration *reg)
 {
     uintptr_t start = reg->start;
     size_t len = reg->len;
-    registration_remove(reg);
+    registration_drop(reg);
     registration_unmark(start, len);
 }
 
@@ -343,7 +261,7 @@ bool registration_undo(struct registration *reg)
 static void clip_to_gap(uintptr_t va, uintptr_t *start, uintptr_t *end)
 {
     struct registration *above = registration_from(va);
-    struct registration *below = above ? RB_PREV(regs_by_va, , above) : RB_MAX(regs_by_va, &registry.by_va);
+    struct registration *below = registration_before(va);
     if (above && above->start < *end)
         *end = above->start;
     if (below && below->start + below->len > *start)
@@ -356,7 +274,7 @@ static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct 
     int error = registry.attached && purpose != FOR_EAGER ? iova_choose(start, len, &iova) : 0;
     if (error)
         return error;
-    struct registration *reg = registration_insert(start, len, iova);
+    struct registration *reg = registration_add(start, len, iova);
     if (!reg)
         return -ENOMEM;
     reg->handed = purpose == FOR_LOOKUP;
@@ -549,8 +467,7 @@ uint64_t registry_pinned(void)
 
 void registry_reset(void)
 {
-    RB_INIT(&registry.by_va);
-    RB_INIT(&registry.by_iova);
+    registrations_reset();
     registry.deferred_by = 0;
     registry.owner_pid = os_getpid();
     registration_unfollow();
@@ -558,7 +475,6 @@ void registry_reset(void)
     containers_reset();
     eager_end();
     registry.manages_itself = false;
-    atomic_store_explicit(&registry.nr_registrations, 0, memory_order_relaxed);
     memset(&registry.count, 0, sizeof(registry.count));
     failures_forget();
     pins_reset();

@@ -40,13 +40,13 @@ void registry_fill_stats(struct anydma_stats *stats)
     lock_take(&registry.lock);
     fill_containers(stats);
     stats->hazards = hazards_seen();
-    stats->registrations = registry.nr_registrations;
-    stats->registrations_peak = registry.count.peak_registrations;
+    stats->registrations = registrations_count();
+    stats->registrations_peak = registrations_peak();
     stats->pinned = registry.count.pinned;
     stats->pinned_peak = registry.count.pinned_peak;
     stats->app_pinned = registry.count.app_pinned;
     stats->app_pinned_peak = registry.count.app_pinned_peak;
-    stats->owed = registry.count.owed;
+    stats->owed = registrations_owed();
     stats->maps = registry.count.maps;
     stats->unmaps = registry.count.unmaps;
     stats->map_failures = registry.count.map_failures;
@@ -138,8 +138,8 @@ void registry_publish(void)
         .pinned_peak = registry.count.pinned_peak,
         .app_pinned = registry.count.app_pinned,
         .app_pinned_peak = registry.count.app_pinned_peak,
-        .registrations = registry.nr_registrations,
-        .owed = registry.count.owed,
+        .registrations = registrations_count(),
+        .owed = registrations_owed(),
         .maps = registry.count.maps,
         .unmaps = registry.count.unmaps,
         .map_failures = registry.count.map_failures,

@@ -126,9 +126,9 @@ static void check_registrations(void)
             program_failed("registrations overlap at IOVA 0x%lx", reg->iova);
         next_iova = reg->iova + reg->len;
     }
-    if (nr || pinned != registry.count.pinned || owed != registry.count.owed)
+    if (nr || pinned != registry.count.pinned || owed != registrations_owed())
         program_failed("%ld too many by address; %lu pinned, %lu counted; %lu owed, %lu counted", (long)nr,
-                       pinned, registry.count.pinned, owed, (uint64_t)registry.count.owed);
+                       pinned, registry.count.pinned, owed, registrations_owed());
 }
 
 static void check_containers(void)

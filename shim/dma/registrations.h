@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The records of what is registered, in order of addresses and of IOVAs, which neither overlap. Records only: nothing here
+ * makes an ioctl, takes a lock or calls what lies above. Under LOCK_REGISTRY, but for what says otherwise.
+ */
+#ifndef DMA_REGISTRATIONS_H
+#define DMA_REGISTRATIONS_H
+
+#include <bsd/sys/tree.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct registration {
+    RB_ENTRY(registration) by_va;
+    RB_ENTRY(registration) by_iova;
+    uintptr_t start;
+    size_t len;
+    uint64_t iova;
+    uint32_t mapped; /* a bit for each container that has it; 0: owed */
+    uint32_t pins;
+    uint32_t site; /* the profile's, of who made it */
+    bool handed; /* an IOVA inside was given out: it is not released for a mapping of the application's own */
+    bool is_stuck;    /* an unmap failed: its pages are never used again */
+    bool is_deferred; /* for now: the thread does not have the container's descriptor in its table */
+};
+
+/* The first that ends above `va`, by address; NULL. */
+struct registration *registration_from(uintptr_t va);
+/* The one that `va` lies in; NULL. */
+struct registration *registration_at(uintptr_t va);
+/* The last one that ends at or below `va`, by address; NULL. */
+struct registration *registration_before(uintptr_t va);
+struct registration *registration_next(struct registration *reg);
+/* The first that ends above `iova`, by IOVA; NULL. */
+struct registration *registration_from_iova(uint64_t iova);
+/* The last one that ends at or below `iova`, by IOVA; NULL. */
+struct registration *registration_before_iova(uint64_t iova);
+struct registration *registration_next_iova(struct registration *reg);
+
+/* A record of [start, start + len), in no container. Returns NULL when there is no memory. */
+struct registration *registration_insert(uintptr_t start, size_t len, uint64_t iova);
+/* Ends the record. */
+void registration_remove(struct registration *reg);
+/* Container `index` has it, or no longer does. */
+void registration_set_mapped(struct registration *reg, unsigned index, bool is_mapped);
+
+/* How many there are; how many of them are owed; how many there were at most. No lock. */
+uint64_t registrations_count(void);
+uint64_t registrations_owed(void);
+uint64_t registrations_peak(void);
+/* In a forked child: there are none. */
+void registrations_reset(void);
+
+#endif

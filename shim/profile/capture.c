@@ -21,6 +21,7 @@
 #include "profile/live.h"
 #include "profile/modules.h"
 #include "profile/profile.h"
+#include "profile/samples.h"
 #include "profile/sites.h"
 
 enum { PATH_BYTES = 4096, TEXT_BYTES = 1024, MAX_CONTAINERS = 32, NAME_BYTES = 16 };
@@ -394,6 +395,7 @@ void profile_become_child(void)
     if (!profile_is_on)
         return;
     stack_reset();
+    samples_become_child();
     blocks_forget();
     memset(attached, 0, sizeof(attached));
     is_child = true;

@@ -120,6 +120,12 @@ bool samples_choose(size_t size)
     return true;
 }
 
+void samples_become_child(void)
+{
+    random_state = 0;
+    samples_bytes_left = 0;
+}
+
 static void write_sample(const void *ptr, size_t size)
 {
     uint64_t now = os_monotonic_coarse_ns();

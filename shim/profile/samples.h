@@ -31,6 +31,8 @@ void samples_start(uintptr_t start, size_t len);
  * frame of theirs would be one more to unwind. */
 void *samples_take(void *ptr, size_t size);
 void samples_forget(void *ptr);
+/* In a forked child, whose bytes are chosen apart from its parent's and its siblings'. */
+void samples_become_child(void);
 /* After samples_pass_by said no: whether one of the bytes is chosen; sets out for the next. */
 bool samples_choose(size_t size);
 /* How many bytes an allocation of `size` stands for, having been chosen: size over the chance of that. */

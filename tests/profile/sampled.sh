@@ -39,6 +39,32 @@ truth = {line.split()[0]: int(line.split()[1]) for line in open('$work/truth')}
 for site in json.load(open('$work/each.json'))['sites']:
     truth.pop(site['stack'][0]['function'] if site['stack'] and truth.get(site['stack'][0]['function']) == site['sampled_live'] else '', 0)
 assert not truth, truth"
+# Each child draws lots of its own: with its parent's state, all of them would have the same samples, or all of them none.
+cat >"$work/children.c" <<'C'
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static char *volatile kept;
+int main(void)
+{
+    for (int i = 0; i < 8; i++) {
+        if (fork() == 0) {
+            for (int n = 0; n < 1024; n++)
+                kept = malloc(1024);
+            return 0;
+        }
+        wait(0);
+    }
+    return 0;
+}
+C
+${CC:-gcc} -O1 -g -fno-builtin-malloc -o "$work/children" "$work/children.c" || exit 1
+capture "$work/children.cap" --sample=64K -- "$work/children" 2>"$work/said"
+for child in "$work"/children.cap.*; do "$ANYDMA" report --json --at end "$child" >"$child.json"; done
+expect "each forked child has samples of its own" python3 -c "
+import glob, json
+live = [sum(s['sampled_live'] for s in json.load(open(name))['sites']) for name in glob.glob('$work/children.cap.*.json')]
+assert len(live) == 8 and min(live) > 0 and len(set(live)) > 1, live"
 capture "$work/auto.cap" --sample auto -- "$work/sampled" >/dev/null
 expect "--sample=auto is one in 2 MiB" bash -c "'$ANYDMA' report --at end '$work/auto.cap' | grep -q 'sampled every 2 MiB'"
 exit "$failures"

@@ -76,8 +76,27 @@ static const char *what_is_wrong(int fd, const struct stat *st)
     return "is there and is not a capture: name another file, or remove it";
 }
 
+/* Programs go to other folders, and their children's captures belong beside their own. */
+static int make_absolute(void)
+{
+    const char *name = getenv("ANYDMA_OUTPUT");
+    char here[PATH_MAX], path[3 * PATH_MAX];
+    size_t len = 0;
+    if (!name || !*name || *name == '/' || !getcwd(here, sizeof(here)))
+        return 0;
+    for (const char *p = here; *p; p++) {
+        path[len++] = *p;
+        if (*p == '%')
+            path[len++] = '%';
+    }
+    snprintf(path + len, sizeof(path) - len, "/%s", name);
+    return setenv("ANYDMA_OUTPUT", path, 1) ? CLI_FAILED : 0;
+}
+
 int start_check_output(const char *program, const char *report)
 {
+    if (make_absolute())
+        return CLI_FAILED;
     const char *name = getenv("ANYDMA_OUTPUT");
     char path[PATH_MAX], run[PATH_MAX + 32];
     struct stat st;

@@ -59,7 +59,10 @@ static _Thread_local struct {
 
 static bool names_process(void)
 {
-    return strstr(config.output, "%p") != NULL;
+    for (const char *p = config.output; *p; p += *p == '%' && p[1] ? 2 : 1)
+        if (*p == '%' && p[1] == 'p')
+            return true;
+    return false;
 }
 
 static size_t read_file(const char *name, char *text, size_t size)

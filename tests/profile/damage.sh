@@ -18,6 +18,8 @@ cat >"$work/churn.c" <<'C'
 int main(int argc, char **argv)
 {
     int n = atoi(argv[1]);
+    if (argc > 3 && chdir(argv[3]))
+        return 1;
     if (argc > 2 && *argv[2] == 'f' && fork() == 0)
         n *= 2; /* the child: it has no device, its lookups are refused */
     for (int i = 0; i < n; i++) {
@@ -54,6 +56,9 @@ assert seen + r['health']['lost_events'] >= 30000, (seen, r['health'])"
 
 capture "$work/fork.cap" -- "$work/churn" 100 f
 expect "a forked child has its own file" bash -c "ls '$work'/fork.cap.* && '$ANYDMA' report '$work'/fork.cap.* | grep -q '200 lookups refused'"
+mkdir "$work/100%p" "$work/elsewhere"
+(cd "$work/100%p" && capture fork.cap -- "$work/churn" 100 f ../elsewhere) 2>"$work/chdir.err"
+expect "beside its parent's, wherever they have gone" bash -c "ls '$work/100%p/fork.cap' '$work/100%p'/fork.cap.[0-9]* && ! ls '$work/elsewhere'/*"
 expect "the parent's is untouched by it" bash -c "'$ANYDMA' report --json '$work/fork.cap' | python3 -c '
 import json,sys; r = json.load(sys.stdin); assert r[\"calls\"][\"map\"][\"count\"] == 100'"
 

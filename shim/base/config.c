@@ -23,6 +23,19 @@ static void *const targets[NR_SETTINGS] = {
     [SETTING_DISABLE] = &config.disabled,    [SETTING_BRIDGES] = &config.bridges,
 };
 
+/* A copy: programs write their title over their environment. The only text is a path. */
+static void store_text(const char **target, const char *value)
+{
+    static char copy[4096];
+    size_t len = strlen(value);
+    if (len >= sizeof(copy)) {
+        log_write(LOG_WARNING, "a value of %lu bytes is too long and ignored", (unsigned long)len);
+        return;
+    }
+    memcpy(copy, value, len + 1);
+    *target = copy;
+}
+
 static void store(const struct setting *setting, const char *value, uint64_t number)
 {
     void *target = targets[setting - settings];
@@ -40,7 +53,7 @@ static void store(const struct setting *setting, const char *value, uint64_t num
         *(uint64_t *)target = number;
         break;
     case SETTING_TEXT:
-        *(const char **)target = value;
+        store_text(target, value);
     }
 }
 

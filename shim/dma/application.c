@@ -347,7 +347,7 @@ int registry_app_map(const struct dma_request *asked)
     struct dma_request request = *asked;
     unsigned tries = 0;
     int result;
-    lock_take(&registry.lock);
+    registry_enter();
     do {
         struct container *container = container_find(request.fd, request.ioas_id);
         if (request.source != FROM_MEMORY)
@@ -473,7 +473,7 @@ static int app_unmap_locked(struct container *container, const struct dma_reques
 
 int registry_app_unmap(const struct dma_request *request)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     struct container *container = container_find(request->fd, request->ioas_id);
     int result = container && request->is_plain ? app_unmap_locked(container, request)
                                                 : os_ioctl(request->fd, request->call, request->arg);
@@ -490,14 +490,14 @@ static size_t container_reaches(struct container *container, uintptr_t va, uint6
 size_t registry_reaches(uintptr_t va, uint64_t iova)
 {
     size_t len = 0;
-    lock_take(&registry.lock);
+    registry_enter();
     struct registration *reg = registration_from(va);
     if (reg && reg->start <= va && reg->mapped && reg->iova - reg->start == iova - va)
         len = reg->start + reg->len - va;
     for (unsigned i = next_container(registry.attached, 0); !len && i < MAX_CONTAINERS;
          i = next_container(registry.attached, i + 1))
         len = container_reaches(&registry.containers[i], va, iova);
-    lock_release(&registry.lock);
+    registry_exit();
     return len;
 }
 
@@ -526,8 +526,8 @@ bool application_has_identity(uintptr_t start, size_t len)
 bool registry_is_application(uint64_t iova)
 {
     uint64_t below;
-    lock_take(&registry.lock);
+    registry_enter();
     bool is_its_own = application_collides(iova, 1, &below);
-    lock_release(&registry.lock);
+    registry_exit();
     return is_its_own;
 }

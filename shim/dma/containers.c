@@ -68,19 +68,6 @@ void container_count_entries(struct container *container, int change)
         registry.count.entries_peak = container->nr_entries;
 }
 
-/* Memory that anydma did not place may be gone, with nobody having asked since: its registration ends now. */
-static bool has_ended(struct registration *reg)
-{
-    uintptr_t start = reg->start, unit;
-    size_t len;
-    if (registry.memory->is_owned(start))
-        return false;
-    registry.memory->intact(start, &unit, &len);
-    registration_settle(reg);
-    struct registration *now = registration_from(start);
-    return !now || now->start != start;
-}
-
 static const char *why(int error)
 {
     return error == -EFAULT || error == -EINPROGRESS ? "a part of it is not readable and writable now"
@@ -98,7 +85,7 @@ static int map_existing(void)
     struct registration *reg = registration_from(0), *next;
     for (; reg; reg = next) {
         next = registration_next(reg);
-        if (reg->mapped == registry.attached || reg->is_stuck || has_ended(reg))
+        if (reg->mapped == registry.attached || reg->is_stuck || registration_has_ended(reg))
             continue;
         pagemap_clear(reg->start, reg->len);
         int error = pagemap_mark_pinned(reg->start, reg->len);
@@ -361,7 +348,7 @@ void containers_look(void)
 
 int registry_attach(const struct iommu *iommu)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     struct container *known = iommu->fd >= 0 ? container_find(iommu->fd, iommu->ioas_id) : NULL;
     if (known && container_is_gone(known)) {
         detach_locked(known);
@@ -374,7 +361,7 @@ int registry_attach(const struct iommu *iommu)
 
 int registry_iommu_was_set(const struct iommu *iommu)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     struct container *known = container_find(iommu->fd, iommu->ioas_id);
     if (known) {
         known->has_ended = true;
@@ -387,21 +374,21 @@ int registry_iommu_was_set(const struct iommu *iommu)
 
 int registry_detach(int fd, uint32_t ioas_id)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     struct container *container = container_find(fd, ioas_id);
     if (container)
         detach_locked(container);
-    lock_release(&registry.lock);
+    registry_exit();
     return container ? 0 : -ENOENT;
 }
 
 int registry_detach_fd(int fd)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     struct container_file *file = file_of(fd);
     if (file)
         detach_file(file);
-    lock_release(&registry.lock);
+    registry_exit();
     return file ? 0 : -ENOENT;
 }
 
@@ -449,7 +436,7 @@ static void closing(int fd, int first, int last)
 
 void containers_closing(int first, int last)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     for (int fd = descriptors_from(first); fd >= 0 && fd <= last; fd = descriptors_from(fd + 1))
         closing(fd, first, last);
     registry_leave();
@@ -457,26 +444,26 @@ void containers_closing(int first, int last)
 
 void containers_closed(void)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     containers_look();
     registry_leave();
 }
 
 void containers_note_device(int fd)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     descriptors_note(fd, DESCRIPTOR_DEVICE, NULL);
-    lock_release(&registry.lock);
+    registry_exit();
 }
 
 void containers_duplicated(int old_fd, int new_fd)
 {
     enum descriptor_kind kind;
     void *object;
-    lock_take(&registry.lock);
+    registry_enter();
     if (old_fd != new_fd && descriptors_find(old_fd, &kind, &object))
         descriptors_note(new_fd, kind, object);
-    lock_release(&registry.lock);
+    registry_exit();
 }
 
 /* The file behind a descriptor that came by a way that nobody saw. */
@@ -492,9 +479,9 @@ static bool recognise(int fd)
 
 bool containers_know(int fd, uint32_t ioas_id)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     bool is_known = container_find(fd, ioas_id) || (recognise(fd) && container_find(fd, ioas_id));
-    lock_release(&registry.lock);
+    registry_exit();
     return is_known;
 }
 
@@ -502,9 +489,9 @@ bool containers_know(int fd, uint32_t ioas_id)
 
 bool containers_note_iommufd(int fd)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     bool is_known = file_of(fd) || recognise(fd) || note_file(fd);
-    lock_release(&registry.lock);
+    registry_exit();
     return is_known;
 }
 
@@ -517,7 +504,7 @@ static void make_default(const struct container *container)
 
 int containers_note_space(const struct iommu *space, bool is_default)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     if (!file_of(space->fd))
         recognise(space->fd);
     struct container *container = container_find(space->fd, space->ioas_id);
@@ -531,7 +518,7 @@ int containers_note_space(const struct iommu *space, bool is_default)
 
 void containers_find_space(uint32_t ioas_id)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
         const struct container_file *file = &files[i];
         struct iommu space;
@@ -547,7 +534,7 @@ void containers_find_space(uint32_t ioas_id)
 void containers_devices_changed(void)
 {
     struct iommu_info info;
-    lock_take(&registry.lock);
+    registry_enter();
     for (int is_losing = 0; is_losing < 2; is_losing++)
         for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
             struct container *container = &registry.containers[i];
@@ -566,7 +553,7 @@ void containers_devices_changed(void)
 bool containers_serve_space(uint32_t ioas_id)
 {
     bool is_there = false, is_served = false;
-    lock_take(&registry.lock);
+    registry_enter();
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
         const struct container *container = &registry.containers[i];
         if (!is_space(container) || !is_meant(container, ioas_id))
@@ -577,7 +564,7 @@ bool containers_serve_space(uint32_t ioas_id)
     is_served |= !is_there && !ioas_id;
     for (unsigned i = 0; !is_there && i < MAX_CONTAINERS; i++)
         is_served |= is_space(&registry.containers[i]) && registry.containers[i].attached;
-    lock_release(&registry.lock);
+    registry_exit();
     return is_served;
 }
 
@@ -603,7 +590,7 @@ static unsigned withdraw_answers(void)
 
 void containers_note_unserved(int fd, enum unserved what)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     bool is_first = !descriptors_count(DESCRIPTOR_UNSERVED);
     enum descriptor_kind kind;
     bool is_known = descriptors_find(fd, &kind, NULL) && kind == DESCRIPTOR_UNSERVED;
@@ -615,22 +602,22 @@ void containers_note_unserved(int fd, enum unserved what)
                   "say ENODEV, and IOVAs that were looked up before (%u ranges) lead it nowhere",
                   unserved_names[what], fd, nr_handed);
     }
-    lock_release(&registry.lock);
+    registry_exit();
 }
 
 void containers_serve_groups(void)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     for (int fd; (fd = descriptors_other(unserved_names[UNSERVED_GROUP], -1)) >= 0;)
         descriptors_note(fd, DESCRIPTOR_DEVICE, NULL);
-    lock_release(&registry.lock);
+    registry_exit();
 }
 
 void registry_mapping_left(void)
 {
     if (!atomic_load_explicit(&registry.is_in_doubt, memory_order_relaxed))
         return;
-    lock_take(&registry.lock);
+    registry_enter();
     containers_look();
     registry_leave();
 }
@@ -650,7 +637,7 @@ static uint32_t concerned(int fd, uint32_t ioas_id)
 bool registry_make_way(int fd, uint32_t ioas_id)
 {
     bool has_made_way = false;
-    lock_take(&registry.lock);
+    registry_enter();
     uint32_t set = concerned(fd, ioas_id);
     for (struct registration *reg = registration_from(0); set && reg; reg = registration_next(reg)) {
         if (!(reg->mapped & set))
@@ -660,13 +647,13 @@ bool registry_make_way(int fd, uint32_t ioas_id)
              i = next_container(reg->mapped & set, i + 1))
             has_made_way |= registration_unmap_in(reg, i);
     }
-    lock_release(&registry.lock);
+    registry_exit();
     return has_made_way;
 }
 
 void registry_restore(int fd, uint32_t ioas_id)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     uint32_t set = concerned(fd, ioas_id);
     for (unsigned i = next_container(set, 0); i < MAX_CONTAINERS; i = next_container(set, i + 1)) {
         struct container *container = &registry.containers[i];
@@ -675,7 +662,7 @@ void registry_restore(int fd, uint32_t ioas_id)
     }
     if (set)
         map_everything();
-    lock_release(&registry.lock);
+    registry_exit();
 }
 
 void containers_reset(void)

@@ -164,26 +164,13 @@ static void stop(enum obstacle obstacle)
 
 /* --- registering ------------------------------------------------------------------------------------------------- */
 
-/* What is registered at `va` leads there from the IOVA of the same number, in every container. */
-static int check_registered(struct registration *reg, uintptr_t va)
-{
-    uintptr_t start;
-    size_t len;
-    int error = registry.memory->intact(va, &start, &len);
-    if (!error && reg->iova != reg->start)
-        error = -EADDRNOTAVAIL;
-    if (!error && reg->mapped != registry.attached)
-        error = registration_complete(reg);
-    return error;
-}
-
 /* The stretch from `va` on that one registration covers, or none; registered, if it can be. Returns where it ends, and
  * *error. */
 static uintptr_t register_stretch(uintptr_t va, uintptr_t end, int *error)
 {
     struct registration *reg = registration_from(va);
     if (reg && reg->start <= va) {
-        *error = check_registered(reg, va);
+        *error = registration_confirm(reg, va);
         return reg->start + reg->len < end ? reg->start + reg->len : end;
     }
     uintptr_t gap_end = reg && reg->start < end ? reg->start : end;
@@ -254,7 +241,7 @@ static void fill(uintptr_t cursor, uintptr_t end)
 {
     uintptr_t start;
     size_t len;
-    while (cursor < end && registry.memory->next_alive(&cursor, end, &start, &len))
+    while (registry_next_alive(&cursor, end, &start, &len))
         if (offer(start, len) == -EINPROGRESS)
             eager_released(start, len);
 }
@@ -320,7 +307,7 @@ int registry_offer(uintptr_t start, size_t len)
     unsigned tries = 0;
     int error;
     profile_enter();
-    lock_take(&registry.lock);
+    registry_enter();
     do
         error = eager_is_on() && registry.attached ? offer(start, len) : 0;
     while (registration_try_again(&error, &tries));
@@ -335,10 +322,10 @@ int registry_admit(uintptr_t start, size_t len)
 {
     if (!refuses() || !eager_is_on())
         return 0;
-    lock_take(&registry.lock);
+    registry_enter();
     bool is_admitted = !eager_is_on() || !registry.attached || has_room(start ? missing_of(start, len) : len);
     if (!is_admitted)
         leave_out(OBSTACLE_LIMIT, start, len, 0);
-    lock_release(&registry.lock);
+    registry_exit();
     return is_admitted ? 0 : -ENOMEM;
 }

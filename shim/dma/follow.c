@@ -23,14 +23,14 @@ void registration_unfollow(void)
 
 bool registry_follow(follower_fn *changed)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     bool is_followed = eager_is_on() && registry.attached;
     if (is_followed) {
         atomic_store_explicit(&follower, changed, memory_order_relaxed);
         for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg))
             changed(reg->start, reg->len, MEMORY_REGISTERED);
     }
-    lock_release(&registry.lock);
+    registry_exit();
     return is_followed;
 }
 
@@ -39,9 +39,9 @@ void registry_pass_over(uintptr_t start, size_t len)
 {
     if (!atomic_load_explicit(&follower, memory_order_relaxed))
         return;
-    lock_take(&registry.lock);
+    registry_enter();
     registration_changed(start, len, MEMORY_PASSED_OVER);
-    lock_release(&registry.lock);
+    registry_exit();
 }
 
 static bool is_identity(const struct registration *reg)

@@ -99,11 +99,11 @@ void hazards_look(uintptr_t start, size_t len, int is_freed)
         return;
     memset(&hazard, 0, sizeof(hazard));
     profile_enter();
-    lock_take(&registry.lock);
+    registry_enter();
     bool found = pins_find_held(start, len, &hazard.held) || application_find_held(start, len, &hazard.held);
     if (found && hazard.held.holder)
         hazard.holder = *hazard.held.holder;
-    lock_release(&registry.lock);
+    registry_exit();
     if (found) {
         profile_record_hazard(is_freed                     ? HAZARD_FREED_HELD
                               : hazard.held.by_application ? HAZARD_UNMAPPED_APPLICATION

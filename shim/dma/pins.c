@@ -106,7 +106,7 @@ int registry_pin(uintptr_t va, size_t len)
         return -EINVAL;
     unsigned tries = 0;
     int error;
-    lock_take(&registry.lock);
+    registry_enter();
     do
         error = pin_locked(va, len);
     while (registration_try_again(&error, &tries));
@@ -117,7 +117,7 @@ int registry_pin(uintptr_t va, size_t len)
 int registry_unpin(uintptr_t va, size_t len)
 {
     int error = 0;
-    lock_take(&registry.lock);
+    registry_enter();
     struct pin *pin = find_pin(va, len);
     if (!pin) {
         error = -ENOENT;

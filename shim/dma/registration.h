@@ -62,8 +62,6 @@ struct container {
 };
 
 struct registry {
-    struct lock lock;
-    const struct memory_ops *memory;
     struct pool app_map_pool;
     struct container containers[MAX_CONTAINERS];
     _Atomic uint32_t attached; /* a bit for each */
@@ -109,7 +107,9 @@ void registration_unmark(uintptr_t start, size_t len);
 /* After a failure, with the lock held: whether to try again, having let others in meanwhile: for -EINPROGRESS, which becomes
  * -EFAULT when it does not end (the other thread may be the caller, in a signal handler). */
 bool registration_try_again(int *error, unsigned *tries);
-/* Settles what is left over of a change, and releases the lock. */
+/* Takes LOCK_REGISTRY, and releases it: after a change by registry_leave, which settles what is left over of it. */
+void registry_enter(void);
+void registry_exit(void);
 void registry_leave(void);
 /* False in a vfork child: no ioctl is made for it. */
 bool registry_is_owner(void);
@@ -123,6 +123,14 @@ bool registration_undo(struct registration *reg);
 void registration_released(uintptr_t start, size_t len);
 /* Undoes it if nothing alive is in it and nobody holds it. */
 void registration_settle(struct registration *reg);
+/* For memory that anydma did not place, which may be gone with nobody having asked since: whether it is. The registration has ended
+ * then. */
+bool registration_has_ended(struct registration *reg);
+/* Whether `va` is still what was registered, at the IOVA of the same number, in every container; where it lacks one it gets it.
+ * Returns 0 or -errno. */
+int registration_confirm(struct registration *reg, uintptr_t va);
+/* The next stretch in [*cursor, end) that is alive; moves *cursor behind it. */
+bool registry_next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len);
 /* What a registration is made for. FOR_EAGER: at IOVA == address or not at all, and it gives way to the application. */
 enum purpose { FOR_LOOKUP, FOR_EAGER };
 /* For registry_follow. */

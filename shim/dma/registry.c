@@ -16,15 +16,17 @@
 #include "profile/failures.h"
 #include "profile/profile.h"
 
+static struct lock lock = {.rank = LOCK_REGISTRY};
+LOCK_ON_LIST(lock);
+static const struct memory_ops *memory;
+
 struct registry registry = {
-    .lock = {.rank = LOCK_REGISTRY},
     .app_map_pool = POOL_OF(struct app_map),
 };
-LOCK_ON_LIST(registry.lock);
 
-void registry_init(const struct memory_ops *memory)
+void registry_init(const struct memory_ops *ops)
 {
-    registry.memory = memory;
+    memory = ops;
     registry.owner_pid = os_getpid();
 }
 
@@ -51,9 +53,9 @@ bool registration_try_again(int *error, unsigned *tries)
         *error = -EFAULT;
         return false;
     }
-    lock_release(&registry.lock);
+    registry_exit();
     os_call(SYS_nanosleep, (long)&moment, 0, 0, 0, 0, 0);
-    lock_take(&registry.lock);
+    registry_enter();
     return true;
 }
 
@@ -75,12 +77,22 @@ static void undo_deferred(void)
     }
 }
 
+void registry_enter(void)
+{
+    lock_take(&lock);
+}
+
+void registry_exit(void)
+{
+    lock_release(&lock);
+}
+
 void registry_leave(void)
 {
     undo_deferred();
     containers_reap();
     eager_refill();
-    lock_release(&registry.lock);
+    lock_release(&lock);
 }
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
@@ -220,9 +232,9 @@ int registration_complete(struct registration *reg)
     int error = registration_map(reg);
     if (error != -EFAULT)
         return error;
-    bool is_in_flight = registry.memory->expose(reg->start, reg->len, true);
+    bool is_in_flight = memory->expose(reg->start, reg->len, true);
     error = registration_map(reg);
-    registry.memory->expose(reg->start, reg->len, false);
+    memory->expose(reg->start, reg->len, false);
     return error == -EFAULT && is_in_flight ? -EINPROGRESS : error;
 }
 
@@ -283,7 +295,7 @@ static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct 
     if (registry.attached) {
         error = pagemap_mark_pinned(start, len);
         if (!error) {
-            registry.memory->prepare(start, len);
+            memory->prepare(start, len);
             error = registration_map(reg);
         }
         if (error) {
@@ -293,7 +305,7 @@ static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct 
         }
         pagemap_mark_whole(start, len);
     }
-    registry.memory->registered(start, len);
+    memory->registered(start, len);
     *made = reg;
     return 0;
 }
@@ -302,8 +314,8 @@ int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struc
 {
     uintptr_t start, end;
     size_t len;
-    int error = registry.memory->plan(va, want_len, &start, &len);
-    if (!error && !registry.attached && (registry.had_parents || !registry.memory->is_owned(va)))
+    int error = memory->plan(va, want_len, &start, &len);
+    if (!error && !registry.attached && (registry.had_parents || !memory->is_owned(va)))
         error = -ENODEV;
     if (error)
         return error;
@@ -326,7 +338,7 @@ int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struc
 
 void registration_released(uintptr_t start, size_t len)
 {
-    registry.memory->release(start, len);
+    memory->release(start, len);
     eager_released(start, len);
 }
 
@@ -344,6 +356,177 @@ void registration_release_unused(uint64_t iova, uint64_t len)
     }
 }
 
+/* --- when memory leaves: told by memory/ before the system call ---------------------------------------------------- */
+
+void registration_settle(struct registration *reg)
+{
+    uintptr_t start = reg->start;
+    size_t len = reg->len;
+    if (reg->pins || reg->is_stuck || !registry_is_owner() || !memory->retire(start, len))
+        return;
+    if (registration_undo(reg))
+        registration_released(start, len);
+}
+
+static void insert_piece(const struct registration *of, uintptr_t start, uintptr_t end)
+{
+    struct registration *piece =
+        start < end ? registration_add(start, end - start, of->iova + (start - of->start)) : NULL;
+    if (!piece)
+        return;
+    piece->handed = of->handed;
+    piece->site = of->site;
+}
+
+/* What is only owed can be cut: no IOMMU has it yet. */
+static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
+{
+    struct registration old = *reg;
+    if (reg->pins)
+        return;
+    registration_drop(reg);
+    insert_piece(&old, old.start, start);
+    insert_piece(&old, end, old.start + old.len);
+}
+
+bool registration_plan_again(struct registration *reg)
+{
+    struct registration old = *reg;
+    uintptr_t end = old.start + old.len, done = old.start, start;
+    size_t len;
+    if (old.mapped || old.is_stuck ||
+        (memory->intact(old.start, &start, &len) == 0 && start <= old.start && start + len >= end))
+        return false;
+    registration_drop(reg);
+    for (uintptr_t va = old.start, next; va < end; va = next) {
+        next = va + OS_PAGE_SIZE;
+        if (memory->intact(va, &start, &len) != 0)
+            continue;
+        next = start + len < end ? start + len : end;
+        insert_piece(&old, start > done ? start : done, next);
+        done = next;
+    }
+    registration_unmark(old.start, old.len);
+    return true;
+}
+
+bool registry_has_any(void)
+{
+    return registrations_count() != 0;
+}
+
+bool registry_owes_any(void)
+{
+    return registry_has_any() && registrations_owed() != 0;
+}
+
+bool registry_has_promised(uintptr_t start, size_t len)
+{
+    bool is_promised = false;
+    if (!registry_has_any())
+        return false;
+    registry_enter();
+    struct registration *reg = registration_from(start);
+    for (; reg && reg->start < start + len; reg = registration_next(reg))
+        is_promised |= reg->handed || reg->pins;
+    registry_exit();
+    return is_promised;
+}
+
+void registry_hide(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return;
+    uintptr_t end = start + len;
+    registry_enter();
+    struct registration *reg = registration_from(start);
+    for (; reg && reg->start < end; reg = registration_next(reg)) {
+        uintptr_t from = reg->start > start ? reg->start : start;
+        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
+        pagemap_clear(from, to - from);
+    }
+    registry_exit();
+}
+
+void registry_forget(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return;
+    uintptr_t end = start + len;
+    registry_enter();
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < end; reg = next) {
+        next = registration_next(reg);
+        uintptr_t from = reg->start > start ? reg->start : start;
+        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
+        pagemap_clear(from, to - from);
+        if (reg->mapped || reg->is_stuck)
+            registration_settle(reg);
+        else
+            cut_owed(reg, from, to);
+    }
+    registry_leave();
+}
+
+void registry_settle(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return;
+    registry_enter();
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < start + len; reg = next) {
+        next = registration_next(reg);
+        registration_settle(reg);
+    }
+    registry_leave();
+}
+
+void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered))
+{
+    uintptr_t end = start + len;
+    if (!registry_has_any()) {
+        piece(start, len, false);
+        return;
+    }
+    registry_enter();
+    while (start < end) {
+        struct registration *reg = registration_from(start);
+        uintptr_t next = reg && reg->start < end ? reg->start : end;
+        bool is_covered = next == start || (reg && reg->start < start);
+        if (is_covered)
+            next = reg->start + reg->len < end ? reg->start + reg->len : end;
+        piece(start, next - start, is_covered);
+        start = next;
+    }
+    registry_leave(); /* what was waiting for the end of this */
+}
+
+bool registry_covers(uintptr_t start, size_t len)
+{
+    if (!registry_has_any())
+        return false;
+    uintptr_t end = start + len;
+    registry_enter();
+    struct registration *reg = registration_from(start);
+    while (reg && reg->start < end && !reg->mapped && !reg->pins && !reg->is_stuck)
+        reg = registration_next(reg);
+    bool covers = reg && reg->start < end;
+    registry_exit();
+    return covers;
+}
+
+bool registration_has_ended(struct registration *reg)
+{
+    uintptr_t start = reg->start, unit;
+    size_t len;
+    if (memory->is_owned(start))
+        return false;
+    memory->intact(start, &unit, &len);
+    registration_settle(reg);
+    struct registration *now = registration_from(start);
+    return !now || now->start != start;
+}
+
 /* --- lookups ---------------------------------------------------------------------------------------------------- */
 
 /* Finds the registration of `va`, made now if need be, and the stretch around it that still is what was registered. */
@@ -359,7 +542,7 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
         if (reg->is_stuck)
             return -ESTALE;
         *found = reg;
-        error = registry.memory->intact(va, start, len);
+        error = memory->intact(va, start, len);
         if (error != -ESTALE)
             return error;
         registration_settle(reg); /* if nothing of it is left, the address starts afresh */
@@ -411,7 +594,7 @@ static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *
     int error = descriptors_count(DESCRIPTOR_UNSERVED) ? -ENODEV : hand_out(va, want_len, &reg, &start, &end);
     if (error)
         return error;
-    if (registry.attached && registry.memory->is_owned(va))
+    if (registry.attached && memory->is_owned(va))
         pagemap_publish(start, end - start, reg->iova - reg->start);
     *iova = va + (reg->iova - reg->start);
     *run_len = end - va;
@@ -422,7 +605,7 @@ int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_l
 {
     unsigned tries = 0;
     int error;
-    lock_take(&registry.lock);
+    registry_enter();
     containers_look();
     do
         error = lookup_locked(va, want_len, iova, run_len);
@@ -433,14 +616,14 @@ int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_l
 
 uintptr_t registry_address(uint64_t iova)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     struct registration *reg = registration_from_iova(iova);
     uintptr_t va = reg && reg->iova <= iova ? reg->start + (iova - reg->iova) : 0;
     uintptr_t start;
     size_t len;
-    if (va && registry.memory->intact(va, &start, &len) != 0)
+    if (va && memory->intact(va, &start, &len) != 0)
         va = 0;
-    lock_release(&registry.lock);
+    registry_exit();
     return va;
 }
 
@@ -453,9 +636,28 @@ void registry_count_lookup(bool refused)
 
 void registry_locked(void (*change)(void *arg), void *arg)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     change(arg);
-    lock_release(&registry.lock);
+    registry_exit();
+}
+
+/* --- what eager mode asks ------------------------------------------------------------------------------------------- */
+
+bool registry_next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
+{
+    return *cursor < end && memory->next_alive(cursor, end, start, len);
+}
+
+int registration_confirm(struct registration *reg, uintptr_t va)
+{
+    uintptr_t start;
+    size_t len;
+    int error = memory->intact(va, &start, &len);
+    if (!error && reg->iova != reg->start)
+        error = -EADDRNOTAVAIL;
+    if (!error && !is_complete(reg))
+        error = registration_complete(reg);
+    return error;
 }
 
 /* --- fork ------------------------------------------------------------------------------------------------------- */

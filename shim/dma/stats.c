@@ -37,7 +37,7 @@ static void fill_containers(struct anydma_stats *stats)
 
 void registry_fill_stats(struct anydma_stats *stats)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     fill_containers(stats);
     stats->hazards = hazards_seen();
     stats->registrations = registrations_count();
@@ -57,7 +57,7 @@ void registry_fill_stats(struct anydma_stats *stats)
     stats->app_unmap_failures = failures_count(FAILED_APP_UNMAP, 0);
     stats->lookups_cold = registry.count.lookups_cold;
     stats->lookups_refused = registry.count.lookups_refused;
-    lock_release(&registry.lock);
+    registry_exit();
     stats->memlock_limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
 }
 
@@ -78,11 +78,11 @@ enum { COPIED_AT_ONCE = 32 };
 static size_t copy_registrations(uintptr_t va, struct registration copies[COPIED_AT_ONCE])
 {
     size_t n = 0;
-    lock_take(&registry.lock);
+    registry_enter();
     for (struct registration *reg = registration_from(va); reg && n < COPIED_AT_ONCE;
          reg = registration_next(reg))
         copies[n++] = *reg;
-    lock_release(&registry.lock);
+    registry_exit();
     return n;
 }
 
@@ -107,25 +107,25 @@ int registry_snapshot(int fd)
 size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t max)
 {
     size_t n = 0;
-    lock_take(&registry.lock);
+    registry_enter();
     struct registration *reg = registration_from(*cursor);
     for (; reg && n < max; reg = registration_next(reg)) {
         *cursor = reg->start + reg->len;
         if (reg->mapped)
             ranges[n++] = (struct registry_range){reg->start, reg->len, reg->handed};
     }
-    lock_release(&registry.lock);
+    registry_exit();
     return n;
 }
 
 bool registry_range_at(uintptr_t start, size_t len, struct registry_range *range)
 {
-    lock_take(&registry.lock);
+    registry_enter();
     struct registration *reg = registration_from(start);
     bool is_there = reg && reg->mapped && reg->start == start && reg->len == len;
     if (is_there)
         *range = (struct registry_range){start, len, reg->handed};
-    lock_release(&registry.lock);
+    registry_exit();
     return is_there;
 }
 

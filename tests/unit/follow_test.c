@@ -40,9 +40,9 @@ static void in_eager_mode(void)
     cr_assert_eq(attach_fake(FD, 100, ALL_IOVAS), 0);
     set_alive(0, NR_PAGES, false);
     set_alive(0, 16, true);
-    lock_take(&registry.lock);
+    registry_enter();
     eager_start();
-    lock_release(&registry.lock);
+    registry_exit();
 }
 
 Test(follow, nobody_is_told_without_eager_mode, .init = start_registry)

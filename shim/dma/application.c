@@ -13,6 +13,19 @@
 #include "dma/registration.h"
 #include "profile/profile.h"
 
+static struct pool pool = POOL_OF(struct app_map);
+static struct application_counts counts;
+
+const struct application_counts *application_counts(void)
+{
+    return &counts;
+}
+
+void application_reset(void)
+{
+    counts = (struct application_counts){0};
+}
+
 static int compare_iova(const struct app_map *a, const struct app_map *b)
 {
     return a->iova < b->iova ? -1 : a->iova > b->iova;
@@ -39,9 +52,9 @@ bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
         struct app_map *map;
-        if (!registry.containers[i].attached)
+        if (!container_at(i)->attached)
             continue;
-        RB_FOREACH(map, app_maps, &registry.containers[i].app_maps)
+        RB_FOREACH(map, app_maps, &container_at(i)->app_maps)
         {
             if (map->va >= start + len || start >= map->va + map->len)
                 continue;
@@ -54,9 +67,9 @@ bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
 
 bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
 {
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
-        struct app_map *map = map_from(&registry.containers[i], iova);
+    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = next_container(containers_attached(), i + 1)) {
+        struct app_map *map = map_from(container_at(i), iova);
         if (map && map->iova < iova + len) {
             *next_below = map->iova;
             return true;
@@ -67,10 +80,10 @@ bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
 
 bool application_clip(uint64_t iova, uint64_t *start, uint64_t *end)
 {
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
-        struct app_maps *maps = &registry.containers[i].app_maps;
-        struct app_map *above = map_from(&registry.containers[i], iova);
+    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = next_container(containers_attached(), i + 1)) {
+        struct app_maps *maps = &container_at(i)->app_maps;
+        struct app_map *above = map_from(container_at(i), iova);
         struct app_map *below = above ? RB_PREV(app_maps, maps, above) : RB_MAX(app_maps, maps);
         if (above && above->iova <= iova)
             return false;
@@ -86,7 +99,7 @@ static struct profile_mapping profile_of(const struct container *container, cons
                                          uint64_t began_ns)
 {
     return (struct profile_mapping){.owner = map->is_alias ? OWNER_ALIAS : OWNER_APPLICATION,
-                                    .container = (unsigned)(container - registry.containers),
+                                    .container = container_index(container),
                                     .site = map->site,
                                     .va = map->va == APP_MAP_NOWHERE(map->iova) ? 0 : map->va,
                                     .len = map->len,
@@ -101,9 +114,9 @@ static void count_in(struct container *container, struct app_map *map, uint64_t 
     profile_record_map(&profile);
     if (map->is_alias || map->is_copy)
         return;
-    registry.count.app_pinned += map->len;
-    if (registry.count.app_pinned > registry.count.app_pinned_peak)
-        registry.count.app_pinned_peak = registry.count.app_pinned;
+    counts.pinned += map->len;
+    if (counts.pinned > counts.pinned_peak)
+        counts.pinned_peak = counts.pinned;
     registry_changed();
 }
 
@@ -113,14 +126,14 @@ static void count_out(struct container *container, struct app_map *map, uint64_t
     profile_record_unmap(&profile);
     if (map->is_alias)
         return;
-    registry.count.app_pinned -= map->is_copy ? 0 : map->len;
+    counts.pinned -= map->is_copy ? 0 : map->len;
     eager_released(map->iova, map->len);
 }
 
 static void record(struct container *container, const struct dma_request *request, bool is_alias,
                    uint64_t began_ns)
 {
-    struct app_map *map = pool_take(&registry.app_map_pool);
+    struct app_map *map = pool_take(&pool);
     if (!map)
         return;
     map->iova = request->iova;
@@ -151,7 +164,7 @@ static void forget(struct container *container, struct app_map *map, uint64_t be
     else
         container_count_entries(container, -1);
     registry_changed();
-    pool_give(&registry.app_map_pool, map);
+    pool_give(&pool, map);
 }
 
 void application_forget_container(struct container *container)
@@ -193,7 +206,7 @@ void application_detached(struct container *container)
 bool application_wants_eager(struct container *container)
 {
     struct app_map *map;
-    if (config.mode != MODE_AUTO || registry.manages_itself)
+    if (config.mode != MODE_AUTO || eager_is_left_to_program())
         return false;
     RB_FOREACH(map, app_maps, &container->app_maps)
     {
@@ -317,7 +330,7 @@ static uintptr_t copied_va(const struct dma_request *request)
 static int app_map_locked(struct container *container, struct dma_request *request)
 {
     uint64_t began_ns = profile_now(), iova = request->iova, len = request->len;
-    registry.count.app_maps++;
+    counts.maps++;
     if (container->attached && !request->chosen && len && iova + (len - 1) >= iova &&
         overlaps_ours(iova, len))
         return map_over_ours(container, request);
@@ -333,9 +346,9 @@ static int app_map_locked(struct container *container, struct dma_request *reque
     if (request->va == APP_MAP_NOWHERE(iova))
         request->va = APP_MAP_NOWHERE(request->iova);
     record(container, request, false, began_ns);
-    if (config.mode == MODE_AUTO && !registry.manages_itself) {
+    if (config.mode == MODE_AUTO && !eager_is_left_to_program()) {
         if (request->iova != request->va)
-            registry.manages_itself = true;
+            registry_note_lookup();
         else if (container->attached)
             eager_start();
     }
@@ -457,7 +470,7 @@ static int app_unmap_locked(struct container *container, const struct dma_reques
     uint64_t start = request->is_all ? 0 : request->iova, began_ns = profile_now();
     uint64_t len = request->is_all ? UINT64_MAX : request->len;
     bool has_alias = false;
-    registry.count.app_unmaps++;
+    counts.unmaps++;
     for (struct app_map *map = map_from(container, start); map && map->iova < start + len;
          map = RB_NEXT(app_maps, , map))
         has_alias |= map->is_alias;
@@ -494,9 +507,9 @@ size_t registry_reaches(uintptr_t va, uint64_t iova)
     struct registration *reg = registration_from(va);
     if (reg && reg->start <= va && reg->mapped && reg->iova - reg->start == iova - va)
         len = reg->start + reg->len - va;
-    for (unsigned i = next_container(registry.attached, 0); !len && i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1))
-        len = container_reaches(&registry.containers[i], va, iova);
+    for (unsigned i = next_container(containers_attached(), 0); !len && i < MAX_CONTAINERS;
+         i = next_container(containers_attached(), i + 1))
+        len = container_reaches(container_at(i), va, iova);
     registry_exit();
     return len;
 }
@@ -504,17 +517,17 @@ size_t registry_reaches(uintptr_t va, uint64_t iova)
 size_t application_identity(uintptr_t va)
 {
     size_t len = 0;
-    for (unsigned i = next_container(registry.attached, 0); !len && i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1))
-        len = container_reaches(&registry.containers[i], va, va);
+    for (unsigned i = next_container(containers_attached(), 0); !len && i < MAX_CONTAINERS;
+         i = next_container(containers_attached(), i + 1))
+        len = container_reaches(container_at(i), va, va);
     return len;
 }
 
 bool application_has_identity(uintptr_t start, size_t len)
 {
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
-        struct app_map *map = map_from(&registry.containers[i], start);
+    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = next_container(containers_attached(), i + 1)) {
+        struct app_map *map = map_from(container_at(i), start);
         while (map && map->iova < start + len && map->iova != map->va)
             map = RB_NEXT(app_maps, , map);
         if (map && map->iova < start + len)

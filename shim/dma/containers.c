@@ -15,6 +15,45 @@
 #include "profile/failures.h"
 #include "profile/profile.h"
 
+static struct container containers[MAX_CONTAINERS];
+static _Atomic uint32_t attached; /* a bit for each */
+static unsigned nr_pinning;       /* their files: the address spaces of one iommufd share what is pinned */
+/* A group or a device was closed: a container may end unseen, with a mapping of the device. */
+static _Atomic bool is_in_doubt;
+static struct iommu_info last_info; /* of the container attached last */
+static uint64_t nr_seen, entries_peak;
+
+uint32_t containers_attached(void)
+{
+    return atomic_load_explicit(&attached, memory_order_relaxed);
+}
+
+struct container *container_at(unsigned index)
+{
+    return &containers[index];
+}
+
+unsigned container_index(const struct container *container)
+{
+    return (unsigned)(container - containers);
+}
+
+unsigned containers_nr_pinning(void)
+{
+    return nr_pinning;
+}
+
+const struct iommu_info *containers_last_info(void)
+{
+    return &last_info;
+}
+
+void containers_count(uint64_t *seen, uint64_t *most_entries)
+{
+    *seen = nr_seen;
+    *most_entries = entries_peak;
+}
+
 bool containers_may_know(int fd)
 {
     return descriptors_may_know(fd);
@@ -22,7 +61,7 @@ bool containers_may_know(int fd)
 
 bool registry_is_attached(void)
 {
-    return atomic_load_explicit(&registry.attached, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&attached, memory_order_relaxed) != 0;
 }
 
 /* What the program's descriptors lead to: a VFIO container, or an iommufd with its address spaces. */
@@ -32,11 +71,6 @@ struct container_file {
 };
 
 static struct container_file files[MAX_CONTAINERS];
-
-static unsigned index_of(const struct container *container)
-{
-    return (unsigned)(container - registry.containers);
-}
 
 static struct container_file *file_of(int fd)
 {
@@ -54,7 +88,7 @@ struct container *container_find(int fd, uint32_t ioas_id)
 {
     const struct container_file *file = file_of(fd);
     for (unsigned i = 0; file && i < MAX_CONTAINERS; i++) {
-        struct container *container = &registry.containers[i];
+        struct container *container = &containers[i];
         if (container->is_known && container->file == file && is_meant(container, ioas_id))
             return container;
     }
@@ -64,8 +98,8 @@ struct container *container_find(int fd, uint32_t ioas_id)
 void container_count_entries(struct container *container, int change)
 {
     container->nr_entries += (uint64_t)change;
-    if (container->nr_entries > registry.count.entries_peak)
-        registry.count.entries_peak = container->nr_entries;
+    if (container->nr_entries > entries_peak)
+        entries_peak = container->nr_entries;
 }
 
 static const char *why(int error)
@@ -85,7 +119,7 @@ static int map_existing(void)
     struct registration *reg = registration_from(0), *next;
     for (; reg; reg = next) {
         next = registration_next(reg);
-        if (reg->mapped == registry.attached || reg->is_stuck || registration_has_ended(reg))
+        if (reg->mapped == attached || reg->is_stuck || registration_has_ended(reg))
             continue;
         pagemap_clear(reg->start, reg->len);
         int error = pagemap_mark_pinned(reg->start, reg->len);
@@ -109,7 +143,7 @@ static void tell_unmapped(void)
     enum { MOST_TOLD = 3 };
     unsigned nr = 0;
     for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg)) {
-        int error = reg->mapped == registry.attached || reg->is_stuck ? 0 : registration_complete(reg);
+        int error = reg->mapped == attached || reg->is_stuck ? 0 : registration_complete(reg);
         if (error && nr++ < MOST_TOLD)
             log_write(LOG_ERROR,
                       "0x%lx (%lu bytes), whose IOVA was handed out before, can't be mapped in the container "
@@ -157,12 +191,12 @@ static void forget_file(struct container_file *file)
 static struct container *note_container(const struct iommu *iommu)
 {
     unsigned index = 0;
-    while (index < MAX_CONTAINERS && registry.containers[index].is_known)
+    while (index < MAX_CONTAINERS && containers[index].is_known)
         index++;
     struct container_file *file = index < MAX_CONTAINERS ? note_file(iommu->fd) : NULL;
     if (!file)
         return NULL;
-    struct container *container = &registry.containers[index];
+    struct container *container = &containers[index];
     memset(container, 0, sizeof(*container));
     container->is_known = true;
     container->is_default = !iommu->ioas_id;
@@ -178,15 +212,14 @@ static bool is_space(const struct container *container)
 
 /* --- attaching and detaching -------------------------------------------------------------------------------------- */
 
-static void set_attached(const struct container *container, bool attached)
+static void set_attached(const struct container *container, bool is_attached)
 {
-    uint32_t bit = 1u << index_of(container), before = 0;
-    registry.attached = attached ? registry.attached | bit : registry.attached & ~bit;
-    registry.nr_pinning = 0;
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
-        uint32_t file = 1u << (registry.containers[i].file - files);
-        registry.nr_pinning += !(before & file);
+    uint32_t bit = 1u << container_index(container), before = 0;
+    attached = is_attached ? attached | bit : attached & ~bit;
+    nr_pinning = 0;
+    for (unsigned i = next_container(attached, 0); i < MAX_CONTAINERS; i = next_container(attached, i + 1)) {
+        uint32_t file = 1u << (containers[i].file - files);
+        nr_pinning += !(before & file);
         before |= file;
     }
 }
@@ -194,16 +227,16 @@ static void set_attached(const struct container *container, bool attached)
 /* A device is behind it from now on. */
 static void bring_in(struct container *container, const struct iommu_info *info)
 {
-    unsigned index = index_of(container);
+    unsigned index = container_index(container);
     const struct iommu *iommu = &container->iommu;
     container->info = *info;
     container->max_entries = info->nr_entries;
     container->attached = true;
     set_attached(container, true);
-    registry.had_parents = false;
-    registry.last_info = container->info;
+    registry_has_device();
+    last_info = container->info;
     failures_set_counter(info->counter);
-    registry.count.containers_seen++;
+    nr_seen++;
     log_write(LOG_INFO, "attached %s container %d: IOVAs 0x%lx to 0x%lx, %lu mappings", iommu->ops->name,
               iommu->fd, container->info.ranges[0].start,
               container->info.ranges[container->info.nr_ranges ? container->info.nr_ranges - 1 : 0].last,
@@ -247,7 +280,7 @@ bool container_is_gone(struct container *container)
 /* Unmaps everything of ours from the container. Registrations left in no container end. */
 static void withdraw(struct container *container)
 {
-    unsigned index = index_of(container);
+    unsigned index = container_index(container);
     bool gone = container_is_gone(container);
     struct registration *reg = registration_from(0), *next;
     set_attached(container, false);
@@ -269,10 +302,10 @@ static void withdraw(struct container *container)
 
 static void mark_detached(struct container *container)
 {
-    profile_record_detach(index_of(container));
+    profile_record_detach(container_index(container));
     container->attached = false;
-    if (!registry.attached) {
-        registry.is_in_doubt = false;
+    if (!attached) {
+        is_in_doubt = false;
         eager_end();
     }
 }
@@ -305,15 +338,15 @@ static void detach_locked(struct container *container)
 static void detach_file(struct container_file *file)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++)
-        if (registry.containers[i].is_known && registry.containers[i].file == file)
-            detach_locked(&registry.containers[i]);
+        if (containers[i].is_known && containers[i].file == file)
+            detach_locked(&containers[i]);
     forget_file(file);
 }
 
 void containers_reap(void)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        struct container *container = &registry.containers[i];
+        struct container *container = &containers[i];
         if (!container->is_known || !container->has_ended)
             continue;
         log_write(LOG_INFO, "container %d has lost its IOMMU: what was registered there is not any more",
@@ -333,16 +366,15 @@ static bool look_at(struct container *container, struct iommu_info *info)
 static void look_at_all(void)
 {
     struct iommu_info info;
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1))
-        if (look_at(&registry.containers[i], &info) && info.is_idle)
-            take_out(&registry.containers[i]);
+    for (unsigned i = next_container(attached, 0); i < MAX_CONTAINERS; i = next_container(attached, i + 1))
+        if (look_at(&containers[i], &info) && info.is_idle)
+            take_out(&containers[i]);
     containers_reap();
 }
 
 void containers_look(void)
 {
-    if (registry.is_in_doubt)
+    if (is_in_doubt)
         look_at_all();
 }
 
@@ -412,8 +444,8 @@ static void file_closing(struct container_file *file, int fd, int first, int las
     }
     file->fd = other;
     for (unsigned i = 0; i < MAX_CONTAINERS; i++)
-        if (registry.containers[i].is_known && registry.containers[i].file == file)
-            registry.containers[i].iommu.fd = other;
+        if (containers[i].is_known && containers[i].file == file)
+            containers[i].iommu.fd = other;
     descriptors_forget(fd);
 }
 
@@ -428,7 +460,7 @@ static void closing(int fd, int first, int last)
         file_closing(object, fd, first, last);
     else
         descriptors_forget(fd);
-    registry.is_in_doubt = registry.attached;
+    is_in_doubt = attached != 0;
     if (kind == DESCRIPTOR_UNSERVED && !descriptors_count(kind))
         log_write(LOG_INFO,
                   "the last device that anydma does not serve is closed: lookups are answered again");
@@ -498,8 +530,8 @@ bool containers_note_iommufd(int fd)
 static void make_default(const struct container *container)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++)
-        if (registry.containers[i].is_known && registry.containers[i].file == container->file)
-            registry.containers[i].is_default = &registry.containers[i] == container;
+        if (containers[i].is_known && containers[i].file == container->file)
+            containers[i].is_default = &containers[i] == container;
 }
 
 int containers_note_space(const struct iommu *space, bool is_default)
@@ -537,7 +569,7 @@ void containers_devices_changed(void)
     registry_enter();
     for (int is_losing = 0; is_losing < 2; is_losing++)
         for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-            struct container *container = &registry.containers[i];
+            struct container *container = &containers[i];
             if (!is_space(container) || !look_at(container, &info))
                 continue;
             if (!info.is_idle && !container->attached)
@@ -555,7 +587,7 @@ bool containers_serve_space(uint32_t ioas_id)
     bool is_there = false, is_served = false;
     registry_enter();
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        const struct container *container = &registry.containers[i];
+        const struct container *container = &containers[i];
         if (!is_space(container) || !is_meant(container, ioas_id))
             continue;
         is_there = true;
@@ -563,7 +595,7 @@ bool containers_serve_space(uint32_t ioas_id)
     }
     is_served |= !is_there && !ioas_id;
     for (unsigned i = 0; !is_there && i < MAX_CONTAINERS; i++)
-        is_served |= is_space(&registry.containers[i]) && registry.containers[i].attached;
+        is_served |= is_space(&containers[i]) && containers[i].attached;
     registry_exit();
     return is_served;
 }
@@ -615,7 +647,7 @@ void containers_serve_groups(void)
 
 void registry_mapping_left(void)
 {
-    if (!atomic_load_explicit(&registry.is_in_doubt, memory_order_relaxed))
+    if (!atomic_load_explicit(&is_in_doubt, memory_order_relaxed))
         return;
     registry_enter();
     containers_look();
@@ -627,9 +659,8 @@ static uint32_t concerned(int fd, uint32_t ioas_id)
 {
     const struct container *one = fd >= 0 ? container_find(fd, ioas_id) : NULL;
     uint32_t set = 0;
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1))
-        if (fd < 0 ? is_space(&registry.containers[i]) : &registry.containers[i] == one)
+    for (unsigned i = next_container(attached, 0); i < MAX_CONTAINERS; i = next_container(attached, i + 1))
+        if (fd < 0 ? is_space(&containers[i]) : &containers[i] == one)
             set |= 1u << i;
     return set;
 }
@@ -656,7 +687,7 @@ void registry_restore(int fd, uint32_t ioas_id)
     registry_enter();
     uint32_t set = concerned(fd, ioas_id);
     for (unsigned i = next_container(set, 0); i < MAX_CONTAINERS; i = next_container(set, i + 1)) {
-        struct container *container = &registry.containers[i];
+        struct container *container = &containers[i];
         container->iommu.ops->query(&container->iommu, &container->info);
         container->info.nr_entries = container->max_entries;
     }
@@ -668,12 +699,13 @@ void registry_restore(int fd, uint32_t ioas_id)
 void containers_reset(void)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        registry.containers[i].attached = registry.containers[i].is_known = false;
-        RB_INIT(&registry.containers[i].app_maps);
+        containers[i].attached = containers[i].is_known = false;
+        RB_INIT(&containers[i].app_maps);
         files[i].is_used = false;
     }
-    registry.attached = 0;
-    registry.is_in_doubt = false;
+    attached = 0;
+    is_in_doubt = false;
+    nr_seen = entries_peak = 0;
     descriptors_reset();
 }
 

@@ -43,6 +43,25 @@ static bool was_told[NR_OBSTACLES];
 static uintptr_t released_start, released_end; /* the hull of what eager_refill looks at */
 static _Atomic uint64_t nr_left_out, bytes_left_out;
 
+static _Atomic bool is_left_to_program;
+
+void registry_note_lookup(void)
+{
+    if (!atomic_load_explicit(&is_left_to_program, memory_order_relaxed))
+        atomic_store_explicit(&is_left_to_program, true, memory_order_relaxed);
+}
+
+bool eager_is_left_to_program(void)
+{
+    return atomic_load_explicit(&is_left_to_program, memory_order_relaxed);
+}
+
+void eager_reset(void)
+{
+    eager_end();
+    is_left_to_program = false;
+}
+
 bool eager_is_on(void)
 {
     return atomic_load_explicit(&is_on, memory_order_acquire);
@@ -58,7 +77,7 @@ static bool refuses(void)
 /* Pinned pages, however many containers have them. */
 static uint64_t pinned_now(void)
 {
-    return registry.count.pinned / (registry.nr_pinning ? registry.nr_pinning : 1);
+    return registry_counts()->pinned / (containers_nr_pinning() ? containers_nr_pinning() : 1);
 }
 
 /* What is pinned counts as still available: the limit is half of what was there before. */
@@ -280,7 +299,7 @@ void eager_refill(void)
 {
     uintptr_t start = released_start, end = released_end;
     released_start = released_end = 0;
-    if (end && eager_is_on() && registry.attached && !has_stopped)
+    if (end && eager_is_on() && containers_attached() && !has_stopped)
         fill(start, end);
 }
 
@@ -309,7 +328,7 @@ int registry_offer(uintptr_t start, size_t len)
     profile_enter();
     registry_enter();
     do
-        error = eager_is_on() && registry.attached ? offer(start, len) : 0;
+        error = eager_is_on() && containers_attached() ? offer(start, len) : 0;
     while (registration_try_again(&error, &tries));
     if (error == -EFAULT)
         error = leave_out_busy(start, len);
@@ -323,7 +342,8 @@ int registry_admit(uintptr_t start, size_t len)
     if (!refuses() || !eager_is_on())
         return 0;
     registry_enter();
-    bool is_admitted = !eager_is_on() || !registry.attached || has_room(start ? missing_of(start, len) : len);
+    bool is_admitted =
+        !eager_is_on() || !containers_attached() || has_room(start ? missing_of(start, len) : len);
     if (!is_admitted)
         leave_out(OBSTACLE_LIMIT, start, len, 0);
     registry_exit();

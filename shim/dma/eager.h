@@ -15,6 +15,10 @@
 void eager_start(void);
 /* The last container is gone, or this is a forked child. */
 void eager_end(void);
+/* Whether the program chose IOVAs of its own, or asks by lookups: auto mode leaves it alone then. No lock. */
+bool eager_is_left_to_program(void);
+/* In a forked child. */
+void eager_reset(void);
 /* Whether what is handed out is registered. No lock. */
 bool eager_is_on(void);
 

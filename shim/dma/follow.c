@@ -24,7 +24,7 @@ void registration_unfollow(void)
 bool registry_follow(follower_fn *changed)
 {
     registry_enter();
-    bool is_followed = eager_is_on() && registry.attached;
+    bool is_followed = eager_is_on() && containers_attached();
     if (is_followed) {
         atomic_store_explicit(&follower, changed, memory_order_relaxed);
         for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg))
@@ -46,7 +46,7 @@ void registry_pass_over(uintptr_t start, size_t len)
 
 static bool is_identity(const struct registration *reg)
 {
-    return reg->iova == reg->start && registry.attached && reg->mapped == registry.attached;
+    return reg->iova == reg->start && containers_attached() && reg->mapped == containers_attached();
 }
 
 bool registry_is_identity(uintptr_t start, size_t len)

@@ -21,9 +21,9 @@ bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t l
 
 static bool is_usable_everywhere(uint64_t iova, uint64_t len)
 {
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1))
-        if (!iova_is_usable(&registry.containers[i], iova, len))
+    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = next_container(containers_attached(), i + 1))
+        if (!iova_is_usable(container_at(i), iova, len))
             return false;
     return true;
 }
@@ -69,7 +69,7 @@ static uint64_t find_in_range(const struct iommu_range *range, uintptr_t va, siz
 
 int iova_clip_to_identity(uintptr_t va, uintptr_t *start, uintptr_t *end)
 {
-    if (!registry.attached)
+    if (!containers_attached())
         return 0;
     struct registration *above = registration_from_iova(va), *below = registration_before_iova(va);
     if ((above && above->iova <= va) || !application_clip(va, start, end))
@@ -89,7 +89,7 @@ int iova_choose(uintptr_t va, size_t len, uint64_t *iova)
         return 0;
     }
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        const struct container *container = &registry.containers[i];
+        const struct container *container = container_at(i);
         if (!container->attached)
             continue;
         for (unsigned r = container->info.nr_ranges; r-- > 0;)

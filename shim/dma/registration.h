@@ -61,27 +61,28 @@ struct container {
     uint64_t nr_entries; /* ours and the application's */
 };
 
-struct registry {
-    struct pool app_map_pool;
-    struct container containers[MAX_CONTAINERS];
-    _Atomic uint32_t attached; /* a bit for each */
-    unsigned nr_pinning;       /* their files: the address spaces of one iommufd share what is pinned */
-    int deferred_by;           /* the thread that could not undo something; 0: none */
-    /* A group or a device was closed: a container may end unseen, with a mapping of the device. */
-    _Atomic bool is_in_doubt;
-    int owner_pid;    /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
-    bool had_parents; /* a forked child of a process with a device: an IOVA would lead to the parent's page */
-    _Atomic bool manages_itself; /* it chose IOVAs of its own, or asks by lookups */
-    struct iommu_info last_info; /* of the container attached last */
-    struct {
-        uint64_t containers_seen, entries_peak;
-        uint64_t pinned, pinned_peak, app_pinned, app_pinned_peak;
-        uint64_t maps, unmaps, map_failures, unmap_failures, app_maps, app_unmaps;
-        _Atomic uint64_t lookups_cold, lookups_refused;
-    } count;
+/* What is made, undone and pinned by ours, and by the application. */
+struct registry_counts {
+    uint64_t maps, unmaps, map_failures, unmap_failures, pinned, pinned_peak;
+    _Atomic uint64_t lookups_cold, lookups_refused;
 };
+const struct registry_counts *registry_counts(void);
+struct application_counts {
+    uint64_t maps, unmaps, pinned, pinned_peak;
+};
+const struct application_counts *application_counts(void);
 
-extern struct registry registry;
+/* Which containers are attached, a bit for each. No lock. */
+uint32_t containers_attached(void);
+/* A container by the number of its bit, and the other way round. */
+struct container *container_at(unsigned index);
+unsigned container_index(const struct container *container);
+/* How many files those attached are of: the address spaces of one iommufd share what is pinned. */
+unsigned containers_nr_pinning(void);
+/* Of the one attached last. */
+const struct iommu_info *containers_last_info(void);
+/* How many there were, and the most mappings that one of them had. */
+void containers_count(uint64_t *seen, uint64_t *most_entries);
 
 /* The first container of `set` (a bit for each) at or after `from`; MAX_CONTAINERS: none. */
 static inline unsigned next_container(uint32_t set, unsigned from)
@@ -111,6 +112,8 @@ bool registration_try_again(int *error, unsigned *tries);
 void registry_enter(void);
 void registry_exit(void);
 void registry_leave(void);
+/* One is attached to a container: IOVAs lead to this process's pages. */
+void registry_has_device(void);
 /* False in a vfork child: no ioctl is made for it. */
 bool registry_is_owner(void);
 /* Undoes it in one container. False: the backend refused, the record is stuck from here on. */
@@ -178,6 +181,8 @@ void application_join(struct container *container);
 /* Whether the application relies on IOVA == address, by what it has mapped, in a mode that cares. */
 bool application_wants_eager(struct container *container);
 void application_forget_container(struct container *container);
+/* In a forked child. */
+void application_reset(void);
 bool application_find_held(uintptr_t start, size_t len, struct held_range *held);
 /* How many bytes from `va` on the application itself has mapped at IOVA == address. */
 size_t application_identity(uintptr_t va);

@@ -20,27 +20,39 @@ static struct lock lock = {.rank = LOCK_REGISTRY};
 LOCK_ON_LIST(lock);
 static const struct memory_ops *memory;
 
-struct registry registry = {
-    .app_map_pool = POOL_OF(struct app_map),
-};
+static int deferred_by; /* the thread that could not undo something; 0: none */
+static int owner_pid;   /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
+/* A forked child of a process with a device: an IOVA would lead to the parent's page. */
+static bool had_parents;
+static struct registry_counts counts;
+
+const struct registry_counts *registry_counts(void)
+{
+    return &counts;
+}
+
+void registry_has_device(void)
+{
+    had_parents = false;
+}
 
 void registry_init(const struct memory_ops *ops)
 {
     memory = ops;
-    registry.owner_pid = os_getpid();
+    owner_pid = os_getpid();
 }
 
 /* A simulated container has no descriptor that a vfork child could have closed; and a sandbox may not allow the question. */
 bool registry_is_owner(void)
 {
-    return registry_is_sim() || os_getpid() == registry.owner_pid;
+    return registry_is_sim() || os_getpid() == owner_pid;
 }
 
 /* --- entering and leaving ------------------------------------------------------------------------------------------ */
 
 static bool is_complete(const struct registration *reg)
 {
-    return reg->mapped == registry.attached;
+    return reg->mapped == containers_attached();
 }
 
 bool registration_try_again(int *error, unsigned *tries)
@@ -62,9 +74,9 @@ bool registration_try_again(int *error, unsigned *tries)
 /* A thread that has given up the descriptors it shared (unshare, close_range) can't undo what it lets go: others do. */
 static void undo_deferred(void)
 {
-    if (!registry.deferred_by || registry.deferred_by == os_gettid())
+    if (!deferred_by || deferred_by == os_gettid())
         return;
-    registry.deferred_by = 0;
+    deferred_by = 0;
     for (struct registration *reg = registration_from(0), *next; reg; reg = next) {
         uintptr_t start = reg->start;
         size_t len = reg->len;
@@ -109,7 +121,7 @@ struct registration *registration_add(uintptr_t start, size_t len, uint64_t iova
 
 void registration_drop(struct registration *reg)
 {
-    if (!registry.attached)
+    if (!containers_attached())
         profile_record_unowed(reg->start, reg->len);
     registration_remove(reg);
 }
@@ -128,17 +140,17 @@ static struct profile_mapping profile_of(const struct registration *reg, unsigne
 /* Another address space of the same iommufd that has it: its pages are shared. */
 static const struct container *find_sharer(const struct registration *reg, unsigned index)
 {
-    const struct container *container = &registry.containers[index];
+    const struct container *container = container_at(index);
     for (unsigned i = next_container(reg->mapped & ~(1u << index), 0); i < MAX_CONTAINERS;
          i = next_container(reg->mapped & ~(1u << index), i + 1))
-        if (registry.containers[i].file == container->file)
-            return &registry.containers[i];
+        if (container_at(i)->file == container->file)
+            return container_at(i);
     return NULL;
 }
 
 static int map_pages(const struct registration *reg, unsigned index)
 {
-    struct iommu *iommu = &registry.containers[index].iommu;
+    struct iommu *iommu = &container_at(index)->iommu;
     const struct container *sharer = iommu->ops->copy ? find_sharer(reg, index) : NULL;
     return sharer ? iommu->ops->copy(iommu, &sharer->iommu, reg->iova, reg->len)
                   : iommu->ops->map(iommu, reg->iova, reg->start, reg->len);
@@ -146,10 +158,10 @@ static int map_pages(const struct registration *reg, unsigned index)
 
 static int map_in(struct registration *reg, unsigned index)
 {
-    struct container *container = &registry.containers[index];
+    struct container *container = container_at(index);
     if (!iova_is_usable(container, reg->iova, reg->len))
         return -EADDRNOTAVAIL;
-    registry.count.maps++;
+    counts.maps++;
     struct profile_mapping profile = profile_of(reg, index);
     int error = map_pages(reg, index);
     if (error == -EINVAL && container_is_gone(container))
@@ -157,15 +169,15 @@ static int map_in(struct registration *reg, unsigned index)
     profile.error = error;
     profile_record_map(&profile);
     if (error) {
-        registry.count.map_failures++;
+        counts.map_failures++;
         failures_note(FAILED_MAP, -error, reg->len);
         return error;
     }
     registration_set_mapped(reg, index, true);
     container_count_entries(container, 1);
-    registry.count.pinned += find_sharer(reg, index) ? 0 : reg->len;
-    if (registry.count.pinned > registry.count.pinned_peak)
-        registry.count.pinned_peak = registry.count.pinned;
+    counts.pinned += find_sharer(reg, index) ? 0 : reg->len;
+    if (counts.pinned > counts.pinned_peak)
+        counts.pinned_peak = counts.pinned;
     registry_changed();
     return 0;
 }
@@ -173,17 +185,17 @@ static int map_in(struct registration *reg, unsigned index)
 void registration_was_undone(struct registration *reg, unsigned index)
 {
     registration_set_mapped(reg, index, false);
-    container_count_entries(&registry.containers[index], -1);
-    registry.count.pinned -= find_sharer(reg, index) ? 0 : reg->len;
+    container_count_entries(container_at(index), -1);
+    counts.pinned -= find_sharer(reg, index) ? 0 : reg->len;
     registry_changed();
     registration_changed(reg->start, reg->len, MEMORY_REGISTERED);
 }
 
 bool registration_unmap_in(struct registration *reg, unsigned index)
 {
-    struct container *container = &registry.containers[index];
+    struct container *container = container_at(index);
     uint64_t unmapped = 0;
-    registry.count.unmaps++;
+    counts.unmaps++;
     struct profile_mapping profile = profile_of(reg, index);
     int error = container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
     if (error && container_is_gone(container))
@@ -192,11 +204,11 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
     profile_record_unmap(&profile);
     if (error == -EBADF) {
         reg->is_stuck = reg->is_deferred = true;
-        registry.deferred_by = os_gettid();
+        deferred_by = os_gettid();
         return false;
     }
     if (error || unmapped != reg->len) {
-        registry.count.unmap_failures++;
+        counts.unmap_failures++;
         failures_note(FAILED_UNMAP, error ? -error : EIO, reg->len);
         log_write(LOG_ERROR,
                   "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside "
@@ -213,8 +225,8 @@ bool registration_unmap_in(struct registration *reg, unsigned index)
 int registration_map(struct registration *reg)
 {
     uint32_t had = reg->mapped;
-    for (unsigned i = next_container(registry.attached & ~reg->mapped, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached & ~reg->mapped, i + 1)) {
+    for (unsigned i = next_container(containers_attached() & ~reg->mapped, 0); i < MAX_CONTAINERS;
+         i = next_container(containers_attached() & ~reg->mapped, i + 1)) {
         int error = map_in(reg, i);
         if (!error)
             continue;
@@ -283,16 +295,16 @@ static void clip_to_gap(uintptr_t va, uintptr_t *start, uintptr_t *end)
 static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct registration **made)
 {
     uint64_t iova = start;
-    int error = registry.attached && purpose != FOR_EAGER ? iova_choose(start, len, &iova) : 0;
+    int error = containers_attached() && purpose != FOR_EAGER ? iova_choose(start, len, &iova) : 0;
     if (error)
         return error;
     struct registration *reg = registration_add(start, len, iova);
     if (!reg)
         return -ENOMEM;
     reg->handed = purpose == FOR_LOOKUP;
-    if (!registry.attached)
+    if (!containers_attached())
         profile_record_owed(reg->site, start, len);
-    if (registry.attached) {
+    if (containers_attached()) {
         error = pagemap_mark_pinned(start, len);
         if (!error) {
             memory->prepare(start, len);
@@ -315,7 +327,7 @@ int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struc
     uintptr_t start, end;
     size_t len;
     int error = memory->plan(va, want_len, &start, &len);
-    if (!error && !registry.attached && (registry.had_parents || !memory->is_owned(va)))
+    if (!error && !containers_attached() && (had_parents || !memory->is_owned(va)))
         error = -ENODEV;
     if (error)
         return error;
@@ -594,7 +606,7 @@ static int lookup_locked(uintptr_t va, size_t want_len, uint64_t *iova, size_t *
     int error = descriptors_count(DESCRIPTOR_UNSERVED) ? -ENODEV : hand_out(va, want_len, &reg, &start, &end);
     if (error)
         return error;
-    if (registry.attached && memory->is_owned(va))
+    if (containers_attached() && memory->is_owned(va))
         pagemap_publish(start, end - start, reg->iova - reg->start);
     *iova = va + (reg->iova - reg->start);
     *run_len = end - va;
@@ -629,9 +641,9 @@ uintptr_t registry_address(uint64_t iova)
 
 void registry_count_lookup(bool refused)
 {
-    atomic_fetch_add_explicit(&registry.count.lookups_cold, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts.lookups_cold, 1, memory_order_relaxed);
     if (refused)
-        atomic_fetch_add_explicit(&registry.count.lookups_refused, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&counts.lookups_refused, 1, memory_order_relaxed);
 }
 
 void registry_locked(void (*change)(void *arg), void *arg)
@@ -664,20 +676,20 @@ int registration_confirm(struct registration *reg, uintptr_t va)
 
 uint64_t registry_pinned(void)
 {
-    return registry.count.pinned + registry.count.app_pinned;
+    return counts.pinned + application_counts()->pinned;
 }
 
 void registry_reset(void)
 {
     registrations_reset();
-    registry.deferred_by = 0;
-    registry.owner_pid = os_getpid();
+    deferred_by = 0;
+    owner_pid = os_getpid();
     registration_unfollow();
-    registry.had_parents |= registry.attached != 0;
+    had_parents |= containers_attached() != 0;
     containers_reset();
-    eager_end();
-    registry.manages_itself = false;
-    memset(&registry.count, 0, sizeof(registry.count));
+    eager_reset();
+    counts = (struct registry_counts){0};
+    application_reset();
     failures_forget();
     pins_reset();
 }

@@ -20,9 +20,9 @@ static void narrow(struct anydma_stats *stats, const struct iommu_info *info)
 static void fill_containers(struct anydma_stats *stats)
 {
     stats->iova_last = stats->entries_limit = UINT64_MAX;
-    for (unsigned i = next_container(registry.attached, 0); i < MAX_CONTAINERS;
-         i = next_container(registry.attached, i + 1)) {
-        const struct container *container = &registry.containers[i];
+    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = next_container(containers_attached(), i + 1)) {
+        const struct container *container = container_at(i);
         stats->containers++;
         stats->app_mappings += container->nr_app_maps;
         stats->entries_used =
@@ -30,9 +30,8 @@ static void fill_containers(struct anydma_stats *stats)
         narrow(stats, &container->info);
     }
     if (!stats->containers)
-        narrow(stats, &registry.last_info);
-    stats->containers_seen = registry.count.containers_seen;
-    stats->entries_peak = registry.count.entries_peak;
+        narrow(stats, containers_last_info());
+    containers_count(&stats->containers_seen, &stats->entries_peak);
 }
 
 void registry_fill_stats(struct anydma_stats *stats)
@@ -42,34 +41,28 @@ void registry_fill_stats(struct anydma_stats *stats)
     stats->hazards = hazards_seen();
     stats->registrations = registrations_count();
     stats->registrations_peak = registrations_peak();
-    stats->pinned = registry.count.pinned;
-    stats->pinned_peak = registry.count.pinned_peak;
-    stats->app_pinned = registry.count.app_pinned;
-    stats->app_pinned_peak = registry.count.app_pinned_peak;
+    stats->pinned = registry_counts()->pinned;
+    stats->pinned_peak = registry_counts()->pinned_peak;
+    stats->app_pinned = application_counts()->pinned;
+    stats->app_pinned_peak = application_counts()->pinned_peak;
     stats->owed = registrations_owed();
-    stats->maps = registry.count.maps;
-    stats->unmaps = registry.count.unmaps;
-    stats->map_failures = registry.count.map_failures;
-    stats->unmap_failures = registry.count.unmap_failures;
-    stats->app_maps = registry.count.app_maps;
-    stats->app_unmaps = registry.count.app_unmaps;
+    stats->maps = registry_counts()->maps;
+    stats->unmaps = registry_counts()->unmaps;
+    stats->map_failures = registry_counts()->map_failures;
+    stats->unmap_failures = registry_counts()->unmap_failures;
+    stats->app_maps = application_counts()->maps;
+    stats->app_unmaps = application_counts()->unmaps;
     stats->app_map_failures = failures_count(FAILED_APP_MAP, 0);
     stats->app_unmap_failures = failures_count(FAILED_APP_UNMAP, 0);
-    stats->lookups_cold = registry.count.lookups_cold;
-    stats->lookups_refused = registry.count.lookups_refused;
+    stats->lookups_cold = registry_counts()->lookups_cold;
+    stats->lookups_refused = registry_counts()->lookups_refused;
     registry_exit();
     stats->memlock_limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
 }
 
 const char *registry_counter(void)
 {
-    return registry.last_info.counter;
-}
-
-void registry_note_lookup(void)
-{
-    if (!atomic_load_explicit(&registry.manages_itself, memory_order_relaxed))
-        atomic_store_explicit(&registry.manages_itself, true, memory_order_relaxed);
+    return containers_last_info()->counter;
 }
 
 enum { COPIED_AT_ONCE = 32 };
@@ -134,20 +127,20 @@ void registry_publish(void)
     struct anydma_stats stats = {0};
     fill_containers(&stats);
     const struct live_numbers numbers = {
-        .pinned = registry.count.pinned,
-        .pinned_peak = registry.count.pinned_peak,
-        .app_pinned = registry.count.app_pinned,
-        .app_pinned_peak = registry.count.app_pinned_peak,
+        .pinned = registry_counts()->pinned,
+        .pinned_peak = registry_counts()->pinned_peak,
+        .app_pinned = application_counts()->pinned,
+        .app_pinned_peak = application_counts()->pinned_peak,
         .registrations = registrations_count(),
         .owed = registrations_owed(),
-        .maps = registry.count.maps,
-        .unmaps = registry.count.unmaps,
-        .map_failures = registry.count.map_failures,
-        .unmap_failures = registry.count.unmap_failures,
-        .app_maps = registry.count.app_maps,
-        .app_unmaps = registry.count.app_unmaps,
+        .maps = registry_counts()->maps,
+        .unmaps = registry_counts()->unmaps,
+        .map_failures = registry_counts()->map_failures,
+        .unmap_failures = registry_counts()->unmap_failures,
+        .app_maps = application_counts()->maps,
+        .app_unmaps = application_counts()->unmaps,
         .app_failures = failures_count(FAILED_APP_MAP, 0) + failures_count(FAILED_APP_UNMAP, 0),
-        .refused = registry.count.lookups_refused,
+        .refused = registry_counts()->lookups_refused,
         .containers = stats.containers,
         .entries_used = stats.entries_used,
         .entries_limit = stats.entries_limit,

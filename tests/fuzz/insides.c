@@ -78,7 +78,7 @@ static void check_pages(const struct registration *reg)
 static void check_translation(const struct registration *reg)
 {
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        struct container *container = &registry.containers[i];
+        struct container *container = container_at(i);
         if (!(reg->mapped & 1u << i))
             continue;
         if (!container->attached)
@@ -98,9 +98,9 @@ static void check_answers(const struct registration *reg)
         uint64_t iova;
         if (!pagemap_lookup(va, &iova))
             continue;
-        if (iova != reg->iova + (va - reg->start) || reg->mapped != registry.attached || reg->is_stuck)
+        if (iova != reg->iova + (va - reg->start) || reg->mapped != containers_attached() || reg->is_stuck)
             program_failed("the pagemap says 0x%lx for 0x%lx, the record 0x%lx (in %x of %x)", iova, va,
-                           reg->iova + (va - reg->start), reg->mapped, registry.attached);
+                           reg->iova + (va - reg->start), reg->mapped, containers_attached());
     }
     if (reg->mapped && (!pagemap_is_pinned(reg->start) || !pagemap_is_pinned(reg->start + reg->len - 1)))
         program_failed("0x%lx is registered and not marked", reg->start);
@@ -126,16 +126,16 @@ static void check_registrations(void)
             program_failed("registrations overlap at IOVA 0x%lx", reg->iova);
         next_iova = reg->iova + reg->len;
     }
-    if (nr || pinned != registry.count.pinned || owed != registrations_owed())
+    if (nr || pinned != registry_counts()->pinned || owed != registrations_owed())
         program_failed("%ld too many by address; %lu pinned, %lu counted; %lu owed, %lu counted", (long)nr,
-                       pinned, registry.count.pinned, owed, registrations_owed());
+                       pinned, registry_counts()->pinned, owed, registrations_owed());
 }
 
 static void check_containers(void)
 {
     uint64_t app_bytes = 0;
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
-        struct container *container = &registry.containers[i];
+        struct container *container = container_at(i);
         uint64_t bytes, entries;
         if (!container->attached)
             continue;
@@ -145,9 +145,9 @@ static void check_containers(void)
                            container->nr_entries);
         app_bytes += bytes;
     }
-    if (app_bytes != registry.count.pinned + registry.count.app_pinned)
-        program_failed("%lu bytes are mapped, %lu + %lu are counted", app_bytes, registry.count.pinned,
-                       registry.count.app_pinned);
+    if (app_bytes != registry_counts()->pinned + application_counts()->pinned)
+        program_failed("%lu bytes are mapped, %lu + %lu are counted", app_bytes, registry_counts()->pinned,
+                       application_counts()->pinned);
 }
 
 /* The program's own mappings lead where it put them, by whomever they were made. */
@@ -198,15 +198,15 @@ static bool is_offered(const struct run *run)
  * there.) */
 static void check_eager(void)
 {
-    bool is_on = eager_is_on() && registry.attached;
+    bool is_on = eager_is_on() && containers_attached();
     for (unsigned i = 0; is_on && i < nr_zones; i++)
         for (struct run *run = zones[i].kind == ZONE_MAP ? runs_at(&zones[i].runs, zones[i].start) : NULL;
              run; run = runs_next(run)) {
             uintptr_t va = run->start, end = run->start + run->len;
             while (is_offered(run) && va < end) {
                 struct registration *reg = registration_from(va);
-                bool is_registered =
-                    reg && reg->start <= va && (reg->mapped == registry.attached || program.had_late_attach);
+                bool is_registered = reg && reg->start <= va &&
+                                     (reg->mapped == containers_attached() || program.had_late_attach);
                 uint64_t unused;
                 if (!is_registered && !application_collides(va, PAGE, &unused))
                     program_failed("0x%lx is the program's and not registered in eager mode", va);

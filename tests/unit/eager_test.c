@@ -26,7 +26,7 @@ static size_t registered_pages(void)
     size_t nr = 0;
     for (size_t i = 0; i < NR_PAGES; i++) {
         struct registration *reg = registration_from(START + i * PAGE);
-        nr += reg && reg->start <= START + i * PAGE && reg->mapped == registry.attached &&
+        nr += reg && reg->start <= START + i * PAGE && reg->mapped == containers_attached() &&
               reg->iova == reg->start;
     }
     return nr;
@@ -137,7 +137,7 @@ Test(eager, an_address_that_is_taken_is_left_out, .init = start_registry)
 static bool is_complete(size_t page)
 {
     struct registration *reg = registration_from(START + page * PAGE);
-    return reg && reg->start <= START + page * PAGE && reg->mapped == registry.attached;
+    return reg && reg->start <= START + page * PAGE && reg->mapped == containers_attached();
 }
 
 static void divided(uintptr_t start, size_t len, bool is_covered)

@@ -35,8 +35,12 @@ __attribute__((noinline, cold)) static intptr_t call_by_libc(long number, long a
 
 intptr_t os_call(long number, long a, long b, long c, long d, long e, long f)
 {
-    if (__builtin_expect(made_by != NULL, 0))
-        return call_by_libc(number, a, b, c, d, e, f);
+    return __builtin_expect(made_by != NULL, 0) ? call_by_libc(number, a, b, c, d, e, f)
+                                                : os_enter(number, a, b, c, d, e, f);
+}
+
+intptr_t os_enter(long number, long a, long b, long c, long d, long e, long f)
+{
     intptr_t result;
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;

@@ -25,6 +25,8 @@ static inline uintptr_t os_page_up(uintptr_t value)
 }
 
 intptr_t os_call(long number, long a, long b, long c, long d, long e, long f);
+/* The same by an instruction of ours in any case, and without a thread-local variable: for the watch's thread, which has none. */
+intptr_t os_enter(long number, long a, long b, long c, long d, long e, long f);
 /* This thread's calls are made by `syscall`, the C library's, from here on; NULL: by an instruction of ours. */
 void os_call_by(long (*syscall)(long number, ...));
 

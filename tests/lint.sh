@@ -60,6 +60,54 @@ includes_follow_the_layers() {
     true
 }
 
+# layer_objects LAYER [BUT]: the library's objects of it, as of the sources that there are.
+layer_objects() {
+    find "shim/$1" -name '*.c' ! -name "${2:-}" | sed "s|^|$BUILD/pic/|; s|c\$|o|"
+}
+
+# The same by what is called, which a declaration of one's own does not hide.
+calls_follow_the_layers() {
+    local layer above object defined
+    declare -A above_of=(
+        [base]='iommu profile dma memory interpose'
+        [profile]='iommu dma memory interpose'
+        [iommu]='profile dma memory interpose'
+        [dma]='memory interpose'
+        [memory]='interpose'
+    )
+    for layer in "${!above_of[@]}"; do
+        defined=$(for above in ${above_of[$layer]}; do layer_objects "$above"; done | xargs nm --defined-only -g |
+            awk '$2 ~ /[TDBRV]/ {print $3}' | sort -u)
+        for object in $(layer_objects "$layer"); do
+            nm -u "$object" | awk '{print $2}' | sort -u | comm -12 - <(echo "$defined") | grep -vxFf <(libc_doors) |
+                sed "s|^|${object#"$BUILD/pic/"} calls what lies above: |"
+        done
+    done
+    true
+}
+
+# What the doors are named after is the C library's for everybody else.
+libc_doors() {
+    nm -D --defined-only "$(gcc -print-file-name=libc.so.6)" | awk '{sub(/@.*/, "", $3); print $3}' | sort -u
+}
+
+# The records of dma/ call nothing of dma/ that lies above them.
+records_call_nothing_above() {
+    local name
+    for name in registrations descriptors pagemap; do
+        nm -u "$BUILD/pic/shim/dma/$name.o" | awk '{print $2}' | sort -u |
+            comm -12 - <(layer_objects dma "$name.c" | xargs nm --defined-only -g | awk '$2 ~ /[TDBR]/ {print $3}' |
+                sort -u) | sed "s|^|shim/dma/$name.c calls |"
+    done
+    true
+}
+
+# The kernel's structures are read and written by the doors and the backends; what lies between speaks of requests.
+vfio_stays_at_the_edges() {
+    grep -rnE '<linux/(vfio|iommufd)\.h>|\bstruct (vfio|iommu)_(iommu_|device_|group_|ioas|region_)' shim/dma shim/memory shim/profile shim/base
+    true
+}
+
 # The map's names, as the map has them: what lies between "global:" and "local:".
 mapped_symbols() {
     sed -n '/^global:/,/^local:/p' shim/libanydma.map | grep -oE '[a-z0-9_]+;' | tr -d ';' | sort
@@ -135,6 +183,9 @@ scripts_pass_shellcheck() {
 habit headers_compile_alone headers_compile_alone
 habit public_header_is_c_and_cxx public_header_is_c_and_cxx
 habit includes_follow_the_layers includes_follow_the_layers
+habit calls_follow_the_layers calls_follow_the_layers
+habit records_call_nothing_above records_call_nothing_above
+habit vfio_stays_at_the_edges vfio_stays_at_the_edges
 habit exports_equal_the_map exports_equal_the_map
 habit no_allocation_or_stdio_in_hot_modules no_allocation_or_stdio_in_hot_modules
 habit no_dynamic_tls no_dynamic_tls

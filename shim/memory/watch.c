@@ -39,7 +39,7 @@ static _Atomic uint32_t queue_tail;
 static _Atomic bool overflowed;
 static _Atomic bool
     is_reading; /* set before an event is taken from the kernel, cleared when it is in the queue */
-static _Atomic bool is_stopping;
+static _Atomic uintptr_t last_page; /* whose unmapping is the last that the reader reads */
 static _Atomic uint32_t reader_tid; /* cleared by the kernel when the reader has gone */
 static char *stack;
 
@@ -98,14 +98,17 @@ __attribute__((noreturn)) static void read_events(void)
 {
     struct uffd_msg message;
     confine_reader();
-    while (!atomic_load(&is_stopping)) {
+    for (bool is_last = false; !is_last;) {
         struct pollfd poll = {.fd = fd, .events = POLLIN};
         os_enter(SYS_poll, (long)&poll, 1, -1, 0, 0, 0);
         if (poll.revents & ~POLLIN)
             break;
         atomic_store(&is_reading, true);
-        while (os_enter(SYS_read, fd, (long)&message, sizeof(message), 0, 0, 0) == (ssize_t)sizeof(message))
+        while (os_enter(SYS_read, fd, (long)&message, sizeof(message), 0, 0, 0) == (ssize_t)sizeof(message)) {
             put_message(&message);
+            is_last |=
+                message.event == UFFD_EVENT_UNMAP && message.arg.remove.start == atomic_load(&last_page);
+        }
         atomic_store(&is_reading, false);
     }
     for (;;)
@@ -140,7 +143,7 @@ static int start_reader(void)
         return -ENOMEM;
     uintptr_t *block = (uintptr_t *)(stack + STACK_BYTES - 4096);
     block[0] = block[2] = (uintptr_t)block;
-    atomic_store(&is_stopping, false);
+    atomic_store(&last_page, 0);
     uint64_t saved;
     os_signals_block(&saved);
     intptr_t tid = clone_reader((uintptr_t)(stack + STACK_BYTES / 2), (uintptr_t)block);
@@ -277,15 +280,15 @@ void watch_withdraw(void)
 {
     if (fd < 0)
         return;
-    /* An event of our own wakes the reader. */
+    /* An event of our own ends the reader: none is left unread, which somebody would wait for. */
     intptr_t page = os_mmap(0, OS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    atomic_store(&is_stopping, true);
     if (!os_is_error(page)) {
+        atomic_store(&last_page, (uintptr_t)page);
         struct uffdio_register reg = {.range = {(uintptr_t)page, OS_PAGE_SIZE},
                                       .mode = UFFDIO_REGISTER_MODE_WP};
-        os_ioctl(fd, UFFDIO_REGISTER, &reg);
+        bool is_told = os_ioctl(fd, UFFDIO_REGISTER, &reg) == 0;
         os_munmap((uintptr_t)page, OS_PAGE_SIZE);
-        for (uint32_t tid; (tid = atomic_load(&reader_tid)) != 0;)
+        for (uint32_t tid; is_told && (tid = atomic_load(&reader_tid)) != 0;)
             os_call(SYS_futex, (long)&reader_tid, 0 /* FUTEX_WAIT, as the kernel wakes it */, tid, 0, 0, 0);
     }
     watch_reset();

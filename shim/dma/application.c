@@ -432,14 +432,15 @@ static int unmap_upwards(struct container *container, const struct dma_request *
         else if (!map->is_alias)
             error = iommu->ops->unmap(iommu, map->iova, map->len, &undone);
         if (error)
-            return error;
+            break;
         total += undone;
         forget(container, map, began_ns);
     }
-    if (!total && !request->is_all && (error = undo_nothing(container)) != 0)
-        return error;
-    *request->undone = total;
-    return 0;
+    if (!error && !total && !request->is_all)
+        error = undo_nothing(container);
+    if (!error || !request->ioas_id) /* VFIO's call tells what was undone before it failed */
+        *request->undone = total;
+    return error;
 }
 
 /* What iommufd undid before it came to one that is not whole in the range. */

@@ -51,7 +51,7 @@ static int open_vfio(void)
     return container;
 }
 
-/* The same of BACKEND=iommufd; the device that EDU_BDF names stays open. */
+/* The same of BACKEND=iommufd or compat; the device that EDU_BDF names stays open. */
 static struct vfio_device device = {.container_fd = -1, .group_fd = -1, .device_fd = -1};
 
 static int open_ioas(void)
@@ -78,9 +78,9 @@ static int ioas_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped)
 static void use_vfio(void)
 {
     const char *backend = getenv("BACKEND");
-    program.is_ioas = backend && strcmp(backend, "iommufd") == 0;
+    program.is_ioas = backend && (strcmp(backend, "iommufd") == 0 || strcmp(backend, "compat") == 0);
     program_open_container = program.is_ioas ? open_ioas : open_vfio;
-    if (program.is_ioas) {
+    if (backend && strcmp(backend, "iommufd") == 0) {
         program_own_map = ioas_map;
         program_own_unmap = ioas_unmap;
     }

@@ -26,8 +26,8 @@ enum setting_kind {
       "when memory is registered: at its first lookup, or as it is handed out; auto: lazy, and eager once the program " \
       "itself maps memory with IOVA == address") \
     X(IOMMU, iommu, WORD, "auto|type1|iommufd|sim|none", 0, 0, 0, \
-      "iommufd: its address spaces, too; sim: a simulated IOMMU, attached from the start, for machines without VFIO; " \
-      "none: containers are left alone") \
+      "type1, iommufd: the other one is left alone; sim: a simulated IOMMU, attached from the start, for machines without " \
+      "VFIO; none: containers are left alone") \
     X(HEAP, heap, WORD, "own|system", 0, 0, 0, "system: malloc stays the C library's") \
     X(BRIDGES, bridges, LIST, "0|spdk|libvfn|dpdk", 0, 0, 0, \
       "where the program asks one of these libraries (spdk,libvfn,dpdk by default) for an IOVA that it has not, anydma answers") \

@@ -19,7 +19,7 @@
 
 bool iommufd_is_served(void)
 {
-    return config.iommu == IOMMU_IOMMUFD;
+    return config.iommu == IOMMU_AUTO || config.iommu == IOMMU_IOMMUFD;
 }
 
 void iommufd_opened(int fd)

@@ -3,7 +3,7 @@
  * A program that uses /dev/iommu by raw calls, on an iommufd that tests/preload/iommufd_kernel.h plays: what is looked up is
  * mapped in each address space that a device is attached to, in none that has none, and the program's own calls are answered as
  * without the shim.
- * @env ANYDMA_IOMMU=iommufd
+ * @env ANYDMA_IOMMU=auto
  */
 #include "iommufd_kernel.h"
 

@@ -160,3 +160,56 @@ const char *program_blind_spot(const char *path, char *reason, size_t size)
     }
     return found;
 }
+
+/* Where in the file the address is; 0: nowhere. */
+static uint64_t offset_of(const struct file *file, uint64_t address)
+{
+    for (unsigned i = 0; i < file->header.e_phnum; i++) {
+        const Elf64_Phdr *part = &file->phdrs[i];
+        if (part->p_type == PT_LOAD && address - part->p_vaddr < part->p_filesz)
+            return address - part->p_vaddr + part->p_offset;
+    }
+    return 0;
+}
+
+static bool is_sanitizer(const char *library)
+{
+    return strncmp(library, "libasan.so", 10) == 0 || strncmp(library, "libtsan.so", 10) == 0;
+}
+
+static const char *find_sanitizer(const struct file *file, char *library, size_t size)
+{
+    enum { MOST = 512 };
+    Elf64_Dyn entries[MOST];
+    uint64_t names = 0;
+    const Elf64_Phdr *dynamic = phdr_of(file, PT_DYNAMIC);
+    size_t nr = dynamic ? dynamic->p_filesz / sizeof(*entries) : 0;
+    if (nr > MOST || !nr || !read_at(file->fd, entries, nr * sizeof(*entries), dynamic->p_offset))
+        return NULL;
+    for (size_t i = 0; i < nr; i++)
+        if (entries[i].d_tag == DT_STRTAB)
+            names = offset_of(file, entries[i].d_un.d_ptr);
+    for (size_t i = 0; names && i < nr; i++) {
+        ssize_t len = entries[i].d_tag == DT_NEEDED
+                          ? pread(file->fd, library, size - 1, (off_t)(names + entries[i].d_un.d_val))
+                          : 0;
+        library[len > 0 ? len : 0] = '\0';
+        if (is_sanitizer(library))
+            return library;
+    }
+    return NULL;
+}
+
+const char *program_sanitizer(const char *path, char *library, size_t size)
+{
+    struct file file = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    bool is_read =
+        file.fd >= 0 && read_at(file.fd, &file.header, sizeof(file.header), 0) &&
+        memcmp(file.header.e_ident, ELFMAG, SELFMAG) == 0 && file.header.e_ident[EI_CLASS] == ELFCLASS64 &&
+        file.header.e_phnum <= MAX_PHDRS &&
+        read_at(file.fd, file.phdrs, file.header.e_phnum * sizeof(Elf64_Phdr), file.header.e_phoff);
+    const char *found = is_read ? find_sanitizer(&file, library, size) : NULL;
+    if (file.fd >= 0)
+        close(file.fd);
+    return found;
+}

@@ -11,5 +11,8 @@ int program_find(const char *name, char *path);
  * what it is, and what follows. NULL: nothing is in the way. `reason` of at least 512 bytes, returned. Of a script, its
  * interpreter is looked at. */
 const char *program_blind_spot(const char *path, char *reason, size_t size);
+/* The library of a sanitizer (gcc's) that the program at `path` needs, and that has to come before any other: its name goes to
+ * `library`. Returns it, or NULL. */
+const char *program_sanitizer(const char *path, char *library, size_t size);
 
 #endif

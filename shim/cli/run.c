@@ -12,6 +12,7 @@
 #include "base/settings.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/program.h"
 #include "cli/start.h"
 
 /* The shim beside this program (a build tree), or where an installation has it. */
@@ -33,9 +34,12 @@ static const char *find_shim(char *path)
     return NULL;
 }
 
-static int preload(void)
+/* `program`: a sanitizer's library that it needs comes before the shim, or it would not start. */
+static int preload(const char *program)
 {
-    char shim[PATH_MAX];
+    char shim[PATH_MAX], path[PATH_MAX], library[256];
+    const char *first =
+        program_find(program, path) == 0 ? program_sanitizer(path, library, sizeof(library)) : NULL;
     if (!find_shim(shim)) {
         fprintf(
             stderr,
@@ -50,7 +54,8 @@ static int preload(void)
     }
     const char *others = getenv("LD_PRELOAD");
     char *value;
-    if (asprintf(&value, "%s%s%s", shim, others && *others ? ":" : "", others ? others : "") < 0 ||
+    if (asprintf(&value, "%s%s%s%s%s", first ? first : "", first ? ":" : "", shim,
+                 others && *others ? ":" : "", others ? others : "") < 0 ||
         setenv("LD_PRELOAD", value, 1) != 0) {
         fprintf(stderr, "anydma run: %s\n", strerror(errno));
         return CLI_FAILED;
@@ -107,7 +112,7 @@ int cli_run(int argc, char **argv)
         return CLI_FAILED;
     }
     char report[PATH_MAX];
-    if ((is_unnamed && (error = start_pick_output(argv[optind]))) || (error = preload()) ||
+    if ((is_unnamed && (error = start_pick_output(argv[optind]))) || (error = preload(argv[optind])) ||
         (error = start_check_program(argv[optind], is_anyway)) ||
         (error = start_check_output(argv[optind], cli_find_report(report))))
         return error;

@@ -129,6 +129,12 @@ gcc -static -o "$work/static" "$work/p.c" && run -- "$work/static"
 expect a_static_program_is_refused '125|*static is linked statically: nothing can be preloaded into it; --anyway*' "$code|$err"
 run --anyway -- "$work/static"
 expect and_runs_anyway '5|*static is linked statically*' "$code|$err"
+# gcc's sanitizers want to be the first library.
+for sanitizer in address thread; do
+    gcc -fsanitize=$sanitizer -o "$work/$sanitizer" "$work/p.c" || continue
+    run --iommu=sim --stats -- "$work/$sanitizer"
+    expect "a_program_with_the_${sanitizer}_sanitizer_runs" '5|*anydma: summary*' "$code|$err"
+done
 printf '#!%s/static\n' "$work" >"$work/script" && chmod +x "$work/script"
 run -- "$work/script"
 expect a_script_is_its_interpreter '125|*linked statically*' "$code|$err"

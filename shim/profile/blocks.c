@@ -18,7 +18,7 @@
 
 #include "base/log.h"
 #include "base/os.h"
-#include "profile/format.h"
+#include "profile/record.h"
 
 enum { LOST_BYTES = 32, PATH_BYTES = 4096, FIRST_FD = 900 };
 
@@ -171,9 +171,8 @@ static void append(const void *record, size_t len)
 
 static void give_up(int error, uint64_t now_ns)
 {
-    unsigned char record[LOST_BYTES] = {RECORD_LOST};
-    uint64_t time = file.block ? now_ns - file.block->time_ns : 0;
-    size_t len = 2;
+    static const uint64_t none;
+    struct record record;
     file.error = error;
     log_write(LOG_WARNING, "the capture stops here: error %d (%s); what it holds so far stays readable",
               -error,
@@ -183,15 +182,13 @@ static void give_up(int error, uint64_t now_ns)
                                 : "writing it failed");
     if (!file.block)
         return;
-    for (; time >= 0x80; time >>= 7)
-        record[len++] = (unsigned char)(time | 0x80);
-    record[len++] = (unsigned char)time;
-    uint64_t number = (uint64_t)-error;
-    for (; number >= 0x80; number >>= 7)
-        record[len++] = (unsigned char)(number | 0x80);
-    record[len++] = (unsigned char)number;
-    record[1] = (unsigned char)(len - 2 + 8);
-    append(record, len + 8);
+    record_begin(&record, RECORD_LOST);
+    record_number(&record, now_ns - file.block->time_ns);
+    record_number(&record, (uint64_t)-error);
+    memcpy(record.bytes + record.len, &none, sizeof(none)); /* rewritten with each event that is lost */
+    record.len += sizeof(none);
+    record_end(&record);
+    append(record.bytes, record.len);
     file.lost = (unsigned char *)(file.block + 1) + file.block->length - 8;
 }
 
@@ -255,31 +252,14 @@ static int open_for_us(const char *path)
     return fd;
 }
 
-static int name_file(const char *path, bool beside)
-{
-    char *name = file.path, digits[16];
-    size_t len = strlen(path), n = 0;
-    if (len + sizeof(digits) > sizeof(file.path))
-        return -ENAMETOOLONG;
-    memcpy(name, path, len + 1);
-    if (!beside)
-        return 0;
-    name[len++] = '.';
-    for (int pid = os_getpid(); pid; pid /= 10)
-        digits[n++] = (char)('0' + pid % 10);
-    while (n)
-        name[len++] = digits[--n];
-    name[len] = '\0';
-    return 0;
-}
-
-int blocks_open(const char *path, bool beside)
+int blocks_open(const char *path)
 {
     struct stat st;
-    int unnamed = name_file(path, beside);
-    int fd = unnamed ? unnamed : open_for_us(file.path);
+    size_t len = strlen(path);
+    int fd = len < sizeof(file.path) ? open_for_us(path) : -ENAMETOOLONG;
     if (fd < 0)
         return fd;
+    memcpy(file.path, path, len + 1);
     file.fd = fd;
     file.offset = file.sequence = 0;
     file.nr_lost = 0;

@@ -7,9 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Creates `path`; `beside`: `path` with ".PID". Returns 0; -EWOULDBLOCK: another process is writing that;
- * -errno. */
-int blocks_open(const char *path, bool beside);
+/* Creates the file. Returns 0; -EWOULDBLOCK: another process is writing it; -errno. */
+int blocks_open(const char *path);
 bool blocks_are_open(void);
 /* The path of the open file, and which file it is. */
 const char *blocks_name(uint64_t *device, uint64_t *inode);

@@ -98,7 +98,7 @@ static void add_number(char *to, size_t *len, unsigned value)
     add(to, len, digits + n);
 }
 
-/* %e the program's name, %p the process; relative to where the process is now. */
+/* %e the program's name, %p the process; relative to where the process is now. A child's is its parent's with ".PID". */
 static void expand_path(void)
 {
     char exe[PATH_BYTES];
@@ -122,6 +122,10 @@ static void expand_path(void)
         else
             add(path, &len, one);
         p += *p == '%' && p[1] && strchr("pe%", p[1]);
+    }
+    if (is_child && !names_process()) {
+        add(path, &len, ".");
+        add_number(path, &len, (unsigned)os_getpid());
     }
 }
 
@@ -198,7 +202,7 @@ static bool open_capture(void)
     expand_path();
     modules_forget();
     generation++;
-    int error = blocks_open(path, is_child && !names_process());
+    int error = blocks_open(path);
     if (error == -EWOULDBLOCK && !is_child) {
         is_child = true;
         return false;

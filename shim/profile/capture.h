@@ -18,7 +18,7 @@ struct record *capture_event(enum record_type type, uint64_t now_ns);
 uint32_t capture_thread(uint64_t now_ns);
 /* The current stack's site, told of once; 0: no stack. */
 uint32_t capture_site(uint64_t now_ns);
-/* Tells of a site made before this capture was opened. */
+/* Ends such a record and appends it to the file. */
 void capture_write(struct record *record, uint64_t now_ns);
 /* Where the capture is, if there is one: an absolute path that fits `size`, and which file that is. */
 void capture_name(char *path, size_t size, uint64_t *device, uint64_t *inode);

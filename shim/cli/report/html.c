@@ -26,6 +26,7 @@ EMBED(diff_html, "shim/cli/report/page/diff.html");
 EMBED(diff_js, "shim/cli/report/page/diff.js");
 EMBED(page_d3, ANYDMA_D3_JS);
 
+/* Zeroes at the end are left out. */
 static json_t *numbers_of(const struct model_amount *at, uint64_t shared)
 {
     const uint64_t values[] = {at->pinned, at->app_pinned, at->mappings,  at->known,   at->used,
@@ -40,8 +41,6 @@ static json_t *numbers_of(const struct model_amount *at, uint64_t shared)
     return numbers;
 }
 
-/* What is pinned at each step, in all and by each row; a row's list has [step, numbers] where they change. Zeroes at a
- * list's end are left out. */
 /* The mappings as columns of numbers, by address: 65,535 of them are a few bytes each. */
 static json_t *spans_of(const struct view *view)
 {
@@ -88,6 +87,7 @@ static json_t *spans_of(const struct view *view)
     return spans;
 }
 
+/* What is pinned at each step, in all and by each row; a row's list has [step, numbers] where they change. */
 static json_t *steps_of(const struct view *view)
 {
     json_t *rows = json_array(), *totals = json_array(), *steps = json_object();

@@ -3,6 +3,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include <stddef.h>
+
 enum { CLI_FAILED = 125, CLI_NOT_EXECUTABLE = 126, CLI_NOT_FOUND = 127 };
 
 int cli_run(int argc, char **argv);
@@ -19,6 +21,8 @@ int cli_addresses(int argc, char **argv);
 int cli_version(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
+/* The first of the places, relative to this command's folder, that is there: in `path` of PATH_MAX bytes; NULL: none is. */
+const char *cli_find_beside(const char *const *places, size_t nr, char *path);
 /* The path of anydma-report, in `path` of PATH_MAX bytes; NULL: it is nowhere. */
 const char *cli_find_report(char *path);
 

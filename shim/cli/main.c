@@ -20,19 +20,24 @@ static void usage(FILE *to)
     fprintf(to, "\n`anydma help COMMAND` lists the options of one.\n");
 }
 
-const char *cli_find_report(char *path)
+const char *cli_find_beside(const char *const *places, size_t nr, char *path)
 {
-    static const char *const places[] = {"anydma-report", "../libexec/anydma/anydma-report"};
     char self[PATH_MAX], candidate[PATH_MAX + 64];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
     while (len > 0 && self[len - 1] != '/')
         len--;
-    for (size_t i = 0; len > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+    for (size_t i = 0; len > 0 && i < nr; i++) {
         snprintf(candidate, sizeof(candidate), "%.*s%s", (int)len, self, places[i]);
         if (realpath(candidate, path))
             return path;
     }
     return NULL;
+}
+
+const char *cli_find_report(char *path)
+{
+    static const char *const places[] = {"anydma-report", "../libexec/anydma/anydma-report"};
+    return cli_find_beside(places, sizeof(places) / sizeof(places[0]), path);
 }
 
 static int become_report(int argc, char **argv)

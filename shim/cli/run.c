@@ -18,20 +18,10 @@
 /* The shim beside this program (a build tree), or where an installation has it. */
 static const char *find_shim(char *path)
 {
-    static const char *const places[] = {"", "../libexec/anydma/", "../lib/", "../lib/x86_64-linux-gnu/",
-                                         "../lib64/"};
-    static const char name[] = "libanydma.so.0";
-    char self[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    while (len > 0 && self[len - 1] != '/')
-        len--;
-    for (size_t i = 0; len > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
-        char candidate[PATH_MAX + 64];
-        snprintf(candidate, sizeof(candidate), "%.*s%s%s", (int)len, self, places[i], name);
-        if (realpath(candidate, path))
-            return path;
-    }
-    return NULL;
+    static const char *const places[] = {"libanydma.so.0", "../libexec/anydma/libanydma.so.0",
+                                         "../lib/libanydma.so.0", "../lib/x86_64-linux-gnu/libanydma.so.0",
+                                         "../lib64/libanydma.so.0"};
+    return cli_find_beside(places, sizeof(places) / sizeof(places[0]), path);
 }
 
 /* `program`: a sanitizer's library that it needs comes before the shim, or it would not start. */

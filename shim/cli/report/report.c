@@ -84,13 +84,7 @@ static void choose(struct view *view, const char *filter)
         }
     }
     qsort(view->rows, kept, sizeof(*view->rows), by_value);
-    for (size_t i = kept; i < view->nr_rows; i++) {
-        free(view->rows[i].key);
-        free(view->rows[i].group);
-        free(view->rows[i].steps);
-        symbols_free_stack(&view->rows[i].stack);
-    }
-    view->nr_rows = kept;
+    view_keep_rows(view, kept);
 }
 
 /* --- the table

@@ -182,14 +182,20 @@ int view_load(struct view *view, const char *path, enum model_moment moment, uin
     return 0;
 }
 
-void view_free(struct view *view)
+void view_keep_rows(struct view *view, size_t nr)
 {
-    for (size_t i = 0; i < view->nr_rows; i++) {
+    for (size_t i = nr; i < view->nr_rows; i++) {
         free(view->rows[i].key);
         free(view->rows[i].group);
         free(view->rows[i].steps);
         symbols_free_stack(&view->rows[i].stack);
     }
+    view->nr_rows = nr;
+}
+
+void view_free(struct view *view)
+{
+    view_keep_rows(view, 0);
     free(view->rows);
     free(view->totals);
     free(view->taken);

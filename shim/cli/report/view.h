@@ -50,6 +50,8 @@ struct view {
  * exit status after a message. */
 int view_load(struct view *view, const char *path, enum model_moment moment, uint64_t time_ns,
               size_t nr_steps);
+/* Leaves out all rows but the first `nr`. */
+void view_keep_rows(struct view *view, size_t nr);
 void view_free(struct view *view);
 
 /* "peak", "end" or a time such as 1.5s, 200ms, since the start. Returns 0 or -EINVAL. */

@@ -105,6 +105,7 @@ try:
                is_["when"] == is_["icicle"] == is_["sites"] == is_["mappings"] == total == rows == maps and
                is_["waste"] == want["at"]["waste"] and is_["nr"] == len(want["mappings"]), (is_, want["at"], rows, maps))
     result("the title names the program and what it pins", re.search(r"\w+: .* pinned$", p.run("return document.title")), p.run("return document.title"))
+    result("advice shows options as such", "`" not in p.text("#advice"), p.text("#advice"))
     compare("the peak", "peak")
     p.pointer("#timeline", [0.3])
     compare("a click in the timeline", None)
@@ -172,6 +173,7 @@ try:
             p.picture(f"{theme}-{width}.png")
             result(f"{width} pixels, {theme}: nothing wider than the window", p.run("return document.documentElement.scrollWidth <= innerWidth"),
                    p.run("return [document.documentElement.scrollWidth, innerWidth]"))
+            result(f"{width} pixels, {theme}: a long command line leaves room for the rest", p.run("return document.querySelector('h1').offsetHeight") < 90)
     p.close()
 
     plain = Page(script=False)

@@ -59,7 +59,7 @@ function color(name) {
 
 // --- the head
 const program = (data.process.command || exe).split(' ')[0].replace(/.*\//, '');
-byId('title').textContent = data.process.command || exe;
+byId('title').textContent = byId('title').title = data.process.command || exe;
 byId('subtitle').textContent = program + ', process ' + data.process.pid + ', ' + time(data.duration_ns) + ', anydma ' + data.process.anydma +
   (data.devices.length ? ', devices ' + data.devices.join(', ') : '');
 byId('notes').textContent = [data.notes && 'Note: ' + data.notes, data.nothing_because].filter(Boolean).join('; ');
@@ -84,8 +84,9 @@ function drawCards() {
   if (data.forks) card('forks', data.forks, size(data.fork_bytes) + ' copied');
   byId('cards').replaceChildren(...cards);
 }
+const withCode = text => text.split('`').map((part, i) => i % 2 ? make('code', { textContent: part }) : part);
 if ((data.advice || []).length)
-  byId('advice').append(make('h2', { textContent: 'What would help most' }), make('ul', {}, ...data.advice.map(a => make('li', { textContent: a.text }))));
+  byId('advice').append(make('h2', { textContent: 'What would help most' }), make('ul', {}, ...data.advice.map(a => make('li', {}, ...withCode(a.text)))));
 
 // --- the timeline: stacked by call site
 const margin = { left: 62, right: 28, top: 8, bottom: 24 }, chartHeight = 250;

@@ -32,6 +32,14 @@ int text_parse_size(const char *text, uint64_t *bytes)
     return 0;
 }
 
+int text_parse_count(const char *text, uint64_t *count)
+{
+    char *end;
+    errno = 0;
+    *count = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno ? 0 : -EINVAL;
+}
+
 const char *text_size(char *buf, uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -8,6 +8,8 @@
 
 /* "512K", "2.5M", "3GiB" or plain bytes. Returns 0 or -EINVAL. */
 int text_parse_size(const char *text, uint64_t *bytes);
+/* A whole number, and nothing else. Returns 0 or -EINVAL. */
+int text_parse_count(const char *text, uint64_t *count);
 /* Short and readable: "12.0 MiB", "1.25 ms". `buf` of at least 32 bytes, returned. */
 const char *text_size(char *buf, uint64_t bytes);
 const char *text_time(char *buf, uint64_t ns);

@@ -16,6 +16,11 @@ expect "2 for what is not a capture" status_is 2 "$ANYDMA" check --max-peak 1G "
 expect "2 for a file that is not there" status_is 2 "$ANYDMA" check --max-peak 1G "$work/none.cap"
 expect "2 for a capture that is not whole" status_is 2 "$ANYDMA" check --max-peak 1G "$work/cut.cap"
 expect "2 for a limit that is none" status_is 2 "$ANYDMA" check --max-peak lots "$work/w.cap"
+expect "125 for what an option does not take" bash -c "
+    refused() { \"\$@\" >'$work/said' 2>&1; [ \$? = 125 ] && grep -q \"^anydma \$2: .*does not take\" '$work/said' || { echo \"\$@\"; exit 1; }; }
+    for bad in 'report --top x' 'report --top 3x' 'report --depth -1' 'report --depth 1e3' 'report --at noon' 'diff --top many' 'diff --at noon'; do
+        refused '$ANYDMA' \$bad '$work/w.cap' '$work/w.cap'
+    done"
 expect "diff names the call site that changed" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/small.cap' | grep -q 'give_to_device'"
 expect "diff of a capture with itself finds nothing" bash -c "'$ANYDMA' diff '$work/w.cap' '$work/w.cap' | grep -q 'no call site'"
 "$ANYDMA" diff --json "$work/w.cap" "$work/small.cap" >"$work/diff.json"

@@ -18,13 +18,6 @@ struct limits {
     bool has_peak, has_ioctls, has_failures, has_waste, no_hazards;
 };
 
-static bool parse_count(const char *text, uint64_t *count)
-{
-    char *end;
-    *count = strtoull(text, &end, 10);
-    return end != text && !*end && text[0] != '-';
-}
-
 static int parse(int argc, char **argv, struct limits *limits)
 {
     int choice;
@@ -41,10 +34,10 @@ static int parse(int argc, char **argv, struct limits *limits)
             ok = limits->has_waste = end != optarg && !*end && limits->waste >= 0;
             break;
         case 'i':
-            ok = limits->has_ioctls = parse_count(optarg, &limits->ioctls);
+            ok = limits->has_ioctls = text_parse_count(optarg, &limits->ioctls) == 0;
             break;
         case 'f':
-            ok = limits->has_failures = parse_count(optarg, &limits->failures);
+            ok = limits->has_failures = text_parse_count(optarg, &limits->failures) == 0;
             break;
         case 'z':
             limits->no_hazards = true;

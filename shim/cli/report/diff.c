@@ -202,42 +202,54 @@ static int write_object(const struct view *views, char **names, const struct fig
     return status;
 }
 
+struct options {
+    enum model_moment moment;
+    uint64_t time_ns, top;
+    const char *html;
+    bool is_json;
+};
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    int choice;
+    while ((choice = cli_next_option(argc, argv)) != -1) {
+        if (choice == '?')
+            return CLI_FAILED;
+        o->html = choice == 'H' ? optarg : o->html;
+        o->is_json |= choice == 'j';
+        if ((choice == 'n' && text_parse_count(optarg, &o->top)) ||
+            (choice == 'a' && view_parse_moment(optarg, &o->moment, &o->time_ns))) {
+            fprintf(stderr, "anydma diff: --%s does not take '%s'\n", choice == 'n' ? "top" : "at", optarg);
+            return CLI_FAILED;
+        }
+    }
+    if (optind + 2 == argc)
+        return 0;
+    cli_usage(argv[0], stderr);
+    return CLI_FAILED;
+}
+
 int cli_diff(int argc, char **argv)
 {
-    enum model_moment moment = MOMENT_PEAK;
-    uint64_t time_ns = 0;
-    size_t top = 20, nr;
-    const char *html = NULL;
-    bool is_json = false;
+    struct options options = {.moment = MOMENT_PEAK, .top = 20};
+    size_t nr;
     struct figure figures[MOST_FIGURES];
     struct pair *table, **sorted;
     struct view views[2];
-    int choice, status;
-    while ((choice = cli_next_option(argc, argv)) != -1) {
-        html = choice == 'H' ? optarg : html;
-        is_json |= choice == 'j';
-        if (choice == 'n')
-            top = strtoul(optarg, NULL, 10);
-        if (choice == '?' || (choice == 'a' && view_parse_moment(optarg, &moment, &time_ns)))
-            return CLI_FAILED;
-    }
-    if (optind + 2 != argc) {
-        cli_usage(argv[0], stderr);
-        return CLI_FAILED;
-    }
-    if ((status = view_load(&views[0], argv[optind], moment, time_ns, 0)))
+    int status = parse(argc, argv, &options);
+    if (status || (status = view_load(&views[0], argv[optind], options.moment, options.time_ns, 0)))
         return status;
-    if ((status = view_load(&views[1], argv[optind + 1], moment, time_ns, 0))) {
+    if ((status = view_load(&views[1], argv[optind + 1], options.moment, options.time_ns, 0))) {
         view_free(&views[0]);
         return status;
     }
     take_figures(views, figures);
     sorted = match(views, &table, &nr);
     out = stdout;
-    if (html || is_json)
-        status = write_object(views, argv + optind, figures, sorted, nr, html);
+    if (options.html || options.is_json)
+        status = write_object(views, argv + optind, figures, sorted, nr, options.html);
     else
-        print_diff(figures, sorted, nr, top);
+        print_diff(figures, sorted, nr, options.top);
     for (size_t i = 0; i < nr; i++) {
         HASH_DEL(table, sorted[i]);
         free(sorted[i]);

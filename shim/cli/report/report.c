@@ -416,7 +416,7 @@ struct options {
     enum model_moment moment;
     uint64_t time_ns;
     const char *filter, *html;
-    size_t top;
+    uint64_t top;
     unsigned depth;
     bool is_json, is_summary;
 };
@@ -430,6 +430,7 @@ static int bad(const char *option, const char *value)
 static int parse(int argc, char **argv, struct options *o)
 {
     int choice;
+    uint64_t count;
     while ((choice = cli_next_option(argc, argv)) != -1) {
         size_t i = 0;
         switch (choice) {
@@ -448,10 +449,13 @@ static int parse(int argc, char **argv, struct options *o)
             o->filter = optarg;
             break;
         case 'n':
-            o->top = strtoul(optarg, NULL, 10);
+            if (text_parse_count(optarg, &o->top))
+                return bad("--top", optarg);
             break;
         case 'd':
-            o->depth = (unsigned)strtoul(optarg, NULL, 10);
+            if (text_parse_count(optarg, &count) || count > CAPTURE_MAX_FRAMES)
+                return bad("--depth", optarg);
+            o->depth = (unsigned)count;
             break;
         case 'H':
             o->html = optarg;

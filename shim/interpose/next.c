@@ -33,6 +33,7 @@ __attribute__((noinline, cold)) static void find_all(void)
     FIND(sigset);
     FIND(vmsplice);
     FIND(sendmsg);
+    FIND(sendmmsg);
     FIND(sendto);
     FIND(dl_iterate_phdr);
     FIND(__register_atfork);

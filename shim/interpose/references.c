@@ -113,7 +113,7 @@ ssize_t vmsplice(int fd, const struct iovec *parts, size_t nr_parts, unsigned fl
     return result;
 }
 
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+static ssize_t send_message(int fd, const struct msghdr *message, int flags)
 {
     struct msghdr other;
     struct copy copy = {NULL, 0};
@@ -125,6 +125,26 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     ssize_t result = next_libc()->sendmsg(fd, &other, flags);
     drop(&copy);
     return result;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    return send_message(fd, message, flags);
+}
+
+/* One after the other: what the kernel does, too. */
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned nr_messages, int flags)
+{
+    unsigned nr_sent = 0;
+    if (!(flags & MSG_ZEROCOPY) || !registry_has_any())
+        return next_libc()->sendmmsg(fd, messages, nr_messages, flags);
+    for (; nr_sent < nr_messages && nr_sent < IOV_MAX; nr_sent++) {
+        ssize_t result = send_message(fd, &messages[nr_sent].msg_hdr, flags);
+        if (result < 0)
+            return nr_sent ? (int)nr_sent : -1;
+        messages[nr_sent].msg_len = (unsigned)result;
+    }
+    return (int)nr_sent;
 }
 
 static ssize_t send_to(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,

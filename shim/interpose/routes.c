@@ -199,6 +199,7 @@ int setns(int fd, int type)
     DOOR_OF(SYS_mbind, door_mbind((uintptr_t)a, (size_t)b, (const long[]){c, d, e, f}))                      \
     DOOR_OF(SYS_vmsplice, vmsplice((int)a, (const struct iovec *)b, (size_t)c, (unsigned)d))                 \
     DOOR_OF(SYS_sendmsg, sendmsg((int)a, (const struct msghdr *)b, (int)c))                                  \
+    DOOR_OF(SYS_sendmmsg, sendmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d))                        \
     DOOR_OF(SYS_sendto,                                                                                      \
             sendto((int)a, (const void *)b, (size_t)c, (int)d, (const struct sockaddr *)e, (socklen_t)f))    \
     DOOR_OF(SYS_shmat, (long)door_shmat((int)a, (const void *)b, (int)c))                                    \

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "base/os.h"
+#include "memory/pages.h"
 
 enum { CHUNK_BYTES = 2 << 20, ADVICE_DONTNEED_LOCKED = 24 };
 
@@ -45,8 +46,8 @@ static bool write_back(int fd, const char *copy, size_t len, uintptr_t start)
 
 static bool drop(uintptr_t start, size_t len)
 {
-    int error = os_madvise(start, len, MADV_DONTNEED);
-    return (error == -EINVAL ? os_madvise(start, len, ADVICE_DONTNEED_LOCKED) : error) == 0;
+    int error = pages_ops->advise(start, len, MADV_DONTNEED);
+    return (error == -EINVAL ? pages_ops->advise(start, len, ADVICE_DONTNEED_LOCKED) : error) == 0;
 }
 
 bool contents_renew(uintptr_t start, size_t len)

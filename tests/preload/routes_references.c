@@ -96,15 +96,19 @@ static int connect_both(int both[2])
 static ssize_t send_by(int way, int fd, char *at)
 {
     struct iovec part = {at, LEN};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    return way == 0   ? send(fd, at, LEN, MSG_ZEROCOPY)
-           : way == 1 ? sendto(fd, at, LEN, MSG_ZEROCOPY, NULL, 0)
-                      : sendmsg(fd, &message, MSG_ZEROCOPY);
+    struct mmsghdr messages[] = {{.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}}};
+    if (way == 0)
+        return send(fd, at, LEN, MSG_ZEROCOPY);
+    if (way == 1)
+        return sendto(fd, at, LEN, MSG_ZEROCOPY, NULL, 0);
+    if (way == 2)
+        return sendmsg(fd, &messages[0].msg_hdr, MSG_ZEROCOPY);
+    return sendmmsg(fd, messages, 1, MSG_ZEROCOPY) == 1 ? (ssize_t)messages[0].msg_len : -1;
 }
 
 static void what_is_being_sent_stays(void)
 {
-    for (int way = 0; way < 6; way++) {
+    for (int way = 0; way < 8; way++) {
         int both[2];
         char got[LEN], *at = map();
         if (connect_both(both) != 0) {

@@ -93,15 +93,26 @@ static void unmap_registers(void)
 }
 
 static pthread_barrier_t barrier;
+static int holder;
 
 /* Keeps all descriptors open for as long as it lives: they are then closed by nobody's call. */
 static void *hold(void *arg)
 {
     (void)arg;
     must(unshare(CLONE_FILES) == 0, "unshare");
+    holder = gettid();
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     return NULL;
+}
+
+/* A thread's descriptors are closed after it can be joined, and before it is gone from here. */
+static void wait_for_the_end_of(int thread)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/task/%d", thread);
+    while (access(path, F_OK) == 0)
+        sched_yield();
 }
 
 static void close_and_let_a_thread_end(void)
@@ -115,7 +126,11 @@ static void close_and_let_a_thread_end(void)
     unmap_registers();
     pthread_barrier_wait(&barrier);
     pthread_join(thread, NULL);
-    anydma_iova(blocks[0]); /* nobody could notice before a call of ours */
+    wait_for_the_end_of(holder);
+    /* Nobody could notice before this; and what was looked up before is answered without asking. */
+    char *fresh = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    anydma_iova(fresh);
+    munmap(fresh, PAGE);
 }
 
 static const struct {

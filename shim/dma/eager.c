@@ -160,6 +160,26 @@ static void leave_out(enum obstacle obstacle, uintptr_t start, size_t len, int e
                     "such allocations fail (ANYDMA_ON_LIMIT=refuse)");
 }
 
+void eager_pass_shared(uintptr_t start, size_t len)
+{
+    static bool is_told;
+    registry_enter();
+    bool tells = containers_attached() && !is_told;
+    is_told |= tells;
+    if (containers_attached() && !refuses()) { /* it is not refused: what was is counted then */
+        atomic_fetch_add_explicit(&nr_left_out, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&bytes_left_out, len, memory_order_relaxed);
+    }
+    registry_exit();
+    if (tells)
+        log_write(LOG_WARNING,
+                  "eager mode registers no shared memory (0x%lx, %zu bytes): other processes may change it "
+                  "unseen. A device that uses its address faults, or loses data: give the program private "
+                  "memory, or "
+                  "look it up (anydma_iova) with ANYDMA_FOREIGN=trust",
+                  start, len);
+}
+
 void eager_tell_end(void)
 {
     uint64_t nr = atomic_load_explicit(&nr_left_out, memory_order_relaxed);

@@ -114,6 +114,14 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
     return os_mmap(hint, len, prot, flags, fd, offset);
 }
 
+/* Eager mode leaves it out. */
+static void note_shared(uintptr_t addr, size_t len, int prot, int flags)
+{
+    const int rw = PROT_READ | PROT_WRITE, type = flags & MAP_TYPE;
+    if ((type == MAP_SHARED || type == MAP_SHARED_VALIDATE) && flags & MAP_ANONYMOUS && (prot & rw) == rw)
+        eager_pass_shared(addr, len);
+}
+
 /* Tells the sampler of a mapping, which may lie where another one was. */
 static void note_placed(uintptr_t addr, size_t len)
 {
@@ -127,6 +135,8 @@ void *door_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
     if (!lifecycle_enter() || stack_is_unwinder(caller))
         return to_libc_ptr(os_mmap((uintptr_t)addr, len, prot, flags, fd, offset));
     intptr_t result = map_anywhere(addr, len, prot, flags, fd, offset);
+    if (__builtin_expect(eager_is_on(), 0) && !os_is_error(result))
+        note_shared((uintptr_t)result, os_page_up(len), prot, flags);
     if (__builtin_expect(placed_is_on, 0) && !os_is_error(result))
         note_placed((uintptr_t)result, os_page_up(len));
     return to_libc_ptr(result);

@@ -57,6 +57,12 @@ the_systems_heap_is_told() {
     take ANYDMA_LIMIT=1G ANYDMA_HEAP=system && says out '^got=24 reached=0 ' &&
         says err 'registers nothing with ANYDMA_HEAP=system'
 }
+# Twice, and told once; of private memory nothing is said.
+shared_memory_is_told() {
+    "${eager[@]}" "$program" shared >"$work/out" 2>"$work/err" && says out '^shared=2$' &&
+        says err 'eager mode registers no shared memory \(0x[0-9a-f]+, 2097152 bytes\)' &&
+        says err 'eager mode left 2 allocations \(4 MiB\) unregistered' && [ "$(wc -l <"$work/err")" -eq 2 ]
+}
 # A third of what the program takes is reserve, to a group that has so little.
 the_control_groups_limit_is_told() {
     take ANYDMA_ON_LIMIT=warn in_group 200 && says out '^got=24 reached=(1[0-9]|2[0-3]|[5-9]) ' &&
@@ -74,6 +80,7 @@ behaviour the_limit_is_told the_limit_is_told
 behaviour allocations_fail_at_the_limit allocations_fail_at_the_limit
 behaviour check_mode_refuses_alike check_mode_refuses_alike
 behaviour the_systems_heap_is_told the_systems_heap_is_told
+behaviour shared_memory_is_told shared_memory_is_told
 if mkdir "$folder" 2>/dev/null && [ -f "$folder/$limit" ]; then
     behaviour the_control_groups_limit_is_told the_control_groups_limit_is_told
 else

@@ -178,8 +178,22 @@ static int take_a_lot(void)
     return expect_failed;
 }
 
+/* And once more where it is read only, which no device is to write to. */
+static int share(void)
+{
+    int nr = 0;
+    for (int i = 0; i < 3; i++) {
+        char *shared = mmap(NULL, BLOCK, i < 2 ? RW : PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        nr += i < 2 && shared != MAP_FAILED && mapped_hole(shared, BLOCK);
+    }
+    printf("shared=%d\n", nr);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "shared") == 0)
+        return share();
     if (argc > 1)
         return take_a_lot();
     shim_must_be_there();

@@ -5,6 +5,7 @@
  * attached to it. Results are the kernel's.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/config.h"
@@ -52,6 +53,25 @@ int vfio_attach(int fd, unsigned long call, void *arg)
     return result;
 }
 
+/* A page table that is nested in another one translates what its owner, a guest, has written there. By number, of whatever
+ * iommufd: one that has the number of another's nested one is not served, either. The last bit is for all that are larger. */
+static _Atomic uint64_t nested[64];
+
+static void note_table(uint32_t id, bool is_nested)
+{
+    unsigned bit = id < 64 * 64 - 1 ? id : 64 * 64 - 1;
+    if (is_nested)
+        atomic_fetch_or_explicit(&nested[bit / 64], UINT64_C(1) << bit % 64, memory_order_relaxed);
+    else if (bit == id)
+        atomic_fetch_and_explicit(&nested[bit / 64], ~(UINT64_C(1) << bit % 64), memory_order_relaxed);
+}
+
+static bool is_nested(uint32_t id)
+{
+    unsigned bit = id < 64 * 64 - 1 ? id : 64 * 64 - 1;
+    return atomic_load_explicit(&nested[bit / 64], memory_order_relaxed) >> bit % 64 & 1;
+}
+
 /* --- address spaces ------------------------------------------------------------------------------------------------ */
 
 static int note_space(int fd, uint32_t ioas_id, bool is_default)
@@ -70,6 +90,7 @@ static int make_space(int fd, void *arg)
     int result = os_ioctl(fd, IOMMUFD_IOAS_ALLOC, arg), error;
     if (result != 0 || !peek(&made, arg, sizeof(made)))
         return result;
+    note_table(made.out_ioas_id, false);
     error = iommufd_is_served() ? note_space(fd, made.out_ioas_id, false) : -EOPNOTSUPP;
     if (error && iommufd_is_served())
         log_write(LOG_WARNING, "address space %u can't be followed: error %d", made.out_ioas_id, -error);
@@ -136,7 +157,7 @@ static int attach_device(int device, void *arg)
     containers_find_space(attach.pt_id);
     containers_devices_changed();
     profile_leave();
-    if (!containers_serve_space(attach.pt_id))
+    if (is_nested(attach.pt_id) || !containers_serve_space(attach.pt_id))
         containers_note_unserved(device, UNSERVED_IOMMUFD);
     return result;
 }
@@ -147,6 +168,15 @@ static int change_devices(int fd, unsigned long call, void *arg)
     int result = vfio_attach(fd, call, arg);
     if (result == 0)
         devices_changed();
+    return result;
+}
+
+static int make_table(int fd, void *arg)
+{
+    struct iommufd_hwpt_alloc made;
+    int result = change_devices(fd, IOMMUFD_HWPT_ALLOC, arg);
+    if (result == 0 && peek(&made, arg, sizeof(made)))
+        note_table(made.out_hwpt_id, made.data_type != 0);
     return result;
 }
 
@@ -256,7 +286,9 @@ static int make(int fd, unsigned long call, void *arg, const void *caller)
         return bind_device(fd, arg);
     case IOMMUFD_DEVICE_ATTACH:
         return attach_device(fd, arg);
-    default: /* IOMMUFD_DEVICE_DETACH, IOMMUFD_HWPT_ALLOC, IOMMUFD_DESTROY */
+    case IOMMUFD_HWPT_ALLOC:
+        return make_table(fd, arg);
+    default: /* IOMMUFD_DEVICE_DETACH, IOMMUFD_DESTROY */
         return change_devices(fd, call, arg);
     }
 }

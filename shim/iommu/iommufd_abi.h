@@ -75,6 +75,11 @@ struct iommufd_option {
     uint64_t val64;
 };
 
+struct iommufd_hwpt_alloc {
+    uint32_t size, flags, dev_id, pt_id, out_hwpt_id, reserved, data_type, data_len;
+    uint64_t data_uptr;
+};
+
 struct iommufd_vfio_ioas {
     uint32_t size, ioas_id;
     uint16_t op, reserved;

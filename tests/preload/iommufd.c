@@ -216,6 +216,23 @@ static void unseen(void)
     close_all();
 }
 
+static uint32_t make_table(uint32_t parent, uint32_t data_type)
+{
+    struct iommufd_hwpt_alloc alloc = {.size = sizeof(alloc), .pt_id = parent, .data_type = data_type};
+    EXPECT(call(iommufd, IOMMUFD_HWPT_ALLOC, &alloc) == 0);
+    return alloc.out_hwpt_id;
+}
+
+static void tables(void)
+{
+    open_all();
+    uint32_t space = make_space(), table = make_table(space, 0), inner = make_table(table, 1);
+    EXPECT(attach(devices[0], table) == 0 && reaches(space, block));
+    EXPECT(attach(devices[1], inner) == 0 && is_refused(block, ENODEV));
+    EXPECT(attach(devices[1], space) == 0 && reaches(space, block));
+    close_all();
+}
+
 static void mediated(void)
 {
     open_all();
@@ -266,6 +283,7 @@ int main(void)
     behaviour("the_programs_own_calls_are_answered_as_without_us", by_itself);
     behaviour("an_attach_that_ours_is_in_the_way_of_succeeds", in_the_way);
     behaviour("one_that_nobody_saw_made_is_found", unseen);
+    behaviour("a_page_table_leads_there_unless_it_is_nested", tables);
     behaviour("a_device_that_is_not_reached_is_not_promised_anything", mediated);
     behaviour("iommufd_plays_a_container", container);
     return behaviours_end();

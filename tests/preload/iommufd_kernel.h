@@ -25,7 +25,7 @@
 
 #include "../../shim/iommu/iommufd_abi.h"
 
-enum { KERNEL_SPACES = 8, KERNEL_MAPS = 4096, KERNEL_DEVICES = 1024 };
+enum { KERNEL_SPACES = 8, KERNEL_MAPS = 4096, KERNEL_DEVICES = 1024, KERNEL_TABLES = 8, FIRST_TABLE = 100 };
 
 struct kernel_map {
     uint64_t iova, va, len;
@@ -40,6 +40,7 @@ static struct {
         struct kernel_map maps[KERNEL_MAPS];
     } spaces[KERNEL_SPACES];           /* by number: 0 is none */
     uint32_t attached[KERNEL_DEVICES]; /* by the device's descriptor: the space */
+    uint32_t tables[KERNEL_TABLES];    /* page tables, by number from FIRST_TABLE on: of which space */
     uint32_t vfio_space;               /* which plays the container */
     bool is_mediated;                  /* the devices take no IOVAs away */
     bool refuses_busy;                 /* an attach where anything is mapped */
@@ -178,8 +179,26 @@ static void kernel_detach(int device)
     kernel.attached[device] = 0;
 }
 
+static uint32_t kernel_space_of(uint32_t id)
+{
+    return id >= FIRST_TABLE && id < FIRST_TABLE + KERNEL_TABLES ? kernel.tables[id - FIRST_TABLE] : id;
+}
+
+/* Of a space, or nested in another one. */
+static int kernel_alloc_table(struct iommufd_hwpt_alloc *alloc)
+{
+    for (uint32_t i = 0; i < KERNEL_TABLES; i++)
+        if (!kernel.tables[i]) {
+            kernel.tables[i] = kernel_space_of(alloc->pt_id);
+            alloc->out_hwpt_id = FIRST_TABLE + i;
+            return kernel.tables[i] ? 0 : -ENOENT;
+        }
+    return -ENOMEM;
+}
+
 static int kernel_attach(int device, uint32_t id)
 {
+    id = kernel_space_of(id);
     struct kernel_space *space = kernel_space(id);
     if (!space)
         return -ENOENT;
@@ -233,6 +252,8 @@ static int kernel_answer(int fd, unsigned call, void *arg)
     switch (call) {
     case IOMMUFD_IOAS_ALLOC:
         return kernel_alloc(&((struct iommufd_ioas_alloc *)arg)->out_ioas_id);
+    case IOMMUFD_HWPT_ALLOC:
+        return kernel_alloc_table(arg);
     case IOMMUFD_DESTROY:
         return kernel_destroy(((struct iommufd_destroy *)arg)->id);
     case IOMMUFD_IOAS_IOVA_RANGES:

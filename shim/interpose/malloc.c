@@ -385,8 +385,11 @@ struct mallinfo2 mallinfo2(void)
         return next_allocator()->mallinfo2();
     struct heap_usage usage;
     heap_usage(&usage);
-    return (struct mallinfo2){.arena = usage.mapped,
-                              .uordblks = usage.allocated,
+    return (struct mallinfo2){.arena = usage.mapped - usage.large,
+                              .ordblks = 1, /* no allocator has none; how many is not known */
+                              .hblks = usage.nr_large,
+                              .hblkhd = usage.large,
+                              .uordblks = usage.allocated - usage.large,
                               .fordblks = usage.mapped - usage.allocated,
                               .keepcost = usage.mapped - usage.active};
 }
@@ -395,6 +398,9 @@ struct mallinfo mallinfo(void)
 {
     struct mallinfo2 info = mallinfo2();
     return (struct mallinfo){.arena = (int)info.arena,
+                             .ordblks = (int)info.ordblks,
+                             .hblks = (int)info.hblks,
+                             .hblkhd = (int)info.hblkhd,
                              .uordblks = (int)info.uordblks,
                              .fordblks = (int)info.fordblks,
                              .keepcost = (int)info.keepcost};

@@ -225,4 +225,7 @@ void heap_usage(struct heap_usage *usage)
     usage->allocated = read_size("stats.allocated");
     usage->active = read_size("stats.active");
     usage->mapped = read_size("stats.mapped");
+    usage->large = read_size("stats.arenas.4096.large.allocated"); /* MALLCTL_ARENAS_ALL */
+    usage->nr_large =
+        read_size("stats.arenas.4096.large.nmalloc") - read_size("stats.arenas.4096.large.ndalloc");
 }

@@ -40,6 +40,8 @@ struct heap_usage {
     size_t allocated; /* bytes in live allocations */
     size_t active;    /* bytes in pages with live allocations */
     size_t mapped;    /* bytes taken from the arena */
+    size_t large;     /* of the first, bytes in allocations with pages of their own */
+    size_t nr_large;
 };
 void heap_usage(struct heap_usage *usage);
 

@@ -364,12 +364,12 @@ static void freed_pages_are_used_again(void)
     static void *large[NR_LARGE], *small[NR_SMALL];
     for (int i = 0; i < NR_LARGE; i++)
         large[i] = malloc(MIB / 2);
-    size_t mapped = mallinfo2().arena;
+    size_t mapped = mallinfo2().arena + mallinfo2().hblkhd;
     for (int i = 0; i < NR_LARGE; i++)
         free(large[i]);
     for (int i = 0; i < NR_SMALL; i++)
         small[i] = malloc(SMALL);
-    EXPECT(mallinfo2().arena <= mapped);
+    EXPECT(mallinfo2().arena + mallinfo2().hblkhd <= mapped);
     for (int i = 0; i < NR_SMALL; i++)
         free(small[i]);
 }
@@ -380,11 +380,20 @@ static void mallinfo_counts(void)
     char *ptr = malloc(8 * MIB);
     struct mallinfo2 with = mallinfo2();
     struct mallinfo small = mallinfo();
-    EXPECT(with.uordblks >= before.uordblks + 8 * MIB);
-    EXPECT(with.arena >= with.uordblks);
-    EXPECT(small.uordblks == (int)with.uordblks);
+    /* As glibc's: what is large is counted by itself, and not among the rest. */
+    EXPECT(with.hblks == before.hblks + 1 && with.hblkhd >= before.hblkhd + 8 * MIB);
+    EXPECT(with.uordblks < before.uordblks + MIB && with.ordblks > 0);
+    EXPECT(with.arena == with.uordblks + with.fordblks);
+    EXPECT(small.uordblks == (int)with.uordblks && small.hblkhd == (int)with.hblkhd &&
+           small.hblks == (int)with.hblks);
     free(ptr);
-    EXPECT(mallinfo2().uordblks < with.uordblks);
+    EXPECT(mallinfo2().hblks == before.hblks && mallinfo2().hblkhd < with.hblkhd);
+    char *many[1000];
+    for (int i = 0; i < 1000; i++)
+        many[i] = malloc(10 * KIB);
+    EXPECT(mallinfo2().uordblks >= before.uordblks + 700 * 10 * KIB);
+    for (int i = 0; i < 1000; i++)
+        free(many[i]);
     EXPECT(mallopt(M_ARENA_MAX, 2) == 1);
 }
 

@@ -136,7 +136,7 @@ EXAMPLE_OBJ := $(call obj,program,$(EXAMPLE_COMMON))
 $(BUILD)/examples/%: examples/%.c $(EXAMPLE_OBJ) $(BUILD)/program.flags
 	$(call compile,CC,$(call program) $(EXAMPLE_OBJ) -pthread)
 
-include shim/package/install.mk tests/fuzz/fuzz.mk tests/tests.mk
+include shim/package/install.mk examples/languages/languages.mk tests/fuzz/fuzz.mk tests/tests.mk
 $(foreach t,pic cli program ranked san plain tsan libfuzzer,$(eval $(call tree,$t)))
 
 # --- commands ---------------------------------------------------------------------------------------------------------

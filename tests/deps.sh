@@ -24,6 +24,7 @@ packages_of() {
     browser) echo chromium chromium-driver python3 ;; # the report's page, in check-all
     exports) echo golang-go prometheus python3-jsonschema ;; # the tools that exports are for, in check-all
     zoo) echo dpdk dpdk-dev openvswitch-switch-dpdk qemu-utils qemu-system-x86 libnbd-bin fio stress-ng ;; # tests/vm/zoo.sh
+    languages) echo python3 python3-numpy nodejs rustc default-jdk-headless libjna-java ;; # examples/languages, in check-all
     *) return 1 ;;
     esac
 }
@@ -62,7 +63,7 @@ fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo package tracing" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo package tracing languages" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

@@ -24,16 +24,17 @@ static void *const targets[NR_SETTINGS] = {
 };
 
 /* A copy: programs write their title over their environment. The only text is a path. */
-static void store_text(const char **target, const char *value)
+static void store_text(const struct setting *setting, const char *value)
 {
     static char copy[4096];
     size_t len = strlen(value);
     if (len >= sizeof(copy)) {
-        log_write(LOG_WARNING, "a value of %lu bytes is too long and ignored", (unsigned long)len);
+        log_write(LOG_WARNING, "%s is ignored: %lu bytes are too long for a path", setting->variable,
+                  (unsigned long)len);
         return;
     }
     memcpy(copy, value, len + 1);
-    *target = copy;
+    *(const char **)targets[setting - settings] = copy;
 }
 
 static void store(const struct setting *setting, const char *value, uint64_t number)
@@ -53,7 +54,7 @@ static void store(const struct setting *setting, const char *value, uint64_t num
         *(uint64_t *)target = number;
         break;
     case SETTING_TEXT:
-        store_text(target, value);
+        store_text(setting, value);
     }
 }
 

@@ -148,3 +148,21 @@ Test(config, every_setting_has_a_place_and_words)
         cr_assert(strlen(setting->help) > 10, "%s says nothing", setting->name);
     }
 }
+
+/* Programs write their title over their environment. */
+Test(config, text_outlives_the_environment)
+{
+    char variable[] = "ANYDMA_OUTPUT=kept";
+    is_taken(variable);
+    memset(variable, 0, sizeof(variable));
+    cr_assert_str_eq(config.output, "kept");
+}
+
+Test(config, text_that_is_too_long_is_named)
+{
+    static char variable[8192] = "ANYDMA_OUTPUT=";
+    memset(variable + strlen(variable), 'x', sizeof(variable) - 20);
+    const char *said = read_one(variable);
+    cr_assert_neq(strstr(said, "ANYDMA_OUTPUT is ignored: 8172 bytes are too long"), NULL, "%s", said);
+    cr_assert_null(config.output);
+}

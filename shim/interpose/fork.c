@@ -13,8 +13,8 @@
 #include <pthread.h>
 #include <stddef.h>
 
-#include "base/log.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/advice.h"

@@ -11,7 +11,8 @@
 enum { NR_PAGES = 512 };
 
 static const struct page_kind none = {.state = PAGE_NONE};
-static const struct page_kind used = {.state = PAGE_USED, .prot = 3, .unit_shift = 21, .flags = PAGE_ORDINARY};
+static const struct page_kind used = {
+    .state = PAGE_USED, .prot = 3, .unit_shift = 21, .flags = PAGE_ORDINARY};
 static const struct page_kind ready = {.state = PAGE_READY, .prot = 3};
 static struct runs runs;
 

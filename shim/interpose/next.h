@@ -30,7 +30,8 @@ struct next_libc {
     ssize_t (*vmsplice)(int fd, const struct iovec *parts, size_t nr_parts, unsigned flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
     int (*sendmmsg)(int fd, struct mmsghdr *messages, unsigned nr_messages, int flags);
-    ssize_t (*sendto)(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t to_len);
+    ssize_t (*sendto)(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,
+                      socklen_t to_len);
     int (*dl_iterate_phdr)(int (*callback)(struct dl_phdr_info *info, size_t size, void *data), void *data);
     long (*syscall)(long number, ...);
     int (*__register_atfork)(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *owner);

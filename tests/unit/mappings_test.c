@@ -47,6 +47,14 @@ static intptr_t stopped_map(uintptr_t addr, size_t len, int prot, int flags, int
     return result;
 }
 
+static void (*before_advice)(void); /* once */
+
+static int stopped_advise(uintptr_t addr, size_t len, int advice)
+{
+    now(&before_advice);
+    return kernels->advise(addr, len, advice);
+}
+
 static intptr_t stopped_move(uintptr_t addr, size_t old_len, size_t new_len, int flags, uintptr_t to)
 {
     now(&before_call);
@@ -82,6 +90,7 @@ static void start(void)
     ops.map = stopped_map;
     ops.unmap = stopped_unmap;
     ops.move = stopped_move;
+    ops.advise = stopped_advise;
     pages_ops = &ops;
 }
 
@@ -304,6 +313,31 @@ Test(mappings, what_is_being_moved_has_no_answer_at_either_place, .init = start)
     cr_assert_eq(look_up(destination), 0);
     cr_assert_eq(look_up(theirs), 0);
     cr_assert_eq(arena_held_bytes(), 8 * PAGE);
+}
+
+static void the_moved_pages_are_given_to_nobody_yet(void)
+{
+    neither_place_answers();
+    cr_assert_eq(*(char *)destination, 7);
+    cr_assert_not(mappings_are_used(destination, PAGE, 0));
+}
+
+/* The old IOVA leads to the pages that have moved until they are others. */
+Test(mappings, pages_that_a_neighbour_keeps_registered_are_renewed_before_a_move_ends, .init = start)
+{
+    map_registered();
+    destination = map(8);
+    before_advice = the_moved_pages_are_given_to_nobody_yet;
+    struct move move = {ours, 8 * PAGE, destination, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED};
+    cr_assert_eq((uintptr_t)moves_make(move), destination);
+    cr_assert_null(before_advice, "other pages were asked for");
+    for (size_t i = 0; i < 8 * PAGE; i++)
+        cr_assert_eq(((char *)destination)[i], 7);
+    cr_assert_eq(look_up(destination), 0);
+    cr_assert_eq(look_up(ours), -EFAULT);
+    cr_assert_eq(mappings_unmap(theirs, 8 * PAGE), 0);
+    cr_assert(mappings_are_free(ours, 16 * PAGE));
+    cr_assert_eq(pages_impossible, 0);
 }
 
 Test(mappings, a_move_takes_each_protection_along, .init = start)

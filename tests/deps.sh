@@ -23,7 +23,7 @@ packages_of() {
     tracing) echo bpftrace ;; # the probes, in check-all
     browser) echo chromium chromium-driver python3 ;; # the report's page, in check-all
     exports) echo golang-go prometheus python3-jsonschema ;; # the tools that exports are for, in check-all
-    zoo) echo dpdk dpdk-dev openvswitch-switch-dpdk qemu-utils qemu-system-x86 libnbd-bin fio stress-ng ;; # tests/vm/zoo.sh
+    zoo) echo dpdk dpdk-dev openvswitch-switch-dpdk qemu-utils qemu-system-x86 libnbd-bin fio stress-ng perftest iproute2 ibverbs-providers ;; # tests/vm/zoo.sh
     languages) echo python3 python3-numpy nodejs rustc default-jdk-headless libjna-java ;; # examples/languages, in check-all
     *) return 1 ;;
     esac

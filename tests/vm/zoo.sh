@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 # The zoo: device programs that nobody prepared, as Debian has them, each plainly and under the shim: the same results, no DMA
 # fault that it does not have plainly, and the IOVAs of those that manage them themselves untouched (the kernel's tracepoints
-# say which). Prints a table, and leaves it in $BUILD/zoo.md.
+# say which). Prints a table, and leaves it in $BUILD/zoo.md, beside the rows of earlier runs.
 #   [AW=39|48] [KERNEL=...] tests/vm/zoo.sh [NAME...]     (on the host; NAME: part of an animal's name, as the table has it)
-# @host tests/vm/zoo.sh
+# @host tests/vm/zoo.sh dpdk-testpmd
+# @host tests/vm/zoo.sh dpdk-test, dpdk-test-crypto dpdk-proc-info dpdk-dumpcap ovs
+# @host tests/vm/zoo.sh qemu fio, stress-ng rdma
 # @limit 1500
 # @all
 # "own": it picks its IOVAs; they must be the same ones. "identity": it uses addresses; those that it maps must be mapped at the
@@ -29,6 +31,14 @@ unstable_root() {
     echo "$root"
 }
 
+# merge_rows FILE: its rows take the place of those of the same animals.
+merge_rows() {
+    touch "$BUILD/zoo.md"
+    awk -F '|' '{key = $2 FS $3 FS $4} !(key in row) {order[++n] = key} {row[key] = $0}
+        END {for (i = 1; i <= n; i++) print row[order[i]]}' "$BUILD/zoo.md" "$1" >"$BUILD/zoo.md.new"
+    mv "$BUILD/zoo.md.new" "$BUILD/zoo.md"
+}
+
 if [ -z "${VM_OUT:-}" ]; then
     tests/deps.sh zoo || exit
     out=$(mktemp -d)
@@ -39,7 +49,7 @@ if [ -z "${VM_OUT:-}" ]; then
     ZOO=1 MEM=4096M TIMEOUT=${TIMEOUT:-1400} OUT=$out "$here/run.sh" \
         "BUILD=$BUILD UNSTABLE=$root EACH=$try_seconds tests/vm/zoo.sh${*:+$quoted}"
     status=$?
-    [ ! -s "$out/zoo.md" ] || cp "$out/zoo.md" "$BUILD/zoo.md"
+    [ ! -s "$out/zoo.md" ] || merge_rows "$out/zoo.md"
     exit $status
 fi
 
@@ -360,6 +370,44 @@ stress() {
     ! grep -qa 'fail' "$work/guest.stress" && grep -qa 'successful run' "$work/guest.stress" && echo 'verified' >&3
 }
 
+# --- RDMA over a software adapter: the kernel says which memory it has registered --------------------------------------------
+rxe_is_up() {
+    [ -e /sys/class/infiniband/rxe0 ] || { vm-modules crc32_generic rdma_rxe rdma_ucm && rdma link add rxe0 type rxe netdev lo; }
+}
+# listens PORT PID: waits till somebody does, or the process is gone.
+listens() {
+    local port
+    printf -v port ':%04X ' "$1"
+    while kill -0 "$2" 2>/dev/null && ! grep -q "$port.* 0A " /proc/net/tcp /proc/net/tcp6; do
+        sleep 0.1
+    done
+}
+# pair PORT SERVER... -- CLIENT...: both under the launcher; whether the kernel had memory of theirs registered meanwhile.
+pair() {
+    local port=$1 server=() pid watcher status
+    shift
+    while [ "$1" != -- ]; do
+        server+=("$1")
+        shift
+    done
+    shift
+    rxe_is_up || return
+    timeout "$try_seconds" "${launcher[@]}" "${server[@]}" &
+    pid=$!
+    listens "$port" $pid
+    (while sleep 0.3; do rdma resource show mr 2>/dev/null; done >"$work/guest.mr") &
+    watcher=$!
+    timeout "$try_seconds" "${launcher[@]}" "$@"
+    status=$?
+    wait $pid || status=1
+    kill $watcher
+    wait $watcher 2>/dev/null
+    sort -u "$work/guest.mr"
+    grep -q mrlen "$work/guest.mr" && echo 'memory was registered' >&3
+    return $status
+}
+verbs() { pair 18515 ib_send_bw -d rxe0 -x 1 -s 65536 -n 150 -F -- ib_send_bw -d rxe0 -x 1 -s 65536 -n 150 -F 127.0.0.1; }
+
 # --- all of them ------------------------------------------------------------------------------------------------------------
 printf '| program | package | mode | plain | with anydma |\n|---|---|---|---|---|\n' >"$table"
 animal dpdk-testpmd dpdk-dev 'native memory, e1000e' identity txonly_native
@@ -383,6 +431,7 @@ NESTED_KERNEL=$BUILD/vm/kernel-iommufd/vmlinux # it has NVMe's driver built in
 animal qemu-system-x86_64 qemu-system-x86 'vfio-pci, nvme, a kernel inside' own nested
 animal fio fio 'io_uring, fixed buffers' none fio_file
 animal stress-ng stress-ng 'malloc, mremap, mmap, vm' none stress
+[ ! -e "$VM_KERNEL/modules/order-rdma_rxe" ] || animal ib_send_bw perftest 'verbs, rdma_rxe' none verbs
 if [ -n "${UNSTABLE:-}" ]; then
     # Another C library, the same shim.
     world=/dev/shm/unstable

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 enum setting_kind {
-    SETTING_WORD,   /* one of `values`, divided by "|"; its number is its place among them */
-    SETTING_LIST,   /* the first of `values`, or some of the others with commas between them: a bit for each of these */
+    SETTING_WORD, /* one of `values`, divided by "|"; its number is its place among them */
+    SETTING_LIST, /* the first of `values`, or some of the others with commas between them: a bit for each of these */
     SETTING_FLAG,   /* 0 or 1; as an option without a value: 1 */
     SETTING_NUMBER, /* least to most */
     SETTING_SIZE,   /* bytes, least to most, with K, M, G or T; "auto" is `automatic` */

@@ -59,7 +59,8 @@ strip -R .gnu_debuglink "$work/symbols"
 python3 "$work/server.py" "$work" "$id" "$folder/${id:2}.debug" >"$work/port" &
 server=$!
 until [ -s "$work/port" ] || ! kill -0 $server; do sleep 0.1; done
-export DEBUGINFOD_URLS=http://127.0.0.1:$(cat "$work/port")/ DEBUGINFOD_CACHE_PATH=$work/cache
+DEBUGINFOD_URLS=http://127.0.0.1:$(cat "$work/port")/
+export DEBUGINFOD_URLS DEBUGINFOD_CACHE_PATH=$work/cache
 "$ANYDMA" report --json "$work/names.cap" >"$work/quiet.json"
 expect "no server is asked unless wanted" test ! -e "$work/asked"
 if [ -e /usr/lib/x86_64-linux-gnu/libdebuginfod.so.1 ]; then

@@ -6,6 +6,7 @@
  * for, as a program does that relies on IOVA == address, in eager mode. The counts are its last lines.
  *
  * Two threads drive a device each, the others disturb; they share counters and `stop` only.
+ * @host tests/vm/soak.sh, in check-all: not among what each boot runs
  */
 #include "check.h"
 #include "e1000e.h"

@@ -436,7 +436,7 @@ static int unmap_upwards(struct container *container, const struct dma_request *
         total += undone;
         forget(container, map, began_ns);
     }
-    if (!error && !total && !request->is_all)
+    if (!error && !total && !request->is_all && request->ioas_id) /* nothing is no error of VFIO's call */
         error = undo_nothing(container);
     if (!error || !request->ioas_id) /* VFIO's call tells what was undone before it failed */
         *request->undone = total;

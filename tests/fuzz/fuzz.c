@@ -78,9 +78,10 @@ static int ioas_unmap(uint64_t iova, uint64_t len, bool all, uint64_t *unmapped)
 static void use_vfio(void)
 {
     const char *backend = getenv("BACKEND");
-    program.is_ioas = backend && (strcmp(backend, "iommufd") == 0 || strcmp(backend, "compat") == 0);
+    program.is_played = backend && strcmp(backend, "compat") == 0;
+    program.is_ioas = program.is_played || (backend && strcmp(backend, "iommufd") == 0);
     program_open_container = program.is_ioas ? open_ioas : open_vfio;
-    if (backend && strcmp(backend, "iommufd") == 0) {
+    if (program.is_ioas && !program.is_played) {
         program_own_map = ioas_map;
         program_own_unmap = ioas_unmap;
     }

@@ -26,6 +26,7 @@ struct program {
     bool stays_attached;  /* from the start on */
     bool had_late_attach; /* a registration with pages that are gone can't be mapped in a further container */
     int container;        /* of the program's own, or -1 */
+    bool is_played;       /* by an iommufd: a container */
     bool is_ioas;         /* it is an address space of iommufd's, or played by one: their rules differ */
 };
 

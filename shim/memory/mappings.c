@@ -112,7 +112,7 @@ bool mappings_are_used(uintptr_t start, size_t len, unsigned flags)
 {
     struct zone *zone = zone_of(start);
     lock_take(&zones_lock);
-    struct run *run = zone ? runs_at(&zone->runs, start) : NULL;
+    struct run *run = zone && len <= zone->end - start ? runs_at(&zone->runs, start) : NULL;
     bool are_used = run;
     for (; are_used && run && run->start < start + len; run = runs_next(run))
         are_used = run->kind.state == PAGE_USED && (run->kind.flags & flags) == flags;
@@ -281,7 +281,8 @@ static void forget_told(uintptr_t start, size_t len, int prot)
 static bool is_any_told(uintptr_t start, size_t len)
 {
     bool is_told = false;
-    for (size_t done = 0, run_len; done < len && !is_told; done += run_len)
+    for (size_t done = 0, run_len; done < len && !is_told;
+         done += run_len < len - done ? run_len : len - done)
         is_told = mappings_at(start + done, &run_len).flags & PAGE_TOLD;
     return is_told;
 }

@@ -249,7 +249,7 @@ static int register_range(uintptr_t start, size_t len)
         next = register_stretch(va, end, &error);
         if (error == -EINPROGRESS)
             return error;
-        if (!error || error == -EFAULT) /* gone meanwhile */
+        if (!error || error == -EFAULT || error == -ENODEV) /* gone meanwhile, the memory or the container */
             continue;
         if (!first)
             obstacle = obstacle_of(first = error);

@@ -251,7 +251,7 @@ boot_and_run() {
     [ ${#commands[@]} -gt 0 ] || return
     printf -v quoted ' %q' "${commands[@]}"
     BACKEND=$backend AW=$aw KERNEL=$kernel TIMEOUT=1200 tests/vm/run.sh "export PATH=$BUILD:$BUILD/tests/vm:$BUILD/examples:\$PATH \
-        BUILD=$BUILD SHIM=$SHIM EACH=120; tests/vm/guest.sh$quoted" >"$out" 2>"$out.err" </dev/null
+        BUILD=$BUILD SHIM=$SHIM EACH=300; tests/vm/guest.sh$quoted" >"$out" 2>"$out.err" </dev/null
     for command in "${commands[@]}"; do
         if grep -qxF "PASS $command" "$out"; then
             result=ok

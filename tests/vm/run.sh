@@ -171,9 +171,13 @@ if [ -n "${OUT:-}" ]; then
     cp -a "$share/out/." "$OUT/"
 fi
 
-# On a busy machine the emulator now and then loses an interrupt that the booting guest cannot do without.
-if [ ! -e "$share/started" ] && [ -z "${VM_SECOND_BOOT:-}" ]; then
-    echo "vm: the guest died while booting ($(grep -a 'Kernel panic' "$run/console" | tr -d '\r' | tail -n 1)): once more" >&2
+# On a busy machine the emulator now and then loses an interrupt that the booting guest cannot do without, or runs the int3 of a
+# place in the guest's kernel that another of its CPUs had already patched.
+is_emulators=
+[ -e "$share/started" ] || is_emulators='died while booting'
+[ -s "$share/status" ] || ! grep -aq 'Oops: int3' "$run/console" || is_emulators='met an int3 of its own'
+if [ -n "$is_emulators" ] && [ -z "${VM_SECOND_BOOT:-}" ]; then
+    echo "vm: the guest $is_emulators ($(grep -a 'Kernel panic' "$run/console" | tr -d '\r' | tail -n 1)): once more" >&2
     cleanup
     VM_SECOND_BOOT=1 exec "$here/run.sh" "$@"
 fi

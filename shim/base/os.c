@@ -112,6 +112,27 @@ ssize_t os_write(int fd, const void *buf, size_t len)
     return os_call(SYS_write, fd, (long)buf, (long)len, 0, 0, 0);
 }
 
+int os_each_name(const char *folder, void (*visit)(int folder, const char *name, void *arg), void *arg)
+{
+    struct entry {
+        uint64_t inode;
+        int64_t offset;
+        unsigned short len;
+        unsigned char type;
+        char name[];
+    };
+    _Alignas(struct entry) char buffer[4096];
+    int fd = os_open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    long len;
+    while ((len = os_call(SYS_getdents64, fd, (long)buffer, sizeof(buffer), 0, 0, 0)) > 0)
+        for (long at = 0; at < len; at += ((struct entry *)(buffer + at))->len)
+            visit(fd, ((struct entry *)(buffer + at))->name, arg);
+    os_close(fd);
+    return 0;
+}
+
 int os_fallocate(int fd, off_t offset, off_t len)
 {
     intptr_t result;

@@ -42,6 +42,8 @@ int os_open(const char *path, int flags, int mode);
 int os_close(int fd);
 ssize_t os_read(int fd, void *buf, size_t len);
 ssize_t os_write(int fd, const void *buf, size_t len);
+/* Calls `visit` with each name in the folder, whose descriptor it gets, too. Returns 0 or -errno. Source: getdents64(2). */
+int os_each_name(const char *folder, void (*visit)(int folder, const char *name, void *arg), void *arg);
 /* Room in a file; begun anew when a signal ends it, as tmpfs has it. */
 int os_fallocate(int fd, off_t offset, off_t len);
 int os_getpid(void);

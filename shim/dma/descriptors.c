@@ -176,14 +176,6 @@ bool descriptors_are_one(int fd, int other)
     return os_call(SYS_kcmp, pid, pid, KCMP_FILE, fd, other, 0) == 0;
 }
 
-struct entry { /* getdents64(2) */
-    uint64_t inode;
-    int64_t offset;
-    unsigned short len;
-    unsigned char type;
-    char name[];
-};
-
 static int number_of(const char *name)
 {
     int number = 0;
@@ -200,22 +192,26 @@ static bool is_another(int other, const struct descriptor *of)
            descriptors_are_one(of->fd, other);
 }
 
+struct search {
+    const struct descriptor *of;
+    int first, last; /* are passed over */
+    bool has_found;
+};
+
+static void look_at(int folder, const char *name, void *arg)
+{
+    struct search *search = arg;
+    int other = number_of(name);
+    if ((other < search->first || other > search->last) && is_another(other, search->of))
+        search->has_found |= descriptors_note(other, search->of->kind, search->of->object);
+}
+
 bool descriptors_look_for_others(int fd, int first, int last)
 {
-    _Alignas(struct entry) char buffer[4096];
-    struct descriptor *of = find(fd);
-    bool found = false;
-    int folder = of ? os_open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -1;
-    for (long len;
-         folder >= 0 && (len = os_call(SYS_getdents64, folder, (long)buffer, sizeof(buffer), 0, 0, 0)) > 0;)
-        for (long at = 0; at < len; at += ((struct entry *)(buffer + at))->len) {
-            int other = number_of(((struct entry *)(buffer + at))->name);
-            if ((other < first || other > last) && is_another(other, of))
-                found |= descriptors_note(other, of->kind, of->object);
-        }
-    if (folder >= 0)
-        os_close(folder);
-    return found;
+    struct search search = {.of = find(fd), .first = first, .last = last};
+    if (search.of)
+        os_each_name("/proc/self/fd", look_at, &search);
+    return search.has_found;
 }
 
 void descriptors_reset(void)

@@ -122,29 +122,17 @@ static bool is_no_thread(int tasks, const char *name)
     return flags & (PF_EXITING | PF_IO_WORKER);
 }
 
-struct entry { /* getdents64(2) */
-    uint64_t inode;
-    int64_t offset;
-    unsigned short len;
-    unsigned char type;
-    char name[];
-};
+static void count_thread(int tasks, const char *name, void *nr)
+{
+    *(int *)nr += *name >= '0' && *name <= '9' && strlen(name) < 12 && !is_no_thread(tasks, name);
+}
 
 /* Whether the program has other threads, which go on with the descriptors as they are when this one is given a table of
  * its own. */
 static bool has_threads(void)
 {
-    _Alignas(struct entry) char buffer[4096];
-    int nr = 0, tasks = os_open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    for (long len;
-         tasks >= 0 && (len = os_call(SYS_getdents64, tasks, (long)buffer, sizeof(buffer), 0, 0, 0)) > 0;)
-        for (long at = 0; at < len; at += ((struct entry *)(buffer + at))->len) {
-            const char *name = ((struct entry *)(buffer + at))->name;
-            nr += *name >= '0' && *name <= '9' && strlen(name) < 12 && !is_no_thread(tasks, name);
-        }
-    if (tasks >= 0)
-        os_close(tasks);
-    return tasks < 0 || nr - watch_has_reader() > 1;
+    int nr = 0;
+    return os_each_name("/proc/self/task", count_thread, &nr) != 0 || nr - watch_has_reader() > 1;
 }
 
 /* Before [first, last] is closed. Returns whether this process may have had something there that is known. */

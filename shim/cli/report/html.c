@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* anydma report --html: one page that needs no network. Its parts (shim/cli/page, and D3, which
+/* anydma report --html: one page that needs no network. Its parts (shim/cli/report/page, and D3, which
  * the Makefile names) are embedded in the command; the data is the JSON report and what each call site pinned
  * at steps in time. */
 #include <errno.h>
@@ -24,6 +24,7 @@ EMBED(page_html, "shim/cli/report/page/report.html");
 EMBED(page_js, "shim/cli/report/page/report.js");
 EMBED(diff_html, "shim/cli/report/page/diff.html");
 EMBED(diff_js, "shim/cli/report/page/diff.js");
+EMBED(page_d3_notice, "shim/cli/report/page/d3-notice.txt");
 EMBED(page_d3, ANYDMA_D3_JS);
 
 /* Zeroes at the end are left out. */
@@ -150,7 +151,8 @@ static void write_page(const struct page *page, FILE *to)
         const char *mark;
         const char *text;
         bool is_escaped;
-    } parts[] = {{"@TITLE@", page->title, true},
+    } parts[] = {{"@D3_NOTICE@", page_d3_notice, false},
+                 {"@TITLE@", page->title, true},
                  {"@TEXT@", page->text, true},
                  {"/*D3*/", page_d3, false},
                  {"/*DATA*/", NULL, false},

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "anydma.h"
+#include "attached.h"
 #include "base/config.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
@@ -21,15 +22,8 @@
 
 static void start(void)
 {
-    struct sim_config sim;
-    struct iommu iommu;
-    cr_assert_eq(pagemap_init(), 0);
-    config.thp = THP_NEVER;
-    arena_init();
-    registry_init(&arena_memory_ops);
-    sim_config_default(&sim);
-    cr_assert_eq(sim_init(&iommu, &sim), 0);
-    cr_assert_eq(registry_attach(&iommu), 0);
+    start_unattached(&arena_memory_ops);
+    attach_sim();
 }
 
 static int look_up(uintptr_t va)

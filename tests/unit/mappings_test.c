@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "anydma.h"
+#include "attached.h"
 #include "base/config.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
@@ -63,28 +64,16 @@ static intptr_t stopped_move(uintptr_t addr, size_t old_len, size_t new_len, int
     return result;
 }
 
-static void attach(void)
-{
-    struct sim_config sim;
-    struct iommu iommu;
-    sim_config_default(&sim);
-    cr_assert_eq(sim_init(&iommu, &sim), 0);
-    cr_assert_eq(registry_attach(&iommu), 0);
-}
-
 static void start_alone(void)
 {
-    cr_assert_eq(pagemap_init(), 0);
-    config.thp = THP_NEVER;
-    arena_init();
-    registry_init(&owners_memory_ops);
+    start_unattached(&owners_memory_ops);
 }
 
 static void start(void)
 {
     static struct pages_ops ops;
     start_alone();
-    attach();
+    attach_sim();
     kernels = pages_ops;
     ops = *kernels;
     ops.map = stopped_map;
@@ -385,7 +374,7 @@ Test(mappings, a_neighbour_that_was_protected_costs_nobody_a_promise, .init = st
     cr_assert_eq(look_up(ours), 0);
     cr_assert_eq(stats_now().registrations, 1);
     cr_assert_eq(mappings_protect(theirs, 8 * PAGE, PROT_NONE, -1), 0);
-    attach();
+    attach_sim();
     cr_assert_eq(look_up(ours), 0);
     cr_assert_eq(look_up(theirs), -EFAULT);
     cr_assert_eq(stats_now().pinned, 8 * PAGE);

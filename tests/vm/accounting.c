@@ -20,24 +20,6 @@ enum { KIB = 1 << 10, MIB = 1 << 20, PAGE = 4096, NR_SMALL = 400 };
 /* Where the application maps memory by itself: IOVAs that the shim has no reason to use. */
 #define APP_IOVA 0x10000000ull
 
-static struct anydma_stats stats_now(void)
-{
-    struct anydma_stats stats = {0};
-    if (anydma_stats(&stats, sizeof(stats)) < 0)
-        check(false, "anydma_stats");
-    return stats;
-}
-
-static void compare(const char *step)
-{
-    struct anydma_stats stats = stats_now();
-    uint64_t locked = vm_locked_bytes();
-    check(locked == stats.pinned + stats.app_pinned,
-          "%-44s %s %7lu KiB, the shim's own %7lu, the application's %5lu", step, vm_locked_name(),
-          (unsigned long)(locked >> 10), (unsigned long)(stats.pinned >> 10),
-          (unsigned long)(stats.app_pinned >> 10));
-}
-
 /* A step that must pin: the shim's count can't be right by being 0 all the time. */
 static void look_up_all(const char *step, void *at, size_t bytes)
 {
@@ -48,7 +30,7 @@ static void look_up_all(const char *step, void *at, size_t bytes)
     else if (stats_now().pinned < bytes)
         check(false, "%s: %lu bytes pinned, fewer than were looked up", step,
               (unsigned long)stats_now().pinned);
-    compare(step);
+    check_accounts(step);
 }
 
 static void *map_anonymous(size_t bytes)
@@ -67,24 +49,24 @@ static void walk_through_the_heap(void)
         if (anydma_iova(small[i]) == ANYDMA_BAD_IOVA)
             check(false, "looking up malloc(%zu): %s", 100 * (i + 1), strerror(errno));
     }
-    compare("look up 400 allocations");
+    check_accounts("look up 400 allocations");
     char *large = malloc(5 * MIB);
     look_up_all("look up malloc(5 MiB)", large, 5 * MIB);
     large = realloc(large, 11 * MIB);
     look_up_all("grow it to 11 MiB", large, 11 * MIB);
     large = realloc(large, 3 * MIB);
-    compare("shrink it to 3 MiB");
+    check_accounts("shrink it to 3 MiB");
     for (size_t i = 0; i < NR_SMALL; i += 2)
         free(small[i]);
-    compare("free every other allocation");
+    check_accounts("free every other allocation");
     free(large);
-    compare("free the large one");
+    check_accounts("free the large one");
     malloc_trim(0);
-    compare("malloc_trim");
+    check_accounts("malloc_trim");
     for (size_t i = 1; i < NR_SMALL; i += 2)
         free(small[i]);
     malloc_trim(0);
-    compare("free the rest, malloc_trim");
+    check_accounts("free the rest, malloc_trim");
 }
 
 static void walk_through_mappings(void)
@@ -94,26 +76,26 @@ static void walk_through_mappings(void)
     look_up_all("look up mmap(8 MiB)", map, 8 * MIB);
     look_up_all("look up mmap(4 KiB)", page, PAGE);
     munmap(map + 3 * MIB, 64 * KIB);
-    compare("munmap 64 KiB inside the first");
+    check_accounts("munmap 64 KiB inside the first");
     madvise(map, MIB, MADV_DONTNEED);
-    compare("madvise DONTNEED");
+    check_accounts("madvise DONTNEED");
     munmap(map, 8 * MIB);
-    compare("munmap all of it");
+    check_accounts("munmap all of it");
     munmap(page, PAGE);
-    compare("munmap the page");
+    check_accounts("munmap the page");
 }
 
 static void walk_through_pins(void)
 {
     void *volatile held = malloc(3 * MIB); /* volatile: the compiler rightly warns of what is meant here */
     check(anydma_pin(held, 3 * MIB) == 0, "anydma_pin(3 MiB)");
-    compare("pin");
+    check_accounts("pin");
     free(held);
     malloc_trim(0);
-    compare("free what is pinned, malloc_trim");
+    check_accounts("free what is pinned, malloc_trim");
     check(anydma_unpin(held, 3 * MIB) == 0, "anydma_unpin");
     malloc_trim(0);
-    compare("unpin, malloc_trim");
+    check_accounts("unpin, malloc_trim");
 }
 
 /* The application's own mappings are its own, and counted beside ours. */
@@ -123,11 +105,11 @@ static void walk_through_own_mappings(const struct vfio_device *dev)
     uint64_t unmapped;
 
     check(vfio_device_map(dev, APP_IOVA, global, sizeof(global)) == 0, "the application maps 64 KiB itself");
-    compare("the application's mapping");
+    check_accounts("the application's mapping");
     check(stats_now().app_pinned == sizeof(global), "anydma_stats counts them as the application's");
     check(vfio_device_unmap(dev, APP_IOVA, sizeof(global), &unmapped) == 0 && unmapped == sizeof(global),
           "it unmaps them: %llu bytes", (unsigned long long)unmapped);
-    compare("the application's unmapping");
+    check_accounts("the application's unmapping");
 }
 
 /* As a normal user: what does not fit is refused with the reason, what is registered stays, smaller things
@@ -148,12 +130,12 @@ static void walk_into_the_limit(void)
     int rc = anydma_iova_range(too_much, bytes, &iova);
     check(rc == -ENOMEM, "a lookup of more than the limit says ENOMEM (%s)",
           rc < 0 ? strerror(-rc) : "success");
-    compare("after the refusal");
+    check_accounts("after the refusal");
     memset(too_much, 1, bytes);
     check(too_much[bytes - 1] == 1, "the memory itself is as good as ever");
     free(too_much);
     malloc_trim(0);
-    compare("free what was refused");
+    check_accounts("free what was refused");
     check(anydma_iova(before) != ANYDMA_BAD_IOVA, "what was registered before still is");
     free(before);
     look_up_all("look up malloc(1 MiB)", malloc(MIB), MIB);
@@ -177,7 +159,7 @@ static void exit_with_everything_registered(const char *bdf)
     waitpid(pid, &status, 0);
     check(status == 0, "a forked child opens the device itself, registers 6 MiB and exits (status %#x)",
           status);
-    compare("after its exit");
+    check_accounts("after its exit");
 }
 
 int main(int argc, char **argv)
@@ -186,22 +168,22 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     check_shim_is_there();
-    compare("at start");
+    check_accounts("at start");
     char *early = malloc(MIB);
     anydma_iova(early); /* owed until there is a device */
-    compare("look up before a device is attached");
+    check_accounts("look up before a device is attached");
     for (int round = 1; round <= 2; round++) {
         if (vfio_device_open(&dev, argv[1]) < 0)
             return 1;
         printf("     round %d: uid %d, a device is attached\n", round, (int)geteuid());
-        compare("device attached");
+        check_accounts("device attached");
         walk_through_the_heap();
         walk_through_mappings();
         walk_through_pins();
         walk_through_own_mappings(&dev);
         walk_into_the_limit();
         vfio_device_close(&dev);
-        compare("container closed");
+        check_accounts("container closed");
         check(vm_locked_bytes() == 0, "nothing is locked any more");
         exit_with_everything_registered(argv[1]);
     }

@@ -87,6 +87,25 @@ __attribute__((unused)) static uint64_t vm_locked_bytes(void)
     return (uint64_t)kib << 10;
 }
 
+__attribute__((unused)) static struct anydma_stats stats_now(void)
+{
+    struct anydma_stats stats = {0};
+    if (anydma_stats(&stats, sizeof(stats)) < 0)
+        check(false, "anydma_stats");
+    return stats;
+}
+
+/* What the kernel counts is what the shim and the application have pinned. */
+__attribute__((unused)) static void check_accounts(const char *step)
+{
+    struct anydma_stats stats = stats_now();
+    uint64_t locked = vm_locked_bytes();
+    check(locked == stats.pinned + stats.app_pinned,
+          "%-44s %s %7lu KiB, the shim's own %7lu, the application's %5lu", step, vm_locked_name(),
+          (unsigned long)(locked >> 10), (unsigned long)(stats.pinned >> 10),
+          (unsigned long)(stats.app_pinned >> 10));
+}
+
 /* The test's pattern: no page, and no two tries, look alike. */
 __attribute__((unused)) static void fill_pattern(unsigned char *buf, size_t bytes, unsigned seed)
 {

@@ -22,23 +22,6 @@ static struct vfio_device dev;
 static int other; /* the other device's descriptor */
 static char *block, *large;
 
-static struct anydma_stats stats_now(void)
-{
-    struct anydma_stats stats = {0};
-    if (anydma_stats(&stats, sizeof(stats)) < 0)
-        check(false, "anydma_stats");
-    return stats;
-}
-
-static void compare(const char *step)
-{
-    struct anydma_stats stats = stats_now();
-    check(vm_locked_bytes() == stats.pinned + stats.app_pinned,
-          "%-40s VmPin %7lu KiB, the shim's own %7lu, the application's %5lu", step,
-          (unsigned long)(vm_locked_bytes() >> 10), (unsigned long)(stats.pinned >> 10),
-          (unsigned long)(stats.app_pinned >> 10));
-}
-
 /* From one half of the block to the other, by the IOVAs that lookups give. */
 static void reach(const char *step)
 {
@@ -50,7 +33,7 @@ static void reach(const char *step)
                    edu_store(&dev, to, 0, HALF) == 0;
     check(is_done && memcmp(block, block + HALF, HALF) == 0, "%s: the device reaches 0x%lx", step,
           (unsigned long)from);
-    compare(step);
+    check_accounts(step);
 }
 
 static void expect(int rc, int wanted, const char *step)
@@ -109,7 +92,7 @@ static void pin_once(uint32_t second)
     struct anydma_stats before = stats_now();
     uint64_t locked = vm_locked_bytes();
     expect(rc, 0, "16 MiB are looked up");
-    compare("16 MiB looked up");
+    check_accounts("16 MiB looked up");
     began = seconds();
     expect(iommufd_attach(other, second), 0, "the other device on a second one");
     double again = seconds() - began;
@@ -135,7 +118,7 @@ static void change_over(uint32_t second)
     check(vm_locked_bytes() == 0 && stats_now().pinned == 0, "nothing is pinned without a device");
     expect(iommufd_bind(dev.container_fd, dev.device_fd, &id), -EINVAL, "BIND_IOMMUFD once more");
     expect(iommufd_alloc_page_table(dev.container_fd, dev.device_id, second, &table), 0, "HWPT_ALLOC");
-    compare("a page table without a device");
+    check_accounts("a page table without a device");
     expect(iommufd_attach(dev.device_fd, table), 0, "edu on the page table");
     reach("on a page table");
     expect(iommufd_attach(dev.device_fd, dev.ioas_id), 0, "edu back on the first");
@@ -153,16 +136,16 @@ static void map_by_itself(uint32_t second)
     uint32_t first = dev.ioas_id;
     char *own = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     expect(iommufd_map(fd, first, APP_IOVA, (uintptr_t)own, 8 * PAGE), 0, "its own mapping");
-    compare("its own mapping");
+    check_accounts("its own mapping");
     expect(iommufd_copy(fd, second, APP_IOVA, first, APP_IOVA, 4 * PAGE), 0, "a copy in another");
-    compare("a copy in another");
+    check_accounts("a copy in another");
     expect(iommufd_copy(fd, first, 2 * APP_IOVA, first, APP_IOVA, 4 * PAGE), 0, "a copy in the same");
-    compare("a copy in the same");
+    check_accounts("a copy in the same");
     int file = memfd_create("file", 0);
     int rc = ftruncate(file, 4 * PAGE) == 0 ? iommufd_map_file(fd, first, 3 * APP_IOVA, file, 0, 4 * PAGE)
                                             : -errno;
     check(rc == 0 || rc == -ENOTTY || rc == -EOPNOTSUPP, "MAP_FILE: %d", rc);
-    compare("a file's mapping");
+    check_accounts("a file's mapping");
     if (rc == 0)
         expect(iommufd_unmap(fd, first, 3 * APP_IOVA, 4 * PAGE, &undone), 0, "its unmapping");
     expect(iommufd_unmap(fd, first, APP_IOVA, 4 * PAGE, &undone), -ENOENT, "an unmapping of a part");
@@ -199,7 +182,7 @@ int main(int argc, char **argv)
     map_by_itself(second);
     close(other);
     vfio_device_close(&dev);
-    compare("closed");
+    check_accounts("closed");
     check(vm_locked_bytes() == 0, "nothing is pinned any more");
     check(dmar_faults() == faults, "no DMA fault");
     return check_end("spaces_edu");

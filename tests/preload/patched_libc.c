@@ -4,7 +4,7 @@
  * the cache and end in syscall(), as UCX and libfabric do. It hears of each of the program's calls once, the doors do
  * their work, and the heap takes no page away that the cache would not hear of.
  */
-#include "expect.h"
+#include "jumps.h"
 
 #include <dlfcn.h>
 #include <malloc.h>
@@ -16,60 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, JUMP_BYTES = 13, HEAP_BYTES = 32 << 20 };
-/* Volatile: the compiler takes mmap to be one that calls nothing in this file. */
-static volatile unsigned nr_heard, depth, deepest;
+enum { HEAP_BYTES = 32 << 20 };
 
-static long enter(long number, long a, long b, long c, long d, long e, long f)
+static void *in_libc(const char *name)
 {
-    nr_heard++;
-    deepest = ++depth > deepest ? depth : deepest;
-    long result = depth > 8 ? -1 : syscall(number, a, b, c, d, e, f); /* it would never end */
-    depth--;
-    return result;
-}
-
-static void *hear_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
-{
-    return (void *)enter(SYS_mmap, (long)addr, (long)len, prot, flags, fd, offset);
-}
-
-static int hear_munmap(void *addr, size_t len)
-{
-    return (int)enter(SYS_munmap, (long)addr, (long)len, 0, 0, 0, 0);
-}
-
-static int hear_madvise(void *addr, size_t len, int advice)
-{
-    return (int)enter(SYS_madvise, (long)addr, (long)len, advice, 0, 0, 0);
-}
-
-static void *hear_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to)
-{
-    return (void *)enter(SYS_mremap, (long)old, (long)old_len, (long)new_len, flags, (long)to, 0);
-}
-
-static void *hear_shmat(int id, const void *addr, int flags)
-{
-    return (void *)enter(SYS_shmat, id, (long)addr, flags, 0, 0, 0);
-}
-
-static int hear_shmdt(const void *addr)
-{
-    return (int)enter(SYS_shmdt, (long)addr, 0, 0, 0, 0, 0);
-}
-
-/* movabs $to, %r11; jmp *%r11 */
-static void write_jump(const char *name, uintptr_t to)
-{
-    unsigned char jump[JUMP_BYTES] = {0x49, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x41, 0xff, 0xe3};
-    unsigned char *at = dlsym(dlopen("libc.so.6", RTLD_NOW), name);
-    uintptr_t page = (uintptr_t)at & ~(uintptr_t)(PAGE - 1);
-    EXPECT(at && at != dlsym(RTLD_DEFAULT, name)); /* the C library's, not the shim's */
-    memcpy(jump + 2, &to, sizeof(to));
-    EXPECT(syscall(SYS_mprotect, page, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
-    memcpy(at, jump, sizeof(jump));
-    EXPECT(syscall(SYS_mprotect, page, 2 * PAGE, PROT_READ | PROT_EXEC) == 0);
+    void *at = dlsym(dlopen("libc.so.6", RTLD_NOW), name);
+    EXPECT(at && at != dlsym(RTLD_DEFAULT, name)); /* not the shim's */
+    return at;
 }
 
 static unsigned heard_since(void)
@@ -184,17 +137,12 @@ int main(int argc, char **argv)
     shim_must_be_there();
     behaviour("without_it_the_heap_gives_pages_back", without_it_the_heap_gives_pages_back);
     if (argc > 1) {
-        write_jump("munmap", (uintptr_t)lose_munmap);
+        write_jump(in_libc("munmap"), (uintptr_t)lose_munmap);
         behaviour("what_would_pass_the_doors_by_is_not_called", what_would_pass_the_doors_by_is_not_called);
         return behaviours_end();
     }
     behaviour("one_that_is_lost_is_not_called", one_that_is_lost_is_not_called);
-    write_jump("mmap", (uintptr_t)hear_mmap);
-    write_jump("munmap", (uintptr_t)hear_munmap);
-    write_jump("madvise", (uintptr_t)hear_madvise);
-    write_jump("mremap", (uintptr_t)hear_mremap);
-    write_jump("shmat", (uintptr_t)hear_shmat);
-    write_jump("shmdt", (uintptr_t)hear_shmdt);
+    write_jumps(in_libc);
     behaviour("each_call_is_heard_of_once", each_call_is_heard_of_once);
     behaviour("the_heap_keeps_its_pages", the_heap_keeps_its_pages);
     return behaviours_end();

@@ -8,7 +8,9 @@ set -uo pipefail
 . "$(dirname "$0")/../setup.bash" anydma
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-tree=$work/tree status=0
+tree=$work/tree
+# shellcheck source=tests/cli/results.bash
+. tests/cli/results.bash
 export XDG_RUNTIME_DIR=$work/run
 
 # put PATH TEXT: a file of the tree. link PATH TARGET: a link.
@@ -88,14 +90,6 @@ well() {
 
 covered=$work/covered
 : >"$covered"
-result() {
-    if [ "$2" = 0 ]; then
-        echo "ok - $1"
-    else
-        echo "not ok - $1"
-        status=1
-    fi
-}
 
 # Levels of the rows, as the table has them.
 declare -A level_of

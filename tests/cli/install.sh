@@ -8,19 +8,10 @@ set -uo pipefail
 . "$(dirname "$0")/../setup.bash" anydma
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-status=0
+# shellcheck source=tests/cli/results.bash
+. tests/cli/results.bash
 unset MAKEFLAGS MAKELEVEL DESTDIR PREFIX LIBDIR
 
-# result NAME STATUS [WHAT]
-result() {
-    if [ "$2" = 0 ]; then
-        echo "ok - $1"
-    else
-        echo "not ok - $1"
-        [ -z "${3:-}" ] || printf '%s\n' "$3" | head -n 30 >&2
-        status=1
-    fi
-}
 install_with() {
     said=$(make -s --no-print-directory BUILD="$BUILD" "$@" install 2>&1)
 }

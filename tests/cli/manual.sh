@@ -7,20 +7,10 @@ set -uo pipefail
 . "$(dirname "$0")/../setup.bash" man/anydma.1 man/anydma.7 examples/wasteful examples/where
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-status=0
+# shellcheck source=tests/cli/results.bash
+. tests/cli/results.bash
 man=$BUILD/man
 [ "${TESTS_ARE_BUILT:-}" = 1 ] || make -s BUILD="$BUILD" manual || exit 1
-
-# result NAME STATUS [WHAT]
-result() {
-    if [ "$2" = 0 ]; then
-        echo "ok - $1"
-    else
-        echo "not ok - $1"
-        [ -z "${3:-}" ] || printf '%s\n' "$3" | head -n 30 >&2
-        status=1
-    fi
-}
 
 if command -v groff >/dev/null && command -v tbl >/dev/null; then
     mkdir -p "$work/man3"

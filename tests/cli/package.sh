@@ -8,7 +8,8 @@ set -uo pipefail
 # shellcheck source=tests/setup.bash
 . "$(dirname "$0")/../setup.bash" anydma
 work=$(mktemp -d)
-status=0
+# shellcheck source=tests/cli/results.bash
+. tests/cli/results.bash
 root=$work/root
 # shellcheck disable=SC2317 # reached by the trap
 cleanup() {
@@ -18,16 +19,6 @@ cleanup() {
 trap cleanup EXIT
 tests/deps.sh package || exit 77
 
-# result NAME STATUS [WHAT]
-result() {
-    if [ "$2" = 0 ]; then
-        echo "ok - $1"
-    else
-        echo "not ok - $1"
-        [ -z "${3:-}" ] || printf '%s\n' "$3" | tail -n 30 >&2
-        status=1
-    fi
-}
 unset MAKEFLAGS MAKELEVEL
 said=$(make -s --no-print-directory BUILD="$BUILD" deb 2>&1)
 result 'make deb' $? "$said"

@@ -9,19 +9,9 @@ set -uo pipefail
 . "$(dirname "$0")/../setup.bash" examples/where examples/wasteful
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-status=0
+# shellcheck source=tests/cli/results.bash
+. tests/cli/results.bash
 unset MAKEFLAGS MAKELEVEL
-
-# result NAME STATUS [WHAT]
-result() {
-    if [ "$2" = 0 ]; then
-        echo "ok - $1"
-    else
-        echo "not ok - $1"
-        [ -z "${3:-}" ] || printf '%s\n' "$3" | head -n 30 >&2
-        status=1
-    fi
-}
 
 [ "$(wc -l <README.md)" -le 150 ]
 result 'at most 150 lines' $?

@@ -31,7 +31,7 @@ in_guest() {
     [ "$1" = without ] || launcher="$build/anydma run --stats -o $VM_OUT/capture --"
     mkfifo "$keyboard"
     exec 4<>"$keyboard"
-    script -qec "timeout --foreground 240 $launcher dpdk-testpmd -l 0,1 --no-telemetry -a $E1000E_BDF --no-huge -m 192 \
+    script -qec "timeout --foreground 150 $launcher dpdk-testpmd -l 0,1 --no-telemetry -a $E1000E_BDF --no-huge -m 192 \
         --iova-mode=va -- --mp-alloc=xmem --total-num-mbufs=2048 --forward-mode=txonly --auto-start \
         --no-lsc-interrupt" /dev/null <"$keyboard" >"$log" 2>&1 4>&- &
     local testpmd=$!

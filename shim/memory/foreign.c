@@ -332,6 +332,25 @@ static int purge_unregistered(uintptr_t start, size_t len, int advice)
     return error;
 }
 
+/* Of what is registered from `start` on; *next comes back to where the mapping ends. Shared memory loses nothing by it, a private
+ * mapping of a file is as the file is from there on: without ANYDMA_FOREIGN=trust neither is registered. */
+static int purge_registered(uintptr_t start, uintptr_t *next, int advice)
+{
+    struct procmaps_entry entry = {0};
+    if (config.foreign == FOREIGN_TRUST && procmaps_find(start, &entry) == 0 && entry.end < *next)
+        *next = entry.end;
+    if (entry.is_shared)
+        return os_madvise(start, *next - start, advice);
+    if (advice == MADV_FREE && !entry.is_file)
+        return 0;
+    if (!entry.is_file && contents_zero(start, *next - start))
+        return 0;
+    int error = os_madvise(start, *next - start, advice);
+    if (!error) /* also without /proc: lookups say no from here on */
+        change(start, *next, EMPTIED);
+    return error;
+}
+
 /* Under the registry's lock throughout: nothing becomes registered while it is being purged. */
 static void purge(void *arg)
 {
@@ -341,13 +360,8 @@ static void purge(void *arg)
     for (; start < end && (!call->error || call->error == -ENOMEM); start = next) {
         struct run *run = runs_at(&known, start);
         next = run->start + run->len < end ? run->start + run->len : end;
-        int error = 0;
-        if (run->kind.state != USED) {
-            error = purge_unregistered(start, next - start, call->advice);
-        } else if (call->advice != MADV_FREE && !contents_zero(start, next - start)) {
-            change(start, next, EMPTIED); /* without /proc: lookups say no from here on */
-            error = os_madvise(start, next - start, call->advice);
-        }
+        int error = run->kind.state == USED ? purge_registered(start, &next, call->advice)
+                                            : purge_unregistered(start, next - start, call->advice);
         call->error = error ? error : call->error;
     }
 }

@@ -160,7 +160,7 @@ static void leave_out(enum obstacle obstacle, uintptr_t start, size_t len, int e
                     "such allocations fail (ANYDMA_ON_LIMIT=refuse)");
 }
 
-void eager_pass_shared(uintptr_t start, size_t len)
+void eager_pass_shared(uintptr_t start, size_t len, const char *why)
 {
     static bool is_told;
     registry_enter();
@@ -173,11 +173,10 @@ void eager_pass_shared(uintptr_t start, size_t len)
     registry_exit();
     if (tells)
         log_write(LOG_WARNING,
-                  "eager mode registers no shared memory (0x%lx, %zu bytes): other processes may change it "
-                  "unseen. A device that uses its address faults, or loses data: give the program private "
-                  "memory, or "
-                  "look it up (anydma_iova) with ANYDMA_FOREIGN=trust",
-                  start, len);
+                  "eager mode does not register shared memory (0x%lx, %zu bytes): %s. A device that uses its "
+                  "address "
+                  "faults, or loses data",
+                  start, len, why);
 }
 
 void eager_tell_end(void)
@@ -209,17 +208,22 @@ static uintptr_t register_stretch(uintptr_t va, uintptr_t end, int *error)
 {
     struct registration *reg = registration_from(va);
     if (reg && reg->start <= va) {
-        *error = registration_confirm(reg, va);
-        return reg->start + reg->len < end ? reg->start + reg->len : end;
+        uintptr_t confirmed;
+        *error = registration_confirm(reg, va, &confirmed);
+        return confirmed < end ? confirmed : end;
     }
     uintptr_t gap_end = reg && reg->start < end ? reg->start : end;
+    size_t own_len = registration_is_foreign(va) ? application_identity(va) : 0;
+    if (own_len) /* DPDK's huge pages */
+        return own_len < gap_end - va ? va + own_len : gap_end;
     if (!has_room(gap_end - va)) {
         *error = -EDQUOT;
         return end;
     }
-    *error = registration_make(va, OS_PAGE_SIZE, FOR_EAGER, &reg);
+    bool is_foreign = registration_is_foreign(va); /* it is registered as it is asked for, in no units */
+    *error = registration_make(va, is_foreign ? gap_end - va : OS_PAGE_SIZE, FOR_EAGER, &reg);
     if (*error)
-        return (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE;
+        return is_foreign ? gap_end : (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE;
     return reg->start + reg->len < end ? reg->start + reg->len : end;
 }
 
@@ -349,6 +353,36 @@ int registry_offer(uintptr_t start, size_t len)
     registry_enter();
     do
         error = eager_is_on() && containers_attached() ? offer(start, len) : 0;
+    while (registration_try_again(&error, &tries));
+    if (error == -EFAULT)
+        error = leave_out_busy(start, len);
+    registry_leave();
+    profile_leave();
+    return refuses() ? error : 0;
+}
+
+static int offer_alive(uintptr_t cursor, uintptr_t end)
+{
+    uintptr_t start;
+    size_t len;
+    int error = 0;
+    while (error != -EINPROGRESS && registry_next_alive(&cursor, end, &start, &len)) {
+        int result = offer(start, len);
+        error = result ? result : error;
+    }
+    return error;
+}
+
+int registry_offer_alive(uintptr_t start, size_t len)
+{
+    unsigned tries = 0;
+    int error;
+    if (!eager_is_on())
+        return 0;
+    profile_enter();
+    registry_enter();
+    do
+        error = eager_is_on() && containers_attached() ? offer_alive(start, start + len) : 0;
     while (registration_try_again(&error, &tries));
     if (error == -EFAULT)
         error = leave_out_busy(start, len);

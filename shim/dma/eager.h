@@ -29,9 +29,8 @@ void eager_refill(void);
 /* Everything that nobody was told of was released, so that a mapping of the application's finds room: it ends here. */
 void eager_gave_way(void);
 
-/* The program has mapped shared memory, which is not registered: other processes may change it unseen. It is told. Takes
- * LOCK_REGISTRY. */
-void eager_pass_shared(uintptr_t start, size_t len);
+/* The program has mapped shared memory, which is not registered: it is told once, `why` and what to do. Takes LOCK_REGISTRY. */
+void eager_pass_shared(uintptr_t start, size_t len, const char *why);
 
 /* At exit: what was handed out unregistered. Takes no lock. */
 void eager_tell_end(void);

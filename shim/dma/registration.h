@@ -126,12 +126,14 @@ bool registration_undo(struct registration *reg);
 void registration_released(uintptr_t start, size_t len);
 /* Undoes it if nothing alive is in it and nobody holds it. */
 void registration_settle(struct registration *reg);
+/* Whether anydma did not place the memory at `va`. */
+bool registration_is_foreign(uintptr_t va);
 /* For memory that anydma did not place, which may be gone with nobody having asked since: whether it is. The registration has ended
  * then. */
 bool registration_has_ended(struct registration *reg);
-/* Whether `va` is still what was registered, at the IOVA of the same number, in every container; where it lacks one it gets it.
- * Returns 0 or -errno. */
-int registration_confirm(struct registration *reg, uintptr_t va);
+/* Whether what is at `va` is still what was registered, at the IOVA of the same number, in every container; where it lacks one it
+ * gets it. Returns 0 and *end, up to where that is so, or -errno. */
+int registration_confirm(struct registration *reg, uintptr_t va, uintptr_t *end);
 /* The next stretch in [*cursor, end) that is alive; moves *cursor behind it. */
 bool registry_next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len);
 /* What a registration is made for. FOR_EAGER: at IOVA == address or not at all, and it gives way to the application. */

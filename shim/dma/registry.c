@@ -527,6 +527,11 @@ bool registry_covers(uintptr_t start, size_t len)
     return covers;
 }
 
+bool registration_is_foreign(uintptr_t va)
+{
+    return !memory->is_owned(va);
+}
+
 bool registration_has_ended(struct registration *reg)
 {
     uintptr_t start = reg->start, unit;
@@ -660,11 +665,12 @@ bool registry_next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, siz
     return *cursor < end && memory->next_alive(cursor, end, start, len);
 }
 
-int registration_confirm(struct registration *reg, uintptr_t va)
+int registration_confirm(struct registration *reg, uintptr_t va, uintptr_t *end)
 {
-    uintptr_t start;
+    uintptr_t start, reg_end = reg->start + reg->len;
     size_t len;
     int error = memory->intact(va, &start, &len);
+    *end = !error && !memory->is_owned(va) && start + len < reg_end ? start + len : reg_end;
     if (!error && reg->iova != reg->start)
         error = -EADDRNOTAVAIL;
     if (!error && !is_complete(reg))

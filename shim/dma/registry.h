@@ -81,6 +81,8 @@ bool registry_has_promised(uintptr_t start, size_t len);
 /* Memory is about to be handed out: registers it in eager mode. Returns 0, or -ENOMEM when it can't be registered and is
  * therefore not to be handed out (ANYDMA_ON_LIMIT=refuse). */
 int registry_offer(uintptr_t start, size_t len);
+/* The same for what is alive in the range. */
+int registry_offer_alive(uintptr_t start, size_t len);
 /* Before a call that can't be taken back: whether the range (`start` 0: a place not known yet) would pass. Returns as
  * registry_offer. */
 int registry_admit(uintptr_t start, size_t len);

@@ -14,6 +14,7 @@
 #include "interpose/ranges.h"
 #include "memory/files.h"
 #include "memory/owners.h"
+#include "memory/shared.h"
 
 int ftruncate(int fd, off_t len)
 {
@@ -50,8 +51,10 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
     const int shifts = FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
     const int takes = shifts | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
     uint64_t to = mode & shifts ? UINT64_MAX : (uint64_t)offset + (uint64_t)len;
-    struct files_call call = {fd, (uint64_t)offset, to, SYS_fallocate, {fd, mode, offset, len}};
-    if (!(mode & takes) || offset < 0 || len <= 0 || !lifecycle_enter())
+    bool grows = !(mode & (takes | FALLOC_FL_KEEP_SIZE));
+    struct files_call call = {
+        fd, grows ? 0 : (uint64_t)offset, grows ? 0 : to, SYS_fallocate, {fd, mode, offset, len}};
+    if (!(mode & takes || grows) || offset < 0 || len <= 0 || !lifecycle_enter())
         return to_libc(os_call(SYS_fallocate, fd, mode, offset, len, 0, 0));
     return to_libc(files_make(&call));
 }
@@ -68,10 +71,13 @@ int remap_file_pages(void *addr, size_t len, int prot, size_t page, int flags)
     struct procmaps_entry entry;
     bool is_shared = lifecycle_enter() && !is_beyond_end(start, len) && procmaps_find(start, &entry) == 0 &&
                      entry.is_shared;
+    bool is_for_eager = is_shared && shared_contains(start);
     if (is_shared)
         owners_begin(start, os_page_up(len), PAGE_LEAVING);
     intptr_t result = os_call(SYS_remap_file_pages, (long)addr, (long)len, prot, (long)page, flags, 0);
     if (is_shared)
         owners_end(start, os_page_up(len), result ? PAGE_FAILED : PAGE_RENEWED, NULL);
+    if (is_for_eager && !result)
+        shared_arrived(start, os_page_up(len));
     return to_libc(result);
 }

@@ -25,6 +25,7 @@
 #include "memory/moves.h"
 #include "memory/owners.h"
 #include "memory/places.h"
+#include "memory/shared.h"
 #include "profile/placed.h"
 #include "profile/stack.h"
 
@@ -114,12 +115,27 @@ static intptr_t map_anywhere(void *addr, size_t len, int prot, int flags, int fd
     return os_mmap(hint, len, prot, flags, fd, offset);
 }
 
-/* Eager mode leaves it out. */
-static void note_shared(uintptr_t addr, size_t len, int prot, int flags)
+/* Where the kernel chooses, shared memory that eager mode registers lies in no hole: it is mapped once more while the first
+ * mapping fills that. */
+static intptr_t map_beside_holes(void *addr, size_t len, int prot, int flags, int fd, off_t offset,
+                                 int nr_tries)
 {
-    const int rw = PROT_READ | PROT_WRITE, type = flags & MAP_TYPE;
-    if ((type == MAP_SHARED || type == MAP_SHARED_VALIDATE) && flags & MAP_ANONYMOUS && (prot & rw) == rw)
-        eager_pass_shared(addr, len);
+    intptr_t result = map_anywhere(addr, len, prot, flags, fd, offset);
+    if ((flags & MAP_TYPE) == MAP_PRIVATE || addr || !nr_tries || os_is_error(result) ||
+        !shared_is_in_hole((uintptr_t)result, os_page_up(len), flags, fd))
+        return result;
+    intptr_t other = map_beside_holes(addr, len, prot, flags, fd, offset, nr_tries - 1);
+    os_munmap((uintptr_t)result, len);
+    return other;
+}
+
+/* Shared memory, which eager mode may not have been able to register. */
+static intptr_t note_shared(intptr_t addr, size_t len, int prot, int flags, int fd)
+{
+    int error = shared_mapped((uintptr_t)addr, len, prot, flags, fd);
+    if (error)
+        owners_unmap((uintptr_t)addr, len);
+    return error ? error : addr;
 }
 
 /* Tells the sampler of a mapping, which may lie where another one was. */
@@ -134,9 +150,10 @@ void *door_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
 {
     if (!lifecycle_enter() || stack_is_unwinder(caller))
         return to_libc_ptr(os_mmap((uintptr_t)addr, len, prot, flags, fd, offset));
-    intptr_t result = map_anywhere(addr, len, prot, flags, fd, offset);
-    if (__builtin_expect(eager_is_on(), 0) && !os_is_error(result))
-        note_shared((uintptr_t)result, os_page_up(len), prot, flags);
+    enum { MOST_HOLES = 8 };
+    intptr_t result = map_beside_holes(addr, len, prot, flags, fd, offset, MOST_HOLES);
+    if ((flags & MAP_TYPE) != MAP_PRIVATE && !os_is_error(result))
+        result = note_shared(result, os_page_up(len), prot, flags, fd);
     if (__builtin_expect(placed_is_on, 0) && !os_is_error(result))
         note_placed((uintptr_t)result, os_page_up(len));
     return to_libc_ptr(result);

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "base/procmaps.h"
 #include "memory/foreign.h"
+#include "memory/shared.h"
 
 /* Bytes of one file; `inode` 0: of any file. */
 struct cut {
@@ -21,7 +22,8 @@ struct cut {
 struct work {
     const struct files_call *call;
     intptr_t result;
-    uintptr_t low, high; /* everything that was given up lies between */
+    uintptr_t low, high;             /* everything that was given up lies between */
+    uintptr_t shown_low, shown_high; /* and here everything that eager mode registers of the file */
 };
 
 /* The kernel's own names for the file, as its mappings have them: stat's differ where file systems are stacked. */
@@ -59,13 +61,18 @@ static bool shows(const struct procmaps_entry *entry, const struct cut *cut, uin
     return true;
 }
 
+static void extend(uintptr_t *low, uintptr_t *high, uintptr_t start, uintptr_t end)
+{
+    if (!*high || start < *low)
+        *low = start;
+    if (end > *high)
+        *high = end;
+}
+
 static void give_up(struct work *work, uintptr_t start, uintptr_t end)
 {
     foreign_emptied(start, end);
-    if (!work->high || start < work->low)
-        work->low = start;
-    if (end > work->high)
-        work->high = end;
+    extend(&work->low, &work->high, start, end);
 }
 
 static void give_up_what_shows(struct work *work, const struct cut *cut)
@@ -82,6 +89,20 @@ static void give_up_what_shows(struct work *work, const struct cut *cut)
     }
 }
 
+/* The file may have pages now where it had none, or others. */
+static void find_what_shows(struct work *work, const struct cut *cut)
+{
+    struct cut all = {cut->device, cut->inode, 0, UINT64_MAX};
+    struct procmaps_entry entry;
+    uintptr_t cursor = 0, at;
+    size_t len;
+    while (cut->inode && shared_next_alive(&cursor, UINTPTR_MAX, &at, &len)) {
+        uintptr_t start = at, end = at + len;
+        if (procmaps_find(at, &entry) == 0 && shows(&entry, &all, &start, &end))
+            extend(&work->shown_low, &work->shown_high, at, at + len);
+    }
+}
+
 static bool changed_nothing(intptr_t result)
 {
     return result == -EINVAL || result == -EBADF || result == -EPERM || result == -EACCES ||
@@ -94,8 +115,10 @@ static void make(void *arg)
     const long *args = work->call->args;
     struct cut cut = identify(work->call);
     work->result = os_call(work->call->number, args[0], args[1], args[2], args[3], 0, 0);
-    if (!changed_nothing(work->result))
-        give_up_what_shows(work, &cut);
+    if (changed_nothing(work->result))
+        return;
+    give_up_what_shows(work, &cut);
+    find_what_shows(work, &cut);
 }
 
 static intptr_t work_locked(void (*what)(void *arg), struct work *work)
@@ -103,6 +126,8 @@ static intptr_t work_locked(void (*what)(void *arg), struct work *work)
     registry_locked(what, work);
     if (work->high)
         registry_settle(work->low, work->high - work->low);
+    if (work->shown_high)
+        shared_changed(work->shown_low, work->shown_high - work->shown_low);
     return work->result;
 }
 
@@ -125,8 +150,10 @@ static void remove_pages(void *arg)
         next = entry.end < end ? entry.end : end;
         uint64_t offset = entry.offset + (at - entry.start);
         struct cut cut = {entry.device, entry.inode, offset, offset + (next - at)};
-        if (entry.is_file)
+        if (entry.is_file) {
             give_up_what_shows(work, &cut);
+            find_what_shows(work, &cut);
+        }
     }
 }
 

@@ -12,7 +12,7 @@
 
 struct files_call {
     int fd;            /* of the file; -1: any file */
-    uint64_t from, to; /* which bytes of the file leave */
+    uint64_t from, to; /* which bytes of the file leave; both 0: none */
     long number;       /* the system call */
     long args[4];
 };

@@ -14,6 +14,7 @@
 #include "memory/mappings.h"
 #include "memory/owners.h"
 #include "memory/places.h"
+#include "memory/shared.h"
 
 static size_t least(size_t a, size_t b)
 {
@@ -184,7 +185,7 @@ static intptr_t grow(struct move move)
     return result == -ENOMEM && move.flags & MREMAP_MAYMOVE ? move_elsewhere(move) : result;
 }
 
-intptr_t moves_make(struct move move)
+static intptr_t make(struct move move)
 {
     if (move.flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) || !move.from_len)
         return move_elsewhere(move);
@@ -193,4 +194,13 @@ intptr_t moves_make(struct move move)
     if (move.to_len > move.from_len)
         return grow(move);
     return pages_ops->move(move.from, move.from_len, move.to_len, move.flags, 0);
+}
+
+intptr_t moves_make(struct move move)
+{
+    bool is_shared = shared_contains(move.from);
+    intptr_t result = make(move);
+    if (is_shared && !os_is_error(result))
+        shared_arrived((uintptr_t)result, move.to_len);
+    return result;
 }

@@ -5,6 +5,7 @@
 #include "memory/arena.h"
 #include "memory/foreign.h"
 #include "memory/mappings.h"
+#include "memory/shared.h"
 
 bool owners_overlap_arena(uintptr_t start, size_t len)
 {
@@ -19,10 +20,12 @@ void owners_begin(uintptr_t start, size_t len, enum page_event event)
     for (uintptr_t end = start + len, next; start < end; start = next) {
         bool is_inside;
         next = arena_split(start, end, &is_inside);
-        if (is_inside)
+        if (is_inside) {
             mappings_begin(start, next - start, event);
-        else
+        } else {
+            shared_begin(start, next - start);
             foreign_begin(start, next - start);
+        }
     }
 }
 
@@ -35,6 +38,7 @@ void owners_end(uintptr_t start, size_t len, enum page_event event, const struct
             mappings_end(start, next - start, event, kind);
         } else {
             foreign_end(start, next - start, event == PAGE_FAILED);
+            shared_end(start, next - start, event == PAGE_FAILED);
             registry_mapping_left();
         }
     }
@@ -71,6 +75,8 @@ int owners_protect(uintptr_t start, size_t len, int prot, int key)
         next = arena_split(start, end, &is_inside);
         error = is_inside ? mappings_protect(start, next - start, prot, key)
                           : pages_ops->protect(start, next - start, prot, key);
+        if (!is_inside && !error)
+            shared_changed(start, next - start);
     }
     return error;
 }
@@ -127,10 +133,20 @@ static void release(uintptr_t start, size_t len)
     owner_of(start)->release(start, len);
 }
 
-/* What is foreign is registered by lookups only. */
+/* Whichever comes first. */
 static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len)
 {
-    return arena_memory_ops.next_alive(cursor, end, start, len);
+    uintptr_t after = *cursor, shared_after = *cursor, shared_start;
+    size_t shared_len;
+    bool is_found = arena_memory_ops.next_alive(&after, end, start, len);
+    if (!shared_next_alive(&shared_after, is_found ? *start : end, &shared_start, &shared_len)) {
+        *cursor = after;
+        return is_found;
+    }
+    *cursor = shared_after;
+    *start = shared_start;
+    *len = shared_len;
+    return true;
 }
 
 const struct memory_ops owners_memory_ops = {

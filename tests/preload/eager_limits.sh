@@ -4,7 +4,7 @@
 # allocations fail. The limits: ANYDMA_LIMIT, the control group's, memlock, and the table of mappings.
 set -uo pipefail
 # shellcheck source=tests/setup.bash
-. "$(dirname "$0")/../setup.bash" tests/preload/routes_eager
+. "$(dirname "$0")/../setup.bash" tests/preload/routes_eager tests/preload/routes_shared
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 status=0
@@ -60,8 +60,37 @@ the_systems_heap_is_told() {
 # Twice, and told once; of private memory nothing is said.
 shared_memory_is_told() {
     "${eager[@]}" "$program" shared >"$work/out" 2>"$work/err" && says out '^shared=2$' &&
-        says err 'eager mode registers no shared memory \(0x[0-9a-f]+, 2097152 bytes\)' &&
+        says err 'eager mode does not register shared memory \(0x[0-9a-f]+, 2097152 bytes\).*ANYDMA_FOREIGN=trust' &&
         says err 'eager mode left 2 allocations \(4 MiB\) unregistered' && [ "$(wc -l <"$work/err")" -eq 2 ]
+}
+# share_told WHAT [VARIABLE=VALUE...]: shared memory of that kind; the test's device has some of its own.
+share_told() {
+    "${eager[@]}" "${@:2}" "$BUILD/tests/preload/routes_shared" "$1" >"$work/out" 2>"$work/err"
+}
+a_memfd_is_told() {
+    share_told memfd && says out '^shared=0$' && says err 'does not register shared memory' && says err 'left 2 allocations'
+}
+a_shared_file_is_not_told() {
+    share_told file && says out '^shared=0$' && says err 'left 1 allocations'
+}
+trusted_shared_memory_is_not_told() {
+    share_told memfd ANYDMA_FOREIGN=trust && says out '^shared=1$' && share_told file ANYDMA_FOREIGN=trust && says out '^shared=1$' &&
+        [ ! -s "$work/err" ]
+}
+trusted_memory_in_the_place_of_private_is_told() {
+    share_told place ANYDMA_FOREIGN=trust && says out '^shared=0$' &&
+        says err 'does not register shared memory .*in a place that was private memory before'
+}
+what_the_program_maps_itself_is_not_told() {
+    share_told own ANYDMA_MODE=auto ANYDMA_FOREIGN=trust && says out '^shared=0$' && [ ! -s "$work/err" ]
+}
+what_is_cut_from_a_part_is_told() {
+    share_told part ANYDMA_FOREIGN=trust && says out '^shared=1$' &&
+        says err "can't register 0x[0-9a-f]+ \(32768 bytes\): it replaces memory .* within a live registration"
+}
+shared_memory_is_refused_at_the_limit() {
+    share_told lots ANYDMA_FOREIGN=trust ANYDMA_LIMIT=20M ANYDMA_ON_LIMIT=refuse && says out '^shared=([1-9]|1[0-9]|20)$' &&
+        says err "can't register .* fail with ENOMEM" && says err 'eager mode refused [0-9]+ allocations'
 }
 # A third of what the program takes is reserve, to a group that has so little.
 the_control_groups_limit_is_told() {
@@ -81,6 +110,13 @@ behaviour allocations_fail_at_the_limit allocations_fail_at_the_limit
 behaviour check_mode_refuses_alike check_mode_refuses_alike
 behaviour the_systems_heap_is_told the_systems_heap_is_told
 behaviour shared_memory_is_told shared_memory_is_told
+behaviour a_memfd_is_told a_memfd_is_told
+behaviour a_shared_file_is_not_told a_shared_file_is_not_told
+behaviour trusted_shared_memory_is_not_told trusted_shared_memory_is_not_told
+behaviour trusted_memory_in_the_place_of_private_is_told trusted_memory_in_the_place_of_private_is_told
+behaviour what_the_program_maps_itself_is_not_told what_the_program_maps_itself_is_not_told
+behaviour what_is_cut_from_a_part_is_told what_is_cut_from_a_part_is_told
+behaviour shared_memory_is_refused_at_the_limit shared_memory_is_refused_at_the_limit
 if mkdir "$folder" 2>/dev/null && [ -f "$folder/$limit" ]; then
     behaviour the_control_groups_limit_is_told the_control_groups_limit_is_told
 else

@@ -30,6 +30,7 @@ struct config {
     const char *output; /* NULL: no capture */
     unsigned check;     /* 1: report hazards; 2: and exit with a status that says so */
     bool stats;
+    bool strict;
     bool disabled;
 };
 

@@ -56,5 +56,5 @@ void handlers_put_off(uint64_t *mask)
 {
     signals.before = *mask;
     signals.is_blocked = true;
-    *mask = UINT64_MAX;
+    *mask = os_signals_all();
 }

@@ -52,6 +52,35 @@ intptr_t os_enter(long number, long a, long b, long c, long d, long e, long f)
     return result;
 }
 
+/* The C library's returns on the new stack, to what lies on it; `entry` finds the stack as a call leaves it. */
+static intptr_t clone_by_libc(long flags, uintptr_t top, uint32_t *tid, uintptr_t thread_pointer,
+                              void (*entry)(void))
+{
+    uintptr_t *stack = (uintptr_t *)(top - 2 * sizeof(*stack));
+    stack[0] = (uintptr_t)entry;
+    return call_by_libc(SYS_clone, flags, (long)stack, (long)tid, (long)tid, (long)thread_pointer, 0);
+}
+
+intptr_t os_clone(long flags, uintptr_t top, uint32_t *tid, uintptr_t thread_pointer, void (*entry)(void))
+{
+    intptr_t result;
+    register long child_tid __asm__("r10") = (long)tid;
+    register long tls __asm__("r8") = (long)thread_pointer;
+    if (made_by)
+        return clone_by_libc(flags, top, tid, thread_pointer, entry);
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "call *%[entry]\n\t"
+                     "1:"
+                     : "=a"(result)
+                     : "0"((long)SYS_clone), "D"(flags), "S"(top), "d"((long)tid), "r"(child_tid),
+                       "r"(tls), [entry] "b"(entry)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
 intptr_t os_mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
     return os_call(SYS_mmap, (long)addr, (long)len, prot, flags, fd, offset);
@@ -179,9 +208,14 @@ void os_futex_wake(const void *word, int nr_waiters)
     os_call(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, nr_waiters, 0, 0, 0);
 }
 
+uint64_t os_signals_all(void)
+{
+    return made_by ? ~(UINT64_C(1) << (SIGSYS - 1)) : UINT64_MAX;
+}
+
 void os_signals_block(uint64_t *saved)
 {
-    uint64_t all = UINT64_MAX;
+    uint64_t all = os_signals_all();
     os_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)saved, sizeof(all), 0, 0);
 }
 

@@ -27,6 +27,8 @@ static inline uintptr_t os_page_up(uintptr_t value)
 intptr_t os_call(long number, long a, long b, long c, long d, long e, long f);
 /* The same by an instruction of ours in any case, and without a thread-local variable: for the watch's thread, which has none. */
 intptr_t os_enter(long number, long a, long b, long c, long d, long e, long f);
+/* clone(2): what is begun runs `entry`, which does not return, on the stack below `top`, a multiple of 16, and has its number at `tid`. */
+intptr_t os_clone(long flags, uintptr_t top, uint32_t *tid, uintptr_t thread_pointer, void (*entry)(void));
 /* This thread's calls are made by `syscall`, the C library's, from here on; NULL: by an instruction of ours. */
 void os_call_by(long (*syscall)(long number, ...));
 
@@ -56,7 +58,9 @@ uint64_t os_monotonic_coarse_ns(void);
 void os_futex_wait(const void *word, uint32_t value);
 void os_futex_wake(const void *word, int nr_waiters);
 
-/* Blocks every signal; *saved gets the mask to hand to os_signals_restore. */
+/* Every signal, but for SIGSYS where this thread's calls are dispatched: blocked, it would end the process. */
+uint64_t os_signals_all(void);
+/* Blocks them; *saved gets the mask to hand to os_signals_restore. */
 void os_signals_block(uint64_t *saved);
 void os_signals_restore(const uint64_t *saved);
 

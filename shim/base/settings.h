@@ -36,6 +36,8 @@ enum setting_kind {
     X(FOREIGN, foreign, WORD, "watch|refuse|trust", 0, 0, 0, \
       "memory that anydma did not place (stacks, globals, shared and file mappings): watched where the kernel allows, " \
       "refused, or registered unwatched") \
+    X(STRICT, strict, FLAG, "", 0, 0, 0, \
+      "system calls that the program makes by instructions of its own, past libc, are seen, too: each costs a signal") \
     X(THP, thp, WORD, "auto|always|never", 0, 0, 0, "huge pages, made before pages are pinned") \
     X(LIMIT, limit, SIZE, "auto|SIZE", 1, UINT64_MAX, 0, \
       "where eager mode stops; auto: half of the memory that is available to the process and its control groups") \

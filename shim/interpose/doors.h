@@ -24,4 +24,7 @@ DOOR int door_shmdt(const void *addr);
 /* As the system call, but for its result: `action` and `old` are the kernel's struct sigaction. */
 DOOR int door_rt_sigaction(int number, const void *action, void *old, size_t mask_bytes);
 
+/* The call of that number, by its door where it has one; as libc's syscall(). */
+DOOR long routes_syscall(long number, long a, long b, long c, long d, long e, long f);
+
 #endif

@@ -14,6 +14,7 @@
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
 #include "interpose/ranges.h"
+#include "interpose/strict.h"
 #include "memory/owners.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH /* 5.11 */
@@ -22,6 +23,7 @@
 #endif
 
 static _Atomic bool are_set;
+static const char filtered[] = "the program filters its system calls";
 
 bool filters_are_set(void)
 {
@@ -49,6 +51,10 @@ int prctl(int option, ...)
     va_start(args, option);
     long a = va_arg(args, long), b = va_arg(args, long), c = va_arg(args, long), d = va_arg(args, long);
     va_end(args);
+    if (option == PR_SET_SECCOMP)
+        strict_end(filtered);
+    if (option == PR_SET_SYSCALL_USER_DISPATCH)
+        strict_end("the program dispatches its system calls itself");
     intptr_t result = os_call(SYS_prctl, option, a, b, c, d, 0);
     if (option == PR_SET_SYSCALL_USER_DISPATCH && result == 0)
         dispatched(a == PR_SYS_DISPATCH_ON, (uintptr_t)b, (uintptr_t)c);
@@ -60,5 +66,7 @@ int prctl(int option, ...)
 int door_seccomp(unsigned operation, unsigned flags, void *args)
 {
     bool sets = operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER;
+    if (sets)
+        strict_end(filtered);
     return noted(sets, os_call(SYS_seccomp, operation, flags, (long)args, 0, 0, 0));
 }

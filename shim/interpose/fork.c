@@ -20,6 +20,7 @@
 #include "interpose/advice.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
+#include "interpose/strict.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
 #include "profile/profile.h"
@@ -93,6 +94,7 @@ void fork_become_child(bool locks_are_lost)
     pagemap_reset();
     arena_reset();
     foreign_reset();
+    strict_enter_thread();
 }
 
 void fork_init(void)

@@ -27,6 +27,7 @@
 #include "interpose/next.h"
 #include "interpose/patched.h"
 #include "interpose/profiler.h"
+#include "interpose/strict.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
 #include "memory/heap.h"
@@ -191,6 +192,7 @@ __attribute__((constructor(101))) static void construct(void)
     if (config.iommu == IOMMU_SIM)
         bridges_look(); /* no call to VFIO may ever come */
     profile_leave();    /* what is registered by now was so through no door */
+    strict_start();
 }
 
 /* What there is to do at the end, of which a process in a sandbox does nothing, as if it were killed: captures and pages in

@@ -31,6 +31,10 @@ __attribute__((noinline, cold)) static void find_all(void)
     FIND(signal);
     FIND(sysv_signal);
     FIND(sigset);
+    FIND(sigprocmask);
+    FIND(pthread_sigmask);
+    FIND(pthread_create);
+    FIND(thrd_create);
     FIND(vmsplice);
     FIND(sendmsg);
     FIND(sendmmsg);

@@ -4,9 +4,11 @@
 #define INTERPOSE_NEXT_H
 
 #include <link.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <threads.h>
 
 /* Each by its own name. */
 struct next_libc {
@@ -27,6 +29,11 @@ struct next_libc {
     sighandler_t (*signal)(int number, sighandler_t handler);
     sighandler_t (*sysv_signal)(int number, sighandler_t handler);
     sighandler_t (*sigset)(int number, sighandler_t handler);
+    int (*sigprocmask)(int how, const sigset_t *mask, sigset_t *old);
+    int (*pthread_sigmask)(int how, const sigset_t *mask, sigset_t *old);
+    int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                          void *arg);
+    int (*thrd_create)(thrd_t *thread, thrd_start_t start, void *arg);
     ssize_t (*vmsplice)(int fd, const struct iovec *parts, size_t nr_parts, unsigned flags);
     ssize_t (*sendmsg)(int fd, const struct msghdr *message, int flags);
     int (*sendmmsg)(int fd, struct mmsghdr *messages, unsigned nr_messages, int flags);

@@ -225,13 +225,11 @@ int setns(int fd, int type)
     DOOR_OF(SYS_prctl, prctl((int)a, b, c, d, e))                                                            \
     DOOR_OF(SYS_seccomp, door_seccomp((unsigned)a, (unsigned)b, (void *)c))
 
-/* Called from the assembly below for these numbers; the rest never get here. */
-long routes_syscall(long number, long a, long b, long c, long d, long e, long f);
-
 #define CASE(number, call)                                                                                   \
     case number:                                                                                             \
         return call;
 
+/* Called from the assembly below for these numbers, and by interpose/strict.c for all. */
 long routes_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     patched_came_back();

@@ -24,6 +24,7 @@
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
 #include "interpose/ranges.h"
+#include "interpose/strict.h"
 
 /* Of either form. */
 typedef uintptr_t function;
@@ -157,8 +158,13 @@ int sigaction(int number, const struct sigaction *action, struct sigaction *old)
         ours = *action;
         ours.sa_handler = (sighandler_t)stub_of((function)action->sa_handler, action->sa_flags & SA_SIGINFO);
         remember_once(number, &ours);
+        strict_open_mask(&ours.sa_mask);
     }
-    int result = next_libc()->sigaction(number, action ? &ours : NULL, old);
+    int result = 0;
+    if (number == SIGSYS && strict_is_on())
+        strict_keep_action(action ? &ours : NULL, old);
+    else
+        result = next_libc()->sigaction(number, action ? &ours : NULL, old);
     if (result == 0 && old)
         old->sa_handler = (sighandler_t)handler_of((function)old->sa_handler);
     return result;
@@ -175,8 +181,16 @@ int __sigaction(int number, const struct sigaction *action, struct sigaction *ol
     return sigaction(number, action, old);
 }
 
+/* By another way than sigaction. */
+static void end_for_sigsys(int number)
+{
+    if (number == SIGSYS)
+        strict_end("the program handles SIGSYS itself");
+}
+
 static sighandler_t install(sighandler_t (*next)(int, sighandler_t), int number, sighandler_t handler)
 {
+    end_for_sigsys(number);
     function old = (function)next(number, (sighandler_t)stub_of((function)handler, false));
     return (sighandler_t)handler_of(old);
 }
@@ -231,6 +245,7 @@ int sigvec(int number, const struct sigvec *vector, struct sigvec *old)
         return -1;
     }
     if (vector) {
+        end_for_sigsys(number);
         ours = *vector;
         ours.handler = (sighandler_t)stub_of((function)vector->handler, false);
     }
@@ -253,6 +268,8 @@ int door_rt_sigaction(int number, const void *action, void *old, size_t mask_byt
 {
     struct kernel_action before, ours;
     bool is_same = action && action == old;
+    if (action)
+        end_for_sigsys(number);
     intptr_t result =
         is_same ? os_call(SYS_rt_sigaction, number, 0, (long)&before, (long)mask_bytes, 0, 0) : 0;
     if (!result)
@@ -263,9 +280,10 @@ int door_rt_sigaction(int number, const void *action, void *old, size_t mask_byt
     if (action) {
         memcpy(&ours, action, sizeof(ours));
         function stub = stub_of(ours.handler, ours.flags & SA_SIGINFO);
-        bool is_stub = stub != ours.handler;
+        bool is_other = stub != ours.handler || strict_is_on();
         ours.handler = stub;
-        if (is_stub)
+        ours.mask &= os_signals_all();
+        if (is_other)
             os_call(SYS_rt_sigaction, number, (long)&ours, 0, (long)mask_bytes, 0, 0);
     }
     if (is_same)

@@ -115,27 +115,6 @@ __attribute__((noreturn)) static void read_events(void)
         os_enter(SYS_exit, 0, 0, 0, 0, 0, 0);
 }
 
-/* clone(2) with a fresh stack: the child does not return through its parent's frames. */
-static intptr_t clone_reader(uintptr_t top, uintptr_t thread_pointer)
-{
-    intptr_t result;
-    long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-                 CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-    register long child_tid __asm__("r10") = (long)&reader_tid;
-    register long tls __asm__("r8") = (long)thread_pointer;
-    __asm__ volatile("syscall\n\t"
-                     "test %%rax, %%rax\n\t"
-                     "jnz 1f\n\t"
-                     "xor %%ebp, %%ebp\n\t"
-                     "call *%[entry]\n\t"
-                     "1:"
-                     : "=a"(result)
-                     : "0"((long)SYS_clone), "D"(flags), "S"(top), "d"((long)&reader_tid), "r"(child_tid),
-                       "r"(tls), [entry] "b"(read_events)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
 /* The thread pointer's first words are what compiled code expects: itself, and the stack protector's value. */
 static int start_reader(void)
 {
@@ -146,7 +125,10 @@ static int start_reader(void)
     atomic_store(&last_page, 0);
     uint64_t saved;
     os_signals_block(&saved);
-    intptr_t tid = clone_reader((uintptr_t)(stack + STACK_BYTES / 2), (uintptr_t)block);
+    intptr_t tid = os_clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                                CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
+                            (uintptr_t)(stack + STACK_BYTES / 2), (uint32_t *)&reader_tid, (uintptr_t)block,
+                            read_events);
     os_signals_restore(&saved);
     return tid < 0 ? (int)tid : 0;
 }

@@ -15,6 +15,7 @@
 #include "interpose/next.h"
 #include "interpose/ranges.h"
 #include "interpose/strict.h"
+#include "memory/contents.h"
 #include "memory/owners.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH /* 5.11 */
@@ -32,8 +33,10 @@ bool filters_are_set(void)
 
 static int noted(bool sets, intptr_t result)
 {
-    if (sets && !os_is_error(result))
+    if (sets && !os_is_error(result)) {
         atomic_store_explicit(&are_set, true, memory_order_relaxed);
+        contents_give_up();
+    }
     return to_libc(result);
 }
 

@@ -13,6 +13,19 @@
 
 enum { CHUNK_BYTES = 2 << 20, ADVICE_DONTNEED_LOCKED = 24 };
 
+static _Atomic bool is_given_up;
+
+void contents_give_up(void)
+{
+    is_given_up = true;
+}
+
+/* Returns a descriptor, or -errno. */
+static int open_memory(void)
+{
+    return is_given_up ? -EPERM : os_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+}
+
 static const char zeroes[16 * OS_PAGE_SIZE];
 
 static bool transfer(long call, int fd, const void *buffer, size_t len, uintptr_t at)
@@ -22,7 +35,7 @@ static bool transfer(long call, int fd, const void *buffer, size_t len, uintptr_
 
 bool contents_zero(uintptr_t start, size_t len)
 {
-    int fd = os_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+    int fd = open_memory();
     if (fd < 0)
         return false;
     for (size_t part; len; start += part, len -= part) {
@@ -53,8 +66,9 @@ static bool drop(uintptr_t start, size_t len)
 bool contents_renew(uintptr_t start, size_t len)
 {
     size_t chunk = len < CHUNK_BYTES ? len : CHUNK_BYTES;
-    int fd = os_open("/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
-    intptr_t copy = os_mmap(0, chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = open_memory();
+    intptr_t copy =
+        fd < 0 ? fd : os_mmap(0, chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool is_done = fd >= 0 && !os_is_error(copy);
     for (size_t at = 0; is_done && at < len; at += chunk) {
         size_t part = chunk < len - at ? chunk : len - at;

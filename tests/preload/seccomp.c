@@ -64,8 +64,11 @@ static void work(void)
     char *mapping = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     mapping = mremap(mapping, MIB, 2 * MIB, MREMAP_MAYMOVE);
     mapping[MIB] = 1;
-    madvise(mapping, 8192, MADV_DONTNEED);
+    mapping[0] = mapping[4096] = 1;
     mprotect(mapping, 4096, PROT_READ);
+    madvise(mapping, 8192, MADV_DONTNEED);
+    if (mapping[0] || mapping[4096])
+        _exit(4);
     munmap(mapping, 2 * MIB);
 }
 

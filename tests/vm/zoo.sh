@@ -3,7 +3,7 @@
 # The zoo: device programs that nobody prepared, as Debian has them, each plainly and under the shim: the same results, no DMA
 # fault that it does not have plainly, and the IOVAs of those that manage them themselves untouched (the kernel's tracepoints
 # say which). Prints a table, and leaves it in $BUILD/zoo.md, beside the rows of earlier runs.
-#   [AW=39|48] [KERNEL=...] tests/vm/zoo.sh [NAME...]     (on the host; NAME: part of an animal's name, as the table has it)
+#   [AW=39|48] [KERNEL=...] tests/vm/zoo.sh [NAME...]     (on the host; NAME: part of "program, mode, package")
 # @host tests/vm/zoo.sh dpdk-testpmd
 # @host tests/vm/zoo.sh dpdk-test, dpdk-test-crypto dpdk-proc-info dpdk-dumpcap ovs
 # @host tests/vm/zoo.sh qemu fio, stress-ng rdma
@@ -117,7 +117,7 @@ describe() {
 # animal NAME PACKAGE MODE IOVAS FUNCTION [better]: "better": plainly its DMA faults, under the shim it must not.
 wanted=("$@")
 animal() {
-    local name="$1, $3" why='' want plainly with
+    local name="$1, $3, $2" why='' want plainly with
     if [ ${#wanted[@]} -gt 0 ]; then
         for want in "${wanted[@]}"; do
             [[ $name == *"$want"* ]] && why=wanted
@@ -201,7 +201,10 @@ passed_on() {
     [ "$(counted RX-packets)" -gt 32 ] && echo 'packets go round' >&3
 }
 txonly_native() { pmd 2 -a "$E1000E_BDF" "${no_huge[@]}" -- "${sending[@]}" && sent; }
-txonly_anon() { pmd 2 -a "$E1000E_BDF" "${no_huge[@]}" -- --mp-alloc=anon "${sending[@]}" && sent; }
+txonly_anon() {
+    [ ${#launcher[@]} -eq 0 ] || launcher+=(ANYDMA_FOREIGN=trust)
+    pmd 2 -a "$E1000E_BDF" "${no_huge[@]}" -- --mp-alloc=anon "${sending[@]}" && sent
+}
 txonly_xmem() { pmd 2 -a "$E1000E_BDF" "${no_huge[@]}" -- --mp-alloc=xmem "${sending[@]}" && sent; }
 txonly_xbuf() { pmd 2 -a "$E1000E_BDF" "${no_huge[@]}" -- --mp-alloc=xbuf "${sending[@]}" && sent; }
 txonly_vmxnet3() { pmd 2 -a "$VMXNET3_BDF" "${no_huge[@]}" -- "${sending[@]}" && sent; }
@@ -240,7 +243,11 @@ info_beside() {
 }
 dump_beside() {
     timeout 60 "${launcher[@]}" dpdk-dumpcap -i 0 -c 20 -w "$work/guest.pcapng" 2>&1
-    [ "$(stat -c %s "$work/guest.pcapng" 2>/dev/null || echo 0)" -gt 500 ] && echo 'dumpcap: packets' >&3
+    if [ "$(stat -c %s "$work/guest.pcapng" 2>/dev/null || echo 0)" -gt 500 ]; then
+        echo 'packets captured' >&3
+    else
+        echo 'it captures nothing' >&3
+    fi
 }
 secondary_info() { beside=info_beside pmd 1 --file-prefix zoo -a "$E1000E_BDF" -a "$E1000E2_BDF" -m 128 -- "${passing[@]}"; }
 secondary_dump() { beside=dump_beside pmd 1 -a "$E1000E_BDF" -a "$E1000E2_BDF" -m 128 -- "${passing[@]}"; }
@@ -412,7 +419,7 @@ verbs() { pair 18515 ib_send_bw -d rxe0 -x 1 -s 65536 -n 150 -F -- ib_send_bw -d
 printf '| program | package | mode | plain | with anydma |\n|---|---|---|---|---|\n' >"$table"
 animal dpdk-testpmd dpdk-dev 'native memory, e1000e' identity txonly_native
 animal dpdk-testpmd dpdk-dev 'external memory (xmem), e1000e' none txonly_xmem better
-animal dpdk-testpmd dpdk-dev 'shared anonymous memory (anon), e1000e' none txonly_anon
+animal dpdk-testpmd dpdk-dev 'shared memory (anon), --foreign=trust, e1000e' none txonly_anon better
 animal dpdk-testpmd dpdk-dev 'external buffers (xbuf), e1000e' identity txonly_xbuf
 animal dpdk-testpmd dpdk-dev 'two e1000e ports, round' identity io_e1000e
 animal dpdk-testpmd dpdk-dev 'huge pages, two e1000e ports' identity io_huge

@@ -306,6 +306,7 @@ static void mark_detached(struct container *container)
     container->attached = false;
     if (!attached) {
         is_in_doubt = false;
+        iova_come_together();
         eager_end();
     }
 }
@@ -705,6 +706,7 @@ void containers_reset(void)
     }
     attached = 0;
     is_in_doubt = false;
+    iova_come_together();
     nr_seen = entries_peak = 0;
     descriptors_reset();
 }

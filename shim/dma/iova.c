@@ -9,6 +9,21 @@
 #define USER_END (UINT64_C(1) << 47)
 #define IDENTITY_BASE (UINT64_C(1) << 38) /* windows stay off the arena's own addresses, from 256 GiB up */
 
+/* Windows of processes that share a container lie apart: none knows what the others have mapped there, at the same addresses,
+ * it may be. Who has met another's takes one of these parts of each range, by chance. */
+enum { NR_PARTS = 64 };
+static unsigned part; /* 0: identity where possible, windows from the top */
+
+void iova_go_apart(void)
+{
+    part = 1 + (unsigned)(__builtin_ia32_rdtsc() * UINT64_C(0x9e3779b97f4a7c15) >> 32) % (NR_PARTS - 1);
+}
+
+void iova_come_together(void)
+{
+    part = 0;
+}
+
 bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t len)
 {
     for (unsigned i = 0; i < container->info.nr_ranges; i++) {
@@ -47,6 +62,8 @@ static uint64_t find_in_range(const struct iommu_range *range, uintptr_t va, siz
     uint64_t end = range->last & ~mask;
     if (end < USER_END && end > IDENTITY_BASE)
         end = IDENTITY_BASE;
+    if (part && end > range->start)
+        end -= (end - range->start) / NR_PARTS * part & ~mask;
     while (end >= len) {
         uint64_t iova = ((end - len) & ~mask) | (va & mask);
         uint64_t below;
@@ -84,7 +101,7 @@ int iova_clip_to_identity(uintptr_t va, uintptr_t *start, uintptr_t *end)
 int iova_choose(uintptr_t va, size_t len, uint64_t *iova)
 {
     uint64_t below;
-    if (is_usable_everywhere(va, len) && !collides(va, len, &below)) {
+    if (!part && is_usable_everywhere(va, len) && !collides(va, len, &below)) {
         *iova = va;
         return 0;
     }

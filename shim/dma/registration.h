@@ -197,6 +197,9 @@ bool application_clip(uint64_t iova, uint64_t *start, uint64_t *end);
 int iova_choose(uintptr_t va, size_t len, uint64_t *iova);
 /* Cuts [*start, *end) back to the part around `va` whose addresses can be its IOVAs. Returns 0 or -EADDRNOTAVAIL. */
 int iova_clip_to_identity(uintptr_t va, uintptr_t *start, uintptr_t *end);
+/* Another process has mapped something where we would, or none has any more. */
+void iova_go_apart(void);
+void iova_come_together(void);
 bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t len);
 
 #endif

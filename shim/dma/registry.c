@@ -292,7 +292,7 @@ static void clip_to_gap(uintptr_t va, uintptr_t *start, uintptr_t *end)
         *start = below->start + below->len;
 }
 
-static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct registration **made)
+static int try_range(uintptr_t start, size_t len, enum purpose purpose, struct registration **made)
 {
     uint64_t iova = start;
     int error = containers_attached() && purpose != FOR_EAGER ? iova_choose(start, len, &iova) : 0;
@@ -320,6 +320,20 @@ static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct 
     memory->registered(start, len);
     *made = reg;
     return 0;
+}
+
+/* What another process has mapped in the same container is in no record of ours. */
+static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct registration **made)
+{
+    enum { MOST_TRIES = 4 };
+    int error = try_range(start, len, purpose, made);
+    for (unsigned i = 0; error == -EEXIST && purpose != FOR_EAGER && i < MOST_TRIES; i++) {
+        iova_go_apart();
+        error = try_range(start, len, purpose, made);
+    }
+    if (error == -EEXIST)
+        iova_come_together();
+    return error;
 }
 
 int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made)

@@ -115,6 +115,24 @@ Test(registry, out_of_reach_of_the_device_it_gets_a_window_and_the_way_back, .in
     cr_assert_eq(registry_address((uint64_t)iova + 1), START + 5 * PAGE + 1);
 }
 
+/* By records of its own, at the same addresses: the container came from it, or was left open over an exec. */
+Test(registry, what_another_process_has_mapped_is_gone_around, .init = start_registry)
+{
+    struct iommu iommu = fake_container(5, 100, ALL_IOVAS);
+    cr_assert_eq(iommu.ops->map(&iommu, START, START, UNIT), 0);
+    cr_assert_eq(registry_attach(&iommu), 0);
+    for (size_t page = 0; page < 3 * UNIT / PAGE; page += UNIT / PAGE) {
+        uint64_t va;
+        int64_t iova = look_up(page);
+        cr_assert(iova > 0 && (uint64_t)iova != START);
+        cr_assert(sim_translate(&iommu, (uint64_t)iova, &va) == 0 && va == START + page * PAGE);
+    }
+    cr_assert_eq(stats_now().maps, 1 + 3, "the other's is run into once");
+    cr_assert_eq(registry_detach(5, 0), 0);
+    cr_assert_eq(attach_fake(-1, 100, ALL_IOVAS), 0);
+    cr_assert_eq(look_up(0), IDENTITY(0));
+}
+
 Test(registry, a_map_that_fails_leaves_nothing_behind, .init = attached)
 {
     static const int errors[] = {-ENOMEM, -ENOSPC, -EFAULT, -EINVAL, -EEXIST, -EBUSY, -EINTR};

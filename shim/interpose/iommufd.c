@@ -99,17 +99,33 @@ static int make_space(int fd, void *arg)
     return result;
 }
 
-static int set_option(int fd, void *arg)
+/* A call that is refused while ours is mapped. */
+static int call_without_ours(int fd, unsigned long call, void *arg)
 {
-    struct iommufd_option option;
-    int result = os_ioctl(fd, IOMMUFD_OPTION, arg);
-    bool is_way = result == -EINVAL && peek(&option, arg, sizeof(option)) &&
-                  option.option_id == IOMMUFD_OPTION_HUGE_PAGES && option.op == IOMMUFD_OPTION_SET;
-    if (is_way && registry_make_way(-1, 0)) { /* it can't be set while anything is mapped */
-        result = os_ioctl(fd, IOMMUFD_OPTION, arg);
+    int result = os_ioctl(fd, call, arg);
+    if (result == -EINVAL && registry_make_way(-1, 0)) {
+        result = os_ioctl(fd, call, arg);
         registry_restore(-1, 0);
     }
     return result;
+}
+
+/* Huge pages can't be chosen, or not, while anything is mapped. */
+static int set_option(int fd, void *arg)
+{
+    struct iommufd_option option;
+    bool is_refused = peek(&option, arg, sizeof(option)) && option.option_id == IOMMUFD_OPTION_HUGE_PAGES &&
+                      option.op == IOMMUFD_OPTION_SET;
+    return is_refused ? call_without_ours(fd, IOMMUFD_OPTION, arg) : os_ioctl(fd, IOMMUFD_OPTION, arg);
+}
+
+/* Another process takes over what was mapped from files, if nothing else is. */
+static int change_process(int fd, void *arg)
+{
+    struct iommufd_change_process change;
+    bool is_whole = peek(&change, arg, sizeof(change)) && change.size >= sizeof(change);
+    return is_whole ? call_without_ours(fd, IOMMUFD_CHANGE_PROCESS, arg)
+                    : os_ioctl(fd, IOMMUFD_CHANGE_PROCESS, arg);
 }
 
 static int choose_default(int fd, void *arg)
@@ -280,6 +296,8 @@ static int make(int fd, unsigned long call, void *arg, const void *caller)
         return unmap(fd, arg);
     case IOMMUFD_OPTION:
         return set_option(fd, arg);
+    case IOMMUFD_CHANGE_PROCESS:
+        return change_process(fd, arg);
     case IOMMUFD_VFIO_IOAS:
         return choose_default(fd, arg);
     case IOMMUFD_DEVICE_BIND:
@@ -303,6 +321,7 @@ bool iommufd_ioctl(int fd, unsigned long call, void *arg, const void *caller, in
     case IOMMUFD_IOAS_MAP_FILE:
     case IOMMUFD_IOAS_UNMAP:
     case IOMMUFD_OPTION:
+    case IOMMUFD_CHANGE_PROCESS:
     case IOMMUFD_VFIO_IOAS:
     case IOMMUFD_HWPT_ALLOC:
     case IOMMUFD_DEVICE_BIND:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* iommufd's calls and their structures, as far as they are used here: headers of before Linux 6.6 lack them. Each begins with
- * its own size. Source: include/uapi/linux/iommufd.h and vfio.h (Linux 6.12; MAP_FILE: 6.14). */
+ * its own size. Source: include/uapi/linux/iommufd.h and vfio.h (Linux 6.12; MAP_FILE and CHANGE_PROCESS: 6.13). */
 #ifndef IOMMU_IOMMUFD_ABI_H
 #define IOMMU_IOMMUFD_ABI_H
 
@@ -20,6 +20,7 @@
 #define IOMMUFD_VFIO_IOAS IOMMUFD_CALL(0x88)
 #define IOMMUFD_HWPT_ALLOC IOMMUFD_CALL(0x89)
 #define IOMMUFD_IOAS_MAP_FILE IOMMUFD_CALL(0x8f)
+#define IOMMUFD_CHANGE_PROCESS IOMMUFD_CALL(0x92)
 /* On a device's character device. */
 #define IOMMUFD_DEVICE_BIND IOMMUFD_CALL(118)
 #define IOMMUFD_DEVICE_ATTACH IOMMUFD_CALL(119)
@@ -66,6 +67,10 @@ struct iommufd_ioas_map_file {
 struct iommufd_ioas_unmap {
     uint32_t size, ioas_id;
     uint64_t iova, length;
+};
+
+struct iommufd_change_process {
+    uint32_t size, reserved;
 };
 
 struct iommufd_option {

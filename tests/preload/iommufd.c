@@ -188,6 +188,29 @@ static void by_itself(void)
     close_all();
 }
 
+/* Which is refused while anything but files is mapped. */
+static void change_over(void)
+{
+    open_all();
+    uint32_t space = make_space();
+    struct iommufd_change_process change = {.size = sizeof(change)}, small = {.size = 4};
+    struct iommufd_ioas_map_file file = {.size = sizeof(file),
+                                         .flags = IOMMUFD_FIXED_IOVA | IOMMUFD_WRITEABLE | IOMMUFD_READABLE,
+                                         .ioas_id = space,
+                                         .length = PAGE,
+                                         .iova = APP_IOVA};
+    uint64_t undone;
+    EXPECT(attach(devices[0], space) == 0 && reaches(space, block));
+    EXPECT(call(iommufd, IOMMUFD_IOAS_MAP_FILE, &file) == 0 && reaches(space, block));
+    unsigned nr_maps = kernel.nr_maps;
+    EXPECT(call(iommufd, IOMMUFD_CHANGE_PROCESS, &small) == -EINVAL && kernel.nr_maps == nr_maps);
+    EXPECT(call(iommufd, IOMMUFD_CHANGE_PROCESS, &change) == 0 && reaches(space, block));
+    EXPECT(map(space, 2 * APP_IOVA, global, PAGE, NULL) == 0);
+    EXPECT(call(iommufd, IOMMUFD_CHANGE_PROCESS, &change) == -EINVAL && reaches(space, block));
+    EXPECT(unmap(space, 0, UINT64_MAX, &undone) == 0 && undone == 2 * PAGE && reaches(space, block));
+    close_all();
+}
+
 static void in_the_way(void)
 {
     open_all();
@@ -281,6 +304,7 @@ int main(void)
     behaviour("an_address_space_holds_what_is_registered_while_a_device_is_attached", one);
     behaviour("several_share_what_is_pinned", several);
     behaviour("the_programs_own_calls_are_answered_as_without_us", by_itself);
+    behaviour("an_iommufd_changes_over_to_another_process", change_over);
     behaviour("an_attach_that_ours_is_in_the_way_of_succeeds", in_the_way);
     behaviour("one_that_nobody_saw_made_is_found", unseen);
     behaviour("a_page_table_leads_there_unless_it_is_nested", tables);

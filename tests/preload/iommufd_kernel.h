@@ -30,6 +30,7 @@ enum { KERNEL_SPACES = 8, KERNEL_MAPS = 4096, KERNEL_DEVICES = 1024, KERNEL_TABL
 struct kernel_map {
     uint64_t iova, va, len;
     bool is_copy;
+    bool is_file; /* at `va` in a file, as far as can be seen */
 };
 
 static struct {
@@ -108,9 +109,28 @@ static int kernel_insert(uint32_t id, uint64_t *iova, uint64_t va, uint64_t len,
         return -EEXIST;
     if (space->nr_maps == KERNEL_MAPS)
         return -ENOMEM;
-    space->maps[space->nr_maps++] = (struct kernel_map){*iova, va, len, is_copy};
+    space->maps[space->nr_maps++] = (struct kernel_map){*iova, va, len, is_copy, false};
     kernel.nr_maps += !is_copy;
     kernel.nr_copies += is_copy;
+    return 0;
+}
+
+static int kernel_map_file(struct iommufd_ioas_map_file *map)
+{
+    int error = kernel_insert(map->ioas_id, &map->iova, map->start, map->length, map->flags, false);
+    if (!error)
+        kernel_find(kernel_space(map->ioas_id), map->iova, map->iova)->is_file = true;
+    return error;
+}
+
+static int kernel_change_process(const struct iommufd_change_process *change)
+{
+    if (change->size < sizeof(*change))
+        return -EINVAL;
+    for (uint32_t id = 1; id < KERNEL_SPACES; id++)
+        for (unsigned i = 0; kernel.spaces[id].is_there && i < kernel.spaces[id].nr_maps; i++)
+            if (!kernel.spaces[id].maps[i].is_file)
+                return -EINVAL;
     return 0;
 }
 
@@ -260,6 +280,10 @@ static int kernel_answer(int fd, unsigned call, void *arg)
         return kernel_ranges(arg);
     case IOMMUFD_IOAS_MAP:
         return kernel_insert(map->ioas_id, &map->iova, map->user_va, map->length, map->flags, false);
+    case IOMMUFD_IOAS_MAP_FILE:
+        return kernel_map_file(arg);
+    case IOMMUFD_CHANGE_PROCESS:
+        return kernel_change_process(arg);
     case IOMMUFD_IOAS_COPY:
         return kernel_copy(arg);
     case IOMMUFD_IOAS_UNMAP:

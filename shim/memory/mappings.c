@@ -266,7 +266,7 @@ static int purge(uintptr_t start, size_t len, int advice)
     return error;
 }
 
-/* What the kernel was told of a mapping is not so of a new one. Whether pages are huge is left, there are pages. */
+/* What the kernel was told of a mapping is not so of a new one. */
 static void forget_told(uintptr_t start, size_t len, int prot)
 {
     static const int usual[] = {MADV_DOFORK, MADV_KEEPONFORK, MADV_DODUMP, MADV_UNMERGEABLE};
@@ -278,31 +278,39 @@ static void forget_told(uintptr_t start, size_t len, int prot)
     pages_change(start, len, PAGE_ADVISED, &(struct page_kind){0});
 }
 
-static bool is_any_told(uintptr_t start, size_t len)
+/* Of PAGE_TOLD and PAGE_SIZED what holds somewhere in the range. */
+static unsigned told_of(uintptr_t start, size_t len)
 {
-    bool is_told = false;
-    for (size_t done = 0, run_len; done < len && !is_told;
-         done += run_len < len - done ? run_len : len - done)
-        is_told = mappings_at(start + done, &run_len).flags & PAGE_TOLD;
-    return is_told;
+    unsigned told = 0;
+    for (size_t done = 0, run_len; done < len; done += run_len < len - done ? run_len : len - done)
+        told |= mappings_at(start + done, &run_len).flags & PAGE_ALL_TOLD;
+    return told;
+}
+
+static void note_told(uintptr_t start, size_t len, uint8_t told)
+{
+    pages_change(start, len, PAGE_ADVISED, &(struct page_kind){.flags = told});
 }
 
 void mappings_advised(uintptr_t start, size_t len)
 {
-    pages_change(start, len, PAGE_ADVISED, &(struct page_kind){.flags = PAGE_TOLD});
+    note_told(start, len, PAGE_TOLD);
 }
 
-/* Where the kernel refuses a step its own call is made instead, and says why: sealed, or no more may be locked. */
+/* Where the kernel refuses a step its own call is made instead, and says why: sealed, or no more may be locked. So it is where the
+ * mapping was told of huge pages, which a new one must not be. */
 bool mappings_renew(uintptr_t start, size_t len, int prot, bool is_locked)
 {
-    if (!mappings_are_used(start, len, PAGE_ORDINARY) || !registry_covers(start, len))
+    unsigned told;
+    if (!mappings_are_used(start, len, PAGE_ORDINARY) || !registry_covers(start, len) ||
+        (told = told_of(start, len)) & PAGE_SIZED)
         return false;
     if (pages_ops->protect(start, len, prot, -1) != 0)
         return false;
     if (is_locked ? os_mlock2(start, len, 0) != 0
                   : is_refused(start, len, MADV_DONTNEED) && os_munlock(start, len) != 0)
         return false;
-    if (is_any_told(start, len))
+    if (told)
         forget_told(start, len, prot);
     note_protection(start, len, prot);
     return purge(start, len, ADVICE_DONTNEED_LOCKED) == 0;
@@ -336,6 +344,7 @@ int mappings_advise(uintptr_t start, size_t len, int advice)
     }
     int error = pages_ops->advise(start, len, advice);
     if (advice >= MADV_DONTFORK && advice <= MADV_KEEPONFORK) /* of which all that are kept are */
-        mappings_advised(start, len);
+        note_told(start, len,
+                  advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE ? PAGE_ALL_TOLD : PAGE_TOLD);
     return error;
 }

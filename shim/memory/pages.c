@@ -114,7 +114,7 @@ static struct page_kind become(struct page_kind now, uint8_t next, enum page_eve
     if (event == PAGE_PROTECTED && (next == PAGE_USED || next == PAGE_DETACHED))
         then.prot = kind->prot;
     if (event == PAGE_ADVISED && (next == PAGE_USED || next == PAGE_DETACHED))
-        then.flags = (uint8_t)((now.flags & ~PAGE_TOLD) | (kind->flags & PAGE_TOLD));
+        then.flags = kind->flags ? now.flags | kind->flags : now.flags & (uint8_t)~PAGE_TOLD;
     if (event == PAGE_GUARDED)
         then.flags &= (uint8_t)~PAGE_ORDINARY;
     if (event != PAGE_ARRIVING) /* which brings along what the pages were where they were */

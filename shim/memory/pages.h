@@ -45,7 +45,7 @@ enum page_event {
     PAGE_FREED,     /* given back by it; its pages are dropped */
     PAGE_KEPT,      /* given back by it; its pages stay, for they may be pinned */
     PAGE_PROTECTED, /* its protection is set */
-    PAGE_ADVISED, /* the kernel is told something of it, or forgets all of that: PAGE_TOLD is as in `kind` */
+    PAGE_ADVISED,   /* the kernel is told something of it, PAGE_TOLD, PAGE_SIZED, or forgets what it can: 0 */
     NR_PAGE_EVENTS
 };
 
@@ -53,6 +53,8 @@ enum page_flag {
     PAGE_ORDINARY = 1, /* private anonymous memory of base pages: may be registered */
     PAGE_SPARSE = 2,   /* NORESERVE: never registered without being asked for */
     PAGE_TOLD = 4,     /* the kernel was told something of it: advice, a policy, a name, a key */
+    PAGE_SIZED = 8,    /* and whether its pages are to be huge, which it forgets with the mapping only */
+    PAGE_ALL_TOLD = PAGE_TOLD | PAGE_SIZED,
 };
 
 /* What distinguishes two stretches of pages. */
@@ -67,7 +69,7 @@ struct page_kind {
 /* Whether it is registered without being asked for, once it can be read and written. */
 static inline bool page_is_plain(struct page_kind kind)
 {
-    return (kind.flags & ~PAGE_TOLD) == PAGE_ORDINARY;
+    return (kind.flags & ~PAGE_ALL_TOLD) == PAGE_ORDINARY;
 }
 
 static inline bool page_is_mapped(struct page_kind kind)

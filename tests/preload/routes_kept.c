@@ -65,7 +65,8 @@ static bool has_flag(const char *at, const char *flag)
 static const struct advice {
     int advice;
     const char *flag;
-} advices[] = {{MADV_DONTFORK, "dc"}, {MADV_WIPEONFORK, "wf"}, {MADV_DONTDUMP, "dd"}, {MADV_MERGEABLE, "mg"}};
+} advices[] = {{MADV_DONTFORK, "dc"},  {MADV_WIPEONFORK, "wf"}, {MADV_DONTDUMP, "dd"},
+               {MADV_MERGEABLE, "mg"}, {MADV_NOHUGEPAGE, "nh"}, {MADV_HUGEPAGE, "hg"}};
 
 static void advice_goes_along(void)
 {

@@ -216,6 +216,17 @@ Test(pages, what_the_kernel_was_told_is_noted_where_something_is_mapped_and_forg
     cr_assert_eq(kind_of(1).flags, PAGE_ORDINARY);
 }
 
+Test(pages, whether_pages_are_huge_is_not_forgotten, .init = start)
+{
+    struct page_kind sized = {.flags = PAGE_ALL_TOLD}, told = {.flags = PAGE_TOLD}, as_new = {0};
+    apply(1, 1, PAGE_PLACED);
+    pages_apply(zone, page(1), page(2), PAGE_ADVISED, &sized);
+    pages_apply(zone, page(1), page(2), PAGE_ADVISED, &told);
+    pages_apply(zone, page(1), page(2), PAGE_ADVISED, &as_new);
+    cr_assert_eq(kind_of(1).flags, PAGE_ORDINARY | PAGE_SIZED);
+    cr_assert(page_is_plain(kind_of(1)));
+}
+
 Test(pages, what_the_heap_gives_back_is_dropped_or_unmapped_if_there_is_much_of_it, .init = start)
 {
     size_t many = pages_unmap_least / PAGE;

@@ -489,6 +489,25 @@ void containers_note_device(int fd)
     registry_exit();
 }
 
+/* Notes it as what another descriptor of the same file is. */
+static bool is_same_as_known(int fd)
+{
+    enum descriptor_kind kind;
+    void *object;
+    for (int other = descriptors_from(0); other >= 0; other = descriptors_from(other + 1))
+        if (descriptors_are_one(other, fd) && descriptors_find(other, &kind, &object))
+            return descriptors_note(fd, kind, object);
+    return false;
+}
+
+bool containers_know_device(int fd)
+{
+    registry_enter();
+    bool is_known = descriptors_find(fd, NULL, NULL) || is_same_as_known(fd);
+    registry_exit();
+    return is_known;
+}
+
 void containers_duplicated(int old_fd, int new_fd)
 {
     enum descriptor_kind kind;

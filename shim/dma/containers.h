@@ -16,6 +16,8 @@ bool containers_may_know(int fd);
 bool containers_know(int fd, uint32_t ioas_id);
 /* A group or a device: with its end a container may end. */
 void containers_note_device(int fd);
+/* Whether `fd` is one of them, or a container, by this descriptor or by another one of the same file. */
+bool containers_know_device(int fd);
 
 /* Before and after a call that closes descriptors `first` to `last`, in this process, as far as they are open. The last one
  * of a file drops what is registered in its containers; so does the end of its IOMMU, with the last group or device. */

@@ -198,11 +198,15 @@ static int make_table(int fd, void *arg)
 
 /* --- the program's own mappings ------------------------------------------------------------------------------------ */
 
-/* Whether the address space is known, or was found now: it may have been made by another process. */
+/* Whether the address space is known, or was found now: it may have been made by another process, whose devices are then served. */
 static bool is_known(int fd, uint32_t ioas_id)
 {
-    return ioas_id &&
-           (containers_know(fd, ioas_id) || (iommufd_is_served() && note_space(fd, ioas_id, false) == 0));
+    if (!ioas_id || containers_know(fd, ioas_id))
+        return ioas_id;
+    if (!iommufd_is_served() || note_space(fd, ioas_id, false) != 0)
+        return false;
+    containers_serve_groups();
+    return true;
 }
 
 /* What is of a size or with flags that only the kernel may understand is handed on as it is. */

@@ -198,11 +198,9 @@ int anydma_unpin(const void *addr, size_t len)
     return lifecycle_is_owner() ? registry_unpin((uintptr_t)addr, len) : -ENODEV;
 }
 
-int anydma_attach(int fd, uint32_t ioas_id)
+static int attach(int fd, uint32_t ioas_id)
 {
     struct iommu iommu;
-    if (!lifecycle_enter())
-        return -ENOSYS;
     if (ioas_id && !registry_is_sim()) {
         iommufd_init(&iommu, fd, ioas_id);
         return containers_know(fd, ioas_id) ? -EBUSY : containers_note_space(&iommu, false);
@@ -222,6 +220,14 @@ int anydma_attach(int fd, uint32_t ioas_id)
         return containers_know(fd, 0) ? -EBUSY : containers_note_space(&iommu, true);
     type1_init(&iommu, fd);
     return registry_attach(&iommu);
+}
+
+int anydma_attach(int fd, uint32_t ioas_id)
+{
+    int error = lifecycle_enter() ? attach(fd, ioas_id) : -ENOSYS;
+    if (!error)
+        containers_serve_groups();
+    return error;
 }
 
 int anydma_detach(int fd)

@@ -200,6 +200,16 @@ static int unmap_dma(int fd, void *arg)
     return vfio_unmap(&request);
 }
 
+/* A call to a device. One that nobody saw come, while there is no container, is another process's, as its container is: until that is
+ * adopted, what is looked up leads the device nowhere. */
+static int call_device(int fd, unsigned long request, void *arg)
+{
+    int result = os_ioctl(fd, request, arg);
+    if (result >= 0 && !containers_may_know(fd) && !registry_is_attached() && !containers_know_device(fd))
+        containers_note_unserved(fd, UNSERVED_GROUP);
+    return result;
+}
+
 static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *caller)
 {
     int result;
@@ -227,6 +237,12 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
         return result;
     case VFIO_GROUP_GET_DEVICE_FD:
         return get_device(fd, arg);
+    case VFIO_DEVICE_GET_INFO:
+    case VFIO_DEVICE_GET_REGION_INFO:
+    case VFIO_DEVICE_GET_IRQ_INFO:
+    case VFIO_DEVICE_SET_IRQS:
+    case VFIO_DEVICE_RESET:
+        return call_device(fd, request, arg);
     case VFIO_GROUP_UNSET_CONTAINER:
         result = os_ioctl(fd, request, arg);
         containers_closed();

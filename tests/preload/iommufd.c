@@ -126,6 +126,23 @@ static uint64_t pinned(void)
     return anydma_stats(&stats, sizeof(stats)) == 0 ? stats.pinned : 0;
 }
 
+static int opened_unseen(const char *path)
+{
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(SYS_open), "D"(path), "S"(O_RDWR)
+                     : "rcx", "r11", "memory");
+    return (int)result;
+}
+
+static int duplicated_unseen(int fd)
+{
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_dup), "D"(fd) : "rcx", "r11", "memory");
+    return (int)result;
+}
+
 static void one(void)
 {
     open_all();
@@ -239,6 +256,29 @@ static void unseen(void)
     close_all();
 }
 
+static int ask(int device)
+{
+    struct vfio_device_info info = {.argsz = sizeof(info)};
+    return call(device, VFIO_DEVICE_GET_INFO, &info);
+}
+
+/* By a socket, say: with the iommufd, which is adopted at the first mapping. Until then nothing would lead there. */
+static void handed_over(void)
+{
+    uint32_t space = 0;
+    uint64_t undone;
+    open_all();
+    EXPECT(kernel_alloc(&space) == 0 && kernel_attach(devices[0], space) == 0);
+    int known = duplicated_unseen(devices[0]), unknown = opened_unseen("/dev/vfio/devices/vfio1");
+    EXPECT(known >= 0 && ask(known) == 0 && anydma_iova(block) == (uintptr_t)block);
+    EXPECT(unknown >= 0 && ask(unknown) == 0 && is_refused(block, ENODEV) && is_refused(malloc(100), ENODEV));
+    EXPECT(map(space, APP_IOVA, global, PAGE, NULL) == 0 && reaches(space, block));
+    EXPECT(unmap(space, APP_IOVA, PAGE, &undone) == 0);
+    close(known);
+    close(unknown);
+    close_all();
+}
+
 static uint32_t make_table(uint32_t parent, uint32_t data_type)
 {
     struct iommufd_hwpt_alloc alloc = {.size = sizeof(alloc), .pt_id = parent, .data_type = data_type};
@@ -307,6 +347,7 @@ int main(void)
     behaviour("an_iommufd_changes_over_to_another_process", change_over);
     behaviour("an_attach_that_ours_is_in_the_way_of_succeeds", in_the_way);
     behaviour("one_that_nobody_saw_made_is_found", unseen);
+    behaviour("a_device_of_another_process_is_promised_nothing_before_its_space_is_known", handed_over);
     behaviour("a_page_table_leads_there_unless_it_is_nested", tables);
     behaviour("a_device_that_is_not_reached_is_not_promised_anything", mediated);
     behaviour("iommufd_plays_a_container", container);

@@ -295,6 +295,7 @@ static int kernel_answer(int fd, unsigned call, void *arg)
         ((struct iommufd_option *)arg)->val64 = 0;
         return 0;
     case IOMMUFD_DEVICE_BIND:
+    case VFIO_DEVICE_GET_INFO:
         return 0;
     case IOMMUFD_DEVICE_ATTACH:
         return kernel_attach(fd, ((struct iommufd_device_attach *)arg)->pt_id);

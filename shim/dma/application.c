@@ -262,11 +262,11 @@ static int map_over_ours(struct container *container, const struct dma_request *
     }
     registration_release_unused(request->iova, request->len);
     if (overlaps_ours(request->iova, request->len)) {
-        log_write(LOG_WARNING,
-                  "the application maps 0x%lx at IOVA 0x%lx (%lu bytes), where memory of its own is "
-                  "registered whose IOVA was "
-                  "handed out: answered EEXIST",
-                  request->va, request->iova, request->len);
+        log_write(
+            LOG_WARNING,
+            "the application maps %s at IOVA 0x%lx (%lu bytes), where memory of its own is registered whose "
+            "IOVA was handed out: answered EEXIST",
+            request->source == FROM_FILE ? "a file" : "memory", request->iova, request->len);
         return -EEXIST;
     }
     int result = forward(container, request);

@@ -24,6 +24,7 @@ enum {
     OPTION = COMMAND(0x87),
     HWPT_ALLOC = COMMAND(0x89),
     IOAS_MAP_FILE = COMMAND(0x8f),
+    IOAS_CHANGE_PROCESS = COMMAND(0x92),
     DEVICE_BIND = COMMAND(118),
     DEVICE_ATTACH = COMMAND(119),
     DEVICE_DETACH = COMMAND(120),
@@ -90,6 +91,14 @@ int iommufd_map_file(int iommufd, uint32_t ioas_id, uint64_t iova, int fd, uint6
              .length = len,
              .iova = iova};
     return call(iommufd, IOAS_MAP_FILE, &map);
+}
+
+int iommufd_change_process(int iommufd)
+{
+    struct {
+        uint32_t size, reserved;
+    } change = {.size = sizeof(change)};
+    return call(iommufd, IOAS_CHANGE_PROCESS, &change);
 }
 
 int iommufd_copy(int iommufd, uint32_t ioas_id, uint64_t iova, uint32_t from_ioas_id, uint64_t from_iova,

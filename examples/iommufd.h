@@ -23,6 +23,9 @@ int iommufd_map(int iommufd, uint32_t ioas_id, uint64_t iova, uint64_t va, uint6
 /* The same for len bytes of a memory file, from `start` on (kernels from 6.13 on). Returns 0 or -errno. */
 int iommufd_map_file(int iommufd, uint32_t ioas_id, uint64_t iova, int fd, uint64_t start, uint64_t len);
 
+/* What was mapped from files, and that alone, is from now on this process's (kernels from 6.13 on). Returns 0 or -errno. */
+int iommufd_change_process(int iommufd);
+
 /* What is mapped at [from_iova, from_iova + len) in one IOAS is also mapped at [iova, iova + len) in another;
  * its pages are pinned once. Returns 0 or -errno. */
 int iommufd_copy(int iommufd, uint32_t ioas_id, uint64_t iova, uint32_t from_ioas_id, uint64_t from_iova,

@@ -3,6 +3,7 @@
 # The zoo: device programs that nobody prepared, as Debian has them, each plainly and under the shim: the same results, no DMA
 # fault that it does not have plainly, and the IOVAs of those that manage them themselves untouched (the kernel's tracepoints
 # say which). Prints a table, and leaves it in $BUILD/zoo.md, beside the rows of earlier runs.
+#   tests/vm/zoo.sh --short           (the table of those runs, a line for each program and package)
 #   [AW=39|48] [KERNEL=...] tests/vm/zoo.sh [NAME...]     (on the host; NAME: part of "program, mode, package")
 # @host tests/vm/zoo.sh dpdk-testpmd
 # @host tests/vm/zoo.sh dpdk-test, dpdk-test-crypto dpdk-proc-info dpdk-dumpcap ovs
@@ -39,6 +40,22 @@ merge_rows() {
     mv "$BUILD/zoo.md.new" "$BUILD/zoo.md"
 }
 
+# short_table FILE: a line for each program and package, and whether it is the same with anydma: the README's table.
+short_table() {
+    awk -F ' *[|] *' 'function add(list, what) { return index("; " list ";", "; " what ";") ? list : list ? list "; " what : what }
+        NR > 2 {
+            key = "| " $2 " | " $3 " | "; same = $5 == $6; key = key SUBSEP same ($5 ~ /DMA faults/)
+            if (!(key in modes)) order[++n] = key
+            modes[key] = add(modes[key], $4); plain[key] = add(plain[key], $5); with[key] = same ? "the same" : $6
+        }
+        BEGIN { print "| program | package | modes | plain | with anydma |"; print "|---|---|---|---|---|" }
+        END { for (i = 1; i <= n; i++) { split(order[i], part, SUBSEP); print part[1] modes[order[i]] " | " plain[order[i]] " | " with[order[i]] " |" } }' "$1"
+}
+
+if [ "${1:-}" = --short ]; then
+    short_table "$BUILD/zoo.md"
+    exit
+fi
 if [ -z "${VM_OUT:-}" ]; then
     tests/deps.sh zoo || exit
     out=$(mktemp -d)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # The zoo: device programs that nobody prepared, as Debian has them, each plainly and under the shim: the same results, no DMA
 # fault that it does not have plainly, and the IOVAs of those that manage them themselves untouched (the kernel's tracepoints
-# say which). Prints a table, and leaves it in $BUILD/zoo.md, beside the rows of earlier runs.
+# say which). Prints a table, and leaves it in $BUILD/zoo.md, beside the rows of earlier runs; what the programs said is in
+# $BUILD/zoo.logs.
 #   tests/vm/zoo.sh --short           (the table of those runs, a line for each program and package)
 #   [AW=39|48] [KERNEL=...] tests/vm/zoo.sh [NAME...]     (on the host; NAME: part of "program, mode, package")
 # @host tests/vm/zoo.sh dpdk-testpmd
@@ -67,12 +68,15 @@ if [ -z "${VM_OUT:-}" ]; then
         "BUILD=$BUILD UNSTABLE=$root EACH=$try_seconds tests/vm/zoo.sh${*:+$quoted}"
     status=$?
     [ ! -s "$out/zoo.md" ] || merge_rows "$out/zoo.md"
+    mkdir -p "$BUILD/zoo.logs"
+    cp "$out"/logs/* "$BUILD/zoo.logs/" 2>/dev/null
     exit $status
 fi
 
 # --- in the guest: what the animals share --------------------------------------------------------------------------------
 work=$(mktemp -d)
 table=$VM_OUT/zoo.md
+mkdir -p "$VM_OUT/logs"
 launcher=()  # what a program is started with: nothing, or the shim
 failed=0
 trace=/sys/kernel/tracing
@@ -159,6 +163,9 @@ animal() {
     [ -s "$work/plain.result" ] || why+="it said nothing: "
     grep -qa 'anydma' "$work/with.log" || why+="the shim was not there: "
     echo "| $1 | $2 | $3 | $plainly | $with |" >>"$table"
+    for want in plain with; do
+        tr -d '\r' <"$work/$want.log" >"$VM_OUT/logs/${name//[^a-z0-9]/_}.$want.log"
+    done
     if [ -z "$why" ]; then
         echo "ok - $name: $with"
     else
@@ -287,15 +294,17 @@ ovs() {
     db add-br br0 -- set bridge br0 datapath_type=netdev
     db add-port br0 p0 -- set Interface p0 type=dpdk options:dpdk-devargs="$E1000E_BDF" options:n_rxq=1
     db add-port br0 p1 -- set Interface p1 type=dpdk options:dpdk-devargs="$E1000E2_BDF" options:n_rxq=1
-    # A packet that the switch makes, out of one port: it comes in at the other, over the wire.
+    # Packets that the switch makes, out of one port: they come in at the other, over the wire, once the links are up. It tells of
+    # them every five seconds.
     timeout 30 "${chroot[@]}" ovs-ofctl add-flow "unix:$dir/br0.mgmt" actions=drop
-    for _ in 1 2 3 4 5 6 7 8; do
+    for _ in $(seq 30); do
         timeout 30 "${chroot[@]}" ovs-ofctl packet-out "unix:$dir/br0.mgmt" "in_port=local packet=$(printf 'ffffffffffff5254001234560800%092d' 0) actions=p0"
+        sleep 1
+        db get Interface p1 statistics:rx_packets >"$work/guest.rx" 2>&1
+        ! [ "$(<"$work/guest.rx")" -ge 8 ] 2>/dev/null || break
     done
-    sleep 2
     db get Interface p0 statistics error
     db get Interface p1 statistics
-    db get Interface p1 statistics:rx_packets >"$work/guest.rx" 2>&1
     kill -0 $pid && echo 'alive' >&3
     [ "$(<"$work/guest.rx")" -ge 8 ] && echo 'packets pass' >&3
     timeout 20 "${chroot[@]}" ovs-appctl -t "$dir/ctl" exit
@@ -391,7 +400,7 @@ fio_file() {
 }
 stress() {
     "${launcher[@]}" stress-ng --malloc 1 --mremap 1 --mmap 1 --vm 1 --vm-bytes 64M --verify --timeout 10 2>&1 | tee "$work/guest.stress"
-    ! grep -qa 'fail' "$work/guest.stress" && grep -qa 'successful run' "$work/guest.stress" && echo 'verified' >&3
+    ! grep -qaE '^stress-ng: (fail|error)' "$work/guest.stress" && grep -qa 'successful run' "$work/guest.stress" && echo 'verified' >&3
 }
 
 # --- RDMA over a software adapter: the kernel says which memory it has registered --------------------------------------------
@@ -430,7 +439,8 @@ pair() {
     grep -q mrlen "$work/guest.mr" && echo 'memory was registered' >&3
     return $status
 }
-verbs() { pair 18515 ib_send_bw -d rxe0 -x 1 -s 65536 -n 150 -F -- ib_send_bw -d rxe0 -x 1 -s 65536 -n 150 -F 127.0.0.1; }
+# For some seconds, however fast it is: long enough to be seen registered.
+verbs() { pair 18515 ib_send_bw -d rxe0 -x 1 -s 65536 -D 5 -F -- ib_send_bw -d rxe0 -x 1 -s 65536 -D 5 -F 127.0.0.1; }
 
 # --- all of them ------------------------------------------------------------------------------------------------------------
 printf '| program | package | mode | plain | with anydma |\n|---|---|---|---|---|\n' >"$table"

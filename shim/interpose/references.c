@@ -2,7 +2,8 @@
 /*
  * The doors by which pages are given away by reference: to a pipe (vmsplice), to the network (MSG_ZEROCOPY). When the program
  * purges or replaces what it gave, the kernel leaves the old pages to whoever holds them; registered pages stay where they are
- * and are zeroed there, which the reader of the pipe would see. So of registered memory a copy is given away.
+ * and are zeroed there, which the reader of the pipe would see. So of registered memory a copy is given away; and what is not registered
+ * is noted, for it may be when it is purged.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include "interpose/peek.h"
 #include "interpose/ranges.h"
 #include "memory/arena.h"
+#include "memory/owners.h"
 
 /* One mapping: the parts, and behind them their contents, each at the same place of its page. */
 struct copy {
@@ -79,6 +81,17 @@ static void drop(const struct copy *copy)
         os_munmap((uintptr_t)copy->parts, copy->len);
 }
 
+/* What goes by reference itself may be registered later. */
+static void note_lent(const struct iovec *parts, size_t nr_parts)
+{
+    struct iovec part;
+    for (size_t i = 0; i < nr_parts && i < IOV_MAX && peek(&part, &parts[i], sizeof(part)); i++) {
+        uintptr_t start = (uintptr_t)part.iov_base & ~(OS_PAGE_SIZE - 1);
+        if (part.iov_len && !is_bad_range(start, room_for(part)))
+            owners_lent(start, room_for(part));
+    }
+}
+
 /* What is to be given away instead of `parts`; len 0: they themselves. */
 static struct copy copy_of(const struct iovec *parts, size_t nr_parts)
 {
@@ -97,6 +110,14 @@ static struct copy copy_of(const struct iovec *parts, size_t nr_parts)
     return none;
 }
 
+static struct copy give_away(const struct iovec *parts, size_t nr_parts)
+{
+    struct copy copy = copy_of(parts, nr_parts);
+    if (!copy.len && lifecycle_enter())
+        note_lent(parts, nr_parts);
+    return copy;
+}
+
 static bool is_for_writing(int fd)
 {
     intptr_t flags = os_call(SYS_fcntl, fd, F_GETFL, 0, 0, 0, 0);
@@ -106,8 +127,8 @@ static bool is_for_writing(int fd)
 ssize_t vmsplice(int fd, const struct iovec *parts, size_t nr_parts, unsigned flags)
 {
     struct copy copy = {NULL, 0};
-    if (registry_has_any() && is_for_writing(fd))
-        copy = copy_of(parts, nr_parts);
+    if (!registry_has_any() || is_for_writing(fd)) /* a sandbox may not know the question */
+        copy = give_away(parts, nr_parts);
     ssize_t result = next_libc()->vmsplice(fd, copy.len ? copy.parts : parts, nr_parts, flags);
     drop(&copy);
     return result;
@@ -118,7 +139,7 @@ static ssize_t send_message(int fd, const struct msghdr *message, int flags)
     struct msghdr other;
     struct copy copy = {NULL, 0};
     if (flags & MSG_ZEROCOPY && peek(&other, message, sizeof(other)))
-        copy = copy_of(other.msg_iov, other.msg_iovlen);
+        copy = give_away(other.msg_iov, other.msg_iovlen);
     if (!copy.len)
         return next_libc()->sendmsg(fd, message, flags);
     other.msg_iov = copy.parts;
@@ -136,7 +157,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 int sendmmsg(int fd, struct mmsghdr *messages, unsigned nr_messages, int flags)
 {
     unsigned nr_sent = 0;
-    if (!(flags & MSG_ZEROCOPY) || !registry_has_any())
+    if (!(flags & MSG_ZEROCOPY))
         return next_libc()->sendmmsg(fd, messages, nr_messages, flags);
     for (; nr_sent < nr_messages && nr_sent < IOV_MAX; nr_sent++) {
         ssize_t result = send_message(fd, &messages[nr_sent].msg_hdr, flags);
@@ -153,7 +174,7 @@ static ssize_t send_to(int fd, const void *buf, size_t len, int flags, const str
     struct iovec part = {(void *)(uintptr_t)buf, len};
     struct copy copy = {NULL, 0};
     if (flags & MSG_ZEROCOPY)
-        copy = copy_of(&part, 1);
+        copy = give_away(&part, 1);
     const void *given = copy.len ? copy.parts->iov_base : buf;
     ssize_t result = next_libc()->sendto(fd, given, len, flags, to, to_len);
     drop(&copy);

@@ -208,21 +208,30 @@ int mappings_protect(uintptr_t start, size_t len, int prot, int key)
 
 /* --- purges ------------------------------------------------------------------------------------------------------------- */
 
+/* Where zeroes can't be written, or others would see them; what was registered there ends. */
+static int purge_by_kernel(uintptr_t start, size_t len)
+{
+    mappings_begin(start, len, PAGE_LEAVING);
+    int error = pages_ops->advise(start, len, ADVICE_DONTNEED_LOCKED);
+    if (error == -EINVAL)
+        error = pages_ops->advise(start, len, MADV_DONTNEED);
+    mappings_end(start, len, error ? PAGE_FAILED : PAGE_RENEWED, NULL);
+    return error;
+}
+
 /* Returns 0, or the kernel's reason not to purge what is sealed and not writable: it does not let its protection be set,
  * either, to what it is. */
 static int zero_in_place(uintptr_t start, size_t len, struct page_kind kind)
 {
-    if (kind.prot & PROT_WRITE) {
+    bool is_lent = kind.flags & PAGE_LENT;
+    if (kind.prot & PROT_WRITE && !is_lent) {
         memset((void *)start, 0, len);
         return 0;
     }
     int error = pages_ops->protect(start, len, kind.prot, -1);
-    if (error || contents_zero(start, len))
+    if (error || (!is_lent && contents_zero(start, len)))
         return error;
-    mappings_begin(start, len, PAGE_LEAVING); /* without /proc the kernel's own purge is all that is left */
-    error = pages_ops->advise(start, len, MADV_DONTNEED);
-    mappings_end(start, len, error ? PAGE_FAILED : PAGE_RENEWED, NULL);
-    return error;
+    return purge_by_kernel(start, len);
 }
 
 /* The kernel purges no locked memory, but when told so; MADV_COLD, which changes nothing, is refused for it alike. */
@@ -278,39 +287,44 @@ static void forget_told(uintptr_t start, size_t len, int prot)
     pages_change(start, len, PAGE_ADVISED, &(struct page_kind){0});
 }
 
-/* Of PAGE_TOLD and PAGE_SIZED what holds somewhere in the range. */
-static unsigned told_of(uintptr_t start, size_t len)
+/* Of PAGE_NOTED what holds somewhere in the range. */
+static unsigned noted_of(uintptr_t start, size_t len)
 {
-    unsigned told = 0;
+    unsigned noted = 0;
     for (size_t done = 0, run_len; done < len; done += run_len < len - done ? run_len : len - done)
-        told |= mappings_at(start + done, &run_len).flags & PAGE_ALL_TOLD;
-    return told;
+        noted |= mappings_at(start + done, &run_len).flags & PAGE_NOTED;
+    return noted;
 }
 
-static void note_told(uintptr_t start, size_t len, uint8_t told)
+static void note(uintptr_t start, size_t len, uint8_t flags)
 {
-    pages_change(start, len, PAGE_ADVISED, &(struct page_kind){.flags = told});
+    pages_change(start, len, PAGE_ADVISED, &(struct page_kind){.flags = flags});
 }
 
 void mappings_advised(uintptr_t start, size_t len)
 {
-    note_told(start, len, PAGE_TOLD);
+    note(start, len, PAGE_TOLD);
+}
+
+void mappings_lent(uintptr_t start, size_t len)
+{
+    note(start, len, PAGE_LENT);
 }
 
 /* Where the kernel refuses a step its own call is made instead, and says why: sealed, or no more may be locked. So it is where the
- * mapping was told of huge pages, which a new one must not be. */
+ * mapping was told of huge pages, which a new one must not be, and where a page may be held that the program sees no more. */
 bool mappings_renew(uintptr_t start, size_t len, int prot, bool is_locked)
 {
-    unsigned told;
+    unsigned noted;
     if (!mappings_are_used(start, len, PAGE_ORDINARY) || !registry_covers(start, len) ||
-        (told = told_of(start, len)) & PAGE_SIZED)
+        (noted = noted_of(start, len)) & (PAGE_SIZED | PAGE_LENT))
         return false;
     if (pages_ops->protect(start, len, prot, -1) != 0)
         return false;
     if (is_locked ? os_mlock2(start, len, 0) != 0
                   : is_refused(start, len, MADV_DONTNEED) && os_munlock(start, len) != 0)
         return false;
-    if (told)
+    if (noted)
         forget_told(start, len, prot);
     note_protection(start, len, prot);
     return purge(start, len, ADVICE_DONTNEED_LOCKED) == 0;
@@ -344,7 +358,7 @@ int mappings_advise(uintptr_t start, size_t len, int advice)
     }
     int error = pages_ops->advise(start, len, advice);
     if (advice >= MADV_DONTFORK && advice <= MADV_KEEPONFORK) /* of which all that are kept are */
-        note_told(start, len,
-                  advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE ? PAGE_ALL_TOLD : PAGE_TOLD);
+        note(start, len,
+             advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE ? PAGE_TOLD | PAGE_SIZED : PAGE_TOLD);
     return error;
 }

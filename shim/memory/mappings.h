@@ -33,6 +33,8 @@ int mappings_unmap(uintptr_t start, size_t len);
 bool mappings_renew(uintptr_t start, size_t len, int prot, bool is_locked);
 /* The kernel was told something of the mappings: it ends with them, and goes along when they move. */
 void mappings_advised(uintptr_t start, size_t len);
+/* Somebody may hold the pages from now on: they are never zeroed where they are. */
+void mappings_lent(uintptr_t start, size_t len);
 /* madvise. What may be pinned is zeroed where it is, what is not is purged. Returns 0 or -errno. */
 int mappings_advise(uintptr_t start, size_t len, int advice);
 /* mprotect; key -1: pkey_mprotect is not meant. Returns 0 or -errno. */

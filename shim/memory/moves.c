@@ -34,7 +34,8 @@ static struct page_kind kind_outside(uintptr_t addr, size_t *run_len)
     return (struct page_kind){.state = PAGE_BUSY,
                               .was = PAGE_USED,
                               .prot = (uint8_t)entry.prot,
-                              .flags = is_ordinary ? PAGE_ORDINARY | PAGE_ALL_TOLD : 0}; /* perhaps */
+                              .flags =
+                                  is_ordinary ? PAGE_ORDINARY | PAGE_TOLD | PAGE_SIZED : 0}; /* perhaps */
 }
 
 static struct page_kind kind_at(uintptr_t addr, size_t *run_len)

@@ -81,14 +81,24 @@ int owners_protect(uintptr_t start, size_t len, int prot, int key)
     return error;
 }
 
-void owners_advised(uintptr_t start, size_t len)
+static void note_inside(uintptr_t start, size_t len, void (*note)(uintptr_t start, size_t len))
 {
     for (uintptr_t end = start + len, next; start < end; start = next) {
         bool is_inside;
         next = arena_split(start, end, &is_inside);
         if (is_inside)
-            mappings_advised(start, next - start);
+            note(start, next - start);
     }
+}
+
+void owners_advised(uintptr_t start, size_t len)
+{
+    note_inside(start, len, mappings_advised);
+}
+
+void owners_lent(uintptr_t start, size_t len)
+{
+    note_inside(start, len, mappings_lent);
 }
 
 /* --- what the registry asks --------------------------------------------------------------------------------------------- */

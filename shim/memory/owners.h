@@ -25,5 +25,7 @@ int owners_advise(uintptr_t start, size_t len, int advice);
 int owners_protect(uintptr_t start, size_t len, int prot, int key);
 /* The kernel was told something else of mappings that no new one has: a name, a policy. */
 void owners_advised(uintptr_t start, size_t len);
+/* A pipe or the network is given the pages by reference. */
+void owners_lent(uintptr_t start, size_t len);
 
 #endif

@@ -45,7 +45,7 @@ enum page_event {
     PAGE_FREED,     /* given back by it; its pages are dropped */
     PAGE_KEPT,      /* given back by it; its pages stay, for they may be pinned */
     PAGE_PROTECTED, /* its protection is set */
-    PAGE_ADVISED,   /* the kernel is told something of it, PAGE_TOLD, PAGE_SIZED, or forgets what it can: 0 */
+    PAGE_ADVISED, /* the kernel is told something of it, or forgets what it can: what of PAGE_NOTED holds now, or 0 */
     NR_PAGE_EVENTS
 };
 
@@ -54,7 +54,8 @@ enum page_flag {
     PAGE_SPARSE = 2,   /* NORESERVE: never registered without being asked for */
     PAGE_TOLD = 4,     /* the kernel was told something of it: advice, a policy, a name, a key */
     PAGE_SIZED = 8,    /* and whether its pages are to be huge, which it forgets with the mapping only */
-    PAGE_ALL_TOLD = PAGE_TOLD | PAGE_SIZED,
+    PAGE_LENT = 16,    /* it was given to a pipe or the network by reference, which may hold it still */
+    PAGE_NOTED = PAGE_TOLD | PAGE_SIZED | PAGE_LENT,
 };
 
 /* What distinguishes two stretches of pages. */
@@ -69,7 +70,7 @@ struct page_kind {
 /* Whether it is registered without being asked for, once it can be read and written. */
 static inline bool page_is_plain(struct page_kind kind)
 {
-    return (kind.flags & ~PAGE_ALL_TOLD) == PAGE_ORDINARY;
+    return (kind.flags & ~PAGE_NOTED) == PAGE_ORDINARY;
 }
 
 static inline bool page_is_mapped(struct page_kind kind)

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, LEN = 32 * PAGE, RW = PROT_READ | PROT_WRITE, ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS };
@@ -126,11 +127,54 @@ static void what_is_being_sent_stays(void)
     }
 }
 
-int main(void)
+/* Given while nothing of it is registered, looked up afterwards: the IOVA leads to the page until that is purged. */
+static void what_a_pipe_holds_stays_when_it_is_looked_up_later(void)
 {
+    for (int i = 0; i < 2; i++) {
+        int ends[2];
+        char got[PAGE], *at = mmap(NULL, LEN, RW, ANONYMOUS, -1, 0);
+        struct iovec part = {at, PAGE};
+        memset(at, 5, LEN);
+        EXPECT(mapped_hole(at, LEN));
+        EXPECT(pipe(ends) == 0 && vmsplice(ends[1], &part, 1, 0) == PAGE);
+        EXPECT(anydma_iova(at) != ANYDMA_BAD_IOVA && anydma_iova(at + PAGE) != ANYDMA_BAD_IOVA);
+        if (i == 0)
+            EXPECT(madvise(at, LEN, MADV_DONTNEED) == 0);
+        else
+            EXPECT(mmap(at, LEN, RW, ANONYMOUS | MAP_FIXED, -1, 0) == at);
+        EXPECT(*at == 0 && at[LEN - 1] == 0);
+        EXPECT(read(ends[0], got, sizeof(got)) == PAGE && are_fives(got, PAGE));
+        EXPECT(anydma_iova(at) == ANYDMA_BAD_IOVA ? errno == ESTALE : !mapped_hole(at, PAGE));
+        close(ends[0]);
+        close(ends[1]);
+        munmap(at, LEN);
+    }
+}
+
+static void lazily(void)
+{
+    int status = -1;
+    setenv("ANYDMA_MODE", "lazy", 1);
+    pid_t child = fork();
+    if (!child) {
+        dup2(2, 1);
+        execl("/proc/self/exe", "routes_references", "later", (char *)NULL);
+        _exit(127);
+    }
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) { /* lazily */
+        behaviour("what_a_pipe_holds_stays_when_it_is_looked_up_later",
+                  what_a_pipe_holds_stays_when_it_is_looked_up_later);
+        return behaviours_failed != 0;
+    }
     shim_must_be_there();
     behaviour("what_a_pipe_holds_stays", what_a_pipe_holds_stays);
     behaviour("a_pipe_is_read_and_refuses_as_ever", a_pipe_is_read_and_refuses_as_ever);
     behaviour("what_is_being_sent_stays", what_is_being_sent_stays);
+    behaviour("and_so_it_is_where_memory_is_registered_when_it_is_looked_up", lazily);
     return behaviours_end();
 }

@@ -218,7 +218,7 @@ Test(pages, what_the_kernel_was_told_is_noted_where_something_is_mapped_and_forg
 
 Test(pages, whether_pages_are_huge_is_not_forgotten, .init = start)
 {
-    struct page_kind sized = {.flags = PAGE_ALL_TOLD}, told = {.flags = PAGE_TOLD}, as_new = {0};
+    struct page_kind sized = {.flags = PAGE_TOLD | PAGE_SIZED}, told = {.flags = PAGE_TOLD}, as_new = {0};
     apply(1, 1, PAGE_PLACED);
     pages_apply(zone, page(1), page(2), PAGE_ADVISED, &sized);
     pages_apply(zone, page(1), page(2), PAGE_ADVISED, &told);

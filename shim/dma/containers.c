@@ -116,11 +116,15 @@ static const char *why(int error)
 static int map_existing(void)
 {
     int first = 0;
+    bool is_short = false;
     struct registration *reg = registration_from(0), *next;
     for (; reg; reg = next) {
         next = registration_next(reg);
         if (reg->mapped == attached || reg->is_stuck || registration_has_ended(reg))
             continue;
+        if (!is_short) /* what was cut for want of room stays cut */
+            registration_gather(reg);
+        next = registration_next(reg);
         pagemap_clear(reg->start, reg->len);
         int error = pagemap_mark_pinned(reg->start, reg->len);
         if (!error)
@@ -128,7 +132,8 @@ static int map_existing(void)
         if (!error)
             pagemap_mark_whole(reg->start, reg->len);
         uintptr_t start = reg->start;
-        if (error == -EFAULT && registration_plan_again(reg)) {
+        is_short |= error == -ENOMEM || error == -EADDRNOTAVAIL;
+        if (error == -EFAULT ? registration_plan_again(reg) : is_short && error && lump_halve(reg)) {
             next = registration_from(start);
             continue;
         }

@@ -221,7 +221,7 @@ static uintptr_t register_stretch(uintptr_t va, uintptr_t end, int *error)
         return end;
     }
     bool is_foreign = registration_is_foreign(va); /* it is registered as it is asked for, in no units */
-    *error = registration_make(va, is_foreign ? gap_end - va : OS_PAGE_SIZE, FOR_EAGER, &reg);
+    *error = registration_make(va, gap_end - va, FOR_EAGER, &reg);
     if (*error)
         return is_foreign ? gap_end : (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE;
     return reg->start + reg->len < end ? reg->start + reg->len : end;

@@ -100,6 +100,8 @@ int registration_map(struct registration *reg);
 /* The same for what was made before: where something in it was unmapped since, its address is held back.
  * -EINPROGRESS: another thread is about to do that; try again. */
 int registration_complete(struct registration *reg);
+/* Before it is completed, where it is owed: takes in what follows of the same lump, so that one call pays for both. */
+void registration_gather(struct registration *reg);
 /* After -EFAULT, where nothing has it yet: it may reach over memory that was protected or unmapped since. Puts in its place what
  * can still be registered, piece by piece: what was promised does not depend on a neighbour. False: it stays. */
 bool registration_plan_again(struct registration *reg);
@@ -141,10 +143,18 @@ enum purpose { FOR_LOOKUP, FOR_EAGER };
 /* For registry_follow. */
 void registration_changed(uintptr_t start, size_t len, enum memory_change what);
 void registration_unfollow(void);
-/* Registers the unit around `va`. Returns 0 and *made, or -errno. */
+/* Registers the unit around `va`, and, of a lump, what is wanted or near. Returns 0 and *made, or -errno. */
 int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made);
 /* Registers all of [start, start + len), as lookups of each page would. Returns 0 or the first failure. */
 int registration_fill(uintptr_t start, size_t len);
+/* dma/lumps.c. Makes the unit [*start, *end) wider, where all of it lies in the lump: up to `wanted_end`, and, if it `grows`, by
+ * what is registered around it. Returns whether it did. */
+bool lump_widen(const struct memory_lump *lump, uintptr_t wanted_end, bool grows, uintptr_t *start,
+                uintptr_t *end);
+/* For what is owed: joins to `reg`, which lies in the lump, what follows, as far as one call goes; and cuts it in two when that
+ * call has no room. False: it stays as it is. */
+void lump_join(const struct memory_lump *lump, struct registration *reg);
+bool lump_halve(struct registration *reg);
 /* Releases those that were never handed out and overlap [iova, iova + len). */
 void registration_release_unused(uint64_t iova, uint64_t len);
 /* Adds `change` to the holds of every registration that reaches into the range. */

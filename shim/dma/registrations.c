@@ -100,6 +100,27 @@ struct registration *registration_insert(uintptr_t start, size_t len, uint64_t i
     return reg;
 }
 
+struct registration *registration_cut(struct registration *reg, uintptr_t at)
+{
+    size_t first = at - reg->start;
+    struct registration *rest = registration_insert(at, reg->len - first, reg->iova + first);
+    if (!rest)
+        return NULL;
+    rest->handed = reg->handed;
+    rest->site = reg->site;
+    reg->len = first;
+    return rest;
+}
+
+void registration_join(struct registration *reg)
+{
+    struct registration *next = registration_next(reg);
+    size_t len = next->len;
+    reg->handed |= next->handed;
+    registration_remove(next);
+    reg->len += len;
+}
+
 void registration_remove(struct registration *reg)
 {
     RB_REMOVE(regs_by_va, &by_va, reg);

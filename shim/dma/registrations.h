@@ -40,6 +40,11 @@ struct registration *registration_next_iova(struct registration *reg);
 
 /* A record of [start, start + len), in no container. Returns NULL when there is no memory. */
 struct registration *registration_insert(uintptr_t start, size_t len, uint64_t iova);
+/* Two records of one, the second from `at` on: alike, but for their pins. Returns it; NULL: no memory, nothing has changed. In
+ * no container. */
+struct registration *registration_cut(struct registration *reg, uintptr_t at);
+/* The other way round: the next one, which begins where this one ends, becomes a part of it. In no container. */
+void registration_join(struct registration *reg);
 /* Ends the record. */
 void registration_remove(struct registration *reg);
 /* Container `index` has it, or no longer does. */

@@ -336,6 +336,32 @@ static int make_range(uintptr_t start, size_t len, enum purpose purpose, struct 
     return error;
 }
 
+/* Whether less may be had where all of it may not. */
+static bool is_worth_less(int error)
+{
+    return error == -ENOMEM || error == -EFAULT || error == -EADDRNOTAVAIL;
+}
+
+/* What is free of [start, end) around `va`; *start and *end get which that is. */
+static int make_clipped(uintptr_t va, uintptr_t *start, uintptr_t *end, enum purpose purpose,
+                        struct registration **made)
+{
+    clip_to_gap(va, start, end);
+    int error = purpose == FOR_EAGER ? iova_clip_to_identity(va, start, end) : 0;
+    return error ? error : make_range(*start, *end - *start, purpose, made);
+}
+
+/* The unit, and more of the lump around it. False: there is no more, or not now. */
+static bool make_wide(uintptr_t va, size_t want_len, uintptr_t start, uintptr_t end, enum purpose purpose,
+                      struct registration **made, int *error)
+{
+    struct memory_lump lump;
+    if (!memory->lump(va, &lump) || !lump_widen(&lump, va + want_len, purpose == FOR_LOOKUP, &start, &end))
+        return false;
+    *error = make_clipped(va, &start, &end, purpose, made);
+    return !is_worth_less(*error) && *error != -EEXIST;
+}
+
 int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made)
 {
     uintptr_t start, end;
@@ -346,20 +372,27 @@ int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struc
     if (error)
         return error;
     end = start + len;
-    clip_to_gap(va, &start, &end);
-    if (purpose == FOR_EAGER && (error = iova_clip_to_identity(va, &start, &end)) != 0)
+    if (make_wide(va, want_len, start, end, purpose, made, &error))
         return error;
-    error = make_range(start, end - start, purpose, made);
-    if (error != -ENOMEM && error != -EFAULT && error != -EADDRNOTAVAIL)
+    error = make_clipped(va, &start, &end, purpose, made);
+    if (!is_worth_less(error))
         return error;
     /* The whole unit can't be had: exactly the pages asked for, then. */
     uintptr_t exact_start = va & ~(OS_PAGE_SIZE - 1);
-    uintptr_t exact_end = os_page_up(va + want_len);
+    bool is_one = purpose == FOR_EAGER && memory->is_owned(va);
+    uintptr_t exact_end = is_one ? exact_start + OS_PAGE_SIZE : os_page_up(va + want_len);
     if (exact_end > end)
         exact_end = end;
     if (exact_start == start && exact_end == end)
         return error;
     return make_range(exact_start, exact_end - exact_start, purpose, made);
+}
+
+void registration_gather(struct registration *reg)
+{
+    struct memory_lump lump;
+    if (memory->lump(reg->start, &lump) && reg->start >= lump.start)
+        lump_join(&lump, reg);
 }
 
 void registration_released(uintptr_t start, size_t len)

@@ -18,12 +18,20 @@
 
 struct anydma_stats;
 
+/* Memory that was made at once, and mostly ends at once: a large allocation, a large mapping. */
+struct memory_lump {
+    uintptr_t start, end; /* what is alike, and can be registered in whole blocks with nothing beside it */
+    size_t most;          /* that is to be registered by one call: a power of two */
+};
+
 /* What the registry asks of the layer that knows whose pages they are. Called with the registry's lock held. */
 struct memory_ops {
     /* The range around `va` that is to be registered at once, where nothing is, for a caller that is after `want_len` bytes.
      * Returns 0; -EFAULT: nothing readable and writable is there; -ESTALE: its pages may be going away just now;
      * -EOPNOTSUPP: can't be watched. */
     int (*plan)(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len);
+    /* The lump that `va` lies in. False: in none. */
+    bool (*lump)(uintptr_t va, struct memory_lump *lump);
     /* Of the registration around `va`: the stretch, around `va`, that still is what was registered. Returns 0; -EFAULT: it is
      * not readable and writable now; -ESTALE: replaced or purged since. */
     int (*intact)(uintptr_t va, uintptr_t *start, size_t *len);

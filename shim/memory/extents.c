@@ -56,6 +56,12 @@ static int commit(struct zone *zone, const struct run *run, uintptr_t start, siz
     return pages_apply(zone, start, end, PAGE_COMMITTED, NULL);
 }
 
+static int allocated(struct zone *zone, uintptr_t start, size_t len)
+{
+    struct page_kind kind = {.lump_shift = pages_lump_shift(len)};
+    return pages_apply(zone, start, start + len, PAGE_ALLOCATED, &kind);
+}
+
 /* Returns 0 and *start; -ENOSPC: the zone has no room; or the kernel's refusal. */
 static int take_fresh(struct zone *zone, size_t len, size_t align, uintptr_t *start, uintptr_t *committed_end)
 {
@@ -65,7 +71,7 @@ static int take_fresh(struct zone *zone, size_t len, size_t align, uintptr_t *st
             runs_fit(&zone->runs, PAGE_NONE, len, align > BLOCK_SIZE ? align : BLOCK_SIZE, start);
         error = run ? commit(zone, run, *start, len, committed_end) : -ENOSPC;
     }
-    return error ? error : pages_apply(zone, *start, *start + len, PAGE_ALLOCATED, NULL);
+    return error ? error : allocated(zone, *start, len);
 }
 
 static uintptr_t take_locked(size_t len, size_t align, struct zone **from, uintptr_t *committed_end)
@@ -75,7 +81,7 @@ static uintptr_t take_locked(size_t len, size_t align, struct zone **from, uintp
     for (unsigned i = 0; i < nr_zones; i++) {
         *from = &zones[i];
         if (zones[i].kind == ZONE_HEAP && runs_fit(&zones[i].runs, PAGE_READY, len, align, &start) &&
-            pages_apply(&zones[i], start, start + len, PAGE_ALLOCATED, NULL) == 0)
+            allocated(&zones[i], start, len) == 0)
             return start;
     }
     for (unsigned i = 0; error == -ENOSPC && (i < nr_zones || zones_grow(ZONE_HEAP, len + align)); i++) {

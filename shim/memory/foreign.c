@@ -223,6 +223,12 @@ static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
     return error;
 }
 
+/* It is registered as far as is asked for, at once. */
+static bool lump(uintptr_t va, struct memory_lump *lump)
+{
+    return false;
+}
+
 /* Pages leave by other ways than our doors: no lookup is answered without asking. */
 static bool is_owned(uintptr_t va)
 {
@@ -263,6 +269,7 @@ static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_
 
 const struct memory_ops foreign_memory_ops = {
     .plan = plan,
+    .lump = lump,
     .intact = intact,
     .is_owned = is_owned,
     .registered = registered,

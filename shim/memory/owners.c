@@ -113,6 +113,11 @@ static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
     return owner_of(va)->plan(va, want_len, start, len);
 }
 
+static bool lump(uintptr_t va, struct memory_lump *lump)
+{
+    return owner_of(va)->lump(va, lump);
+}
+
 static int intact(uintptr_t va, uintptr_t *start, size_t *len)
 {
     return owner_of(va)->intact(va, start, len);
@@ -161,6 +166,7 @@ static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_
 
 const struct memory_ops owners_memory_ops = {
     .plan = plan,
+    .lump = lump,
     .intact = intact,
     .is_owned = arena_contains,
     .registered = registered,

@@ -30,6 +30,13 @@ size_t pages_unmap_least = 8 * BLOCK_SIZE;
 _Atomic bool pages_are_kept;
 uint64_t pages_held_bytes;
 
+uint8_t pages_lump_shift(size_t len)
+{
+    const unsigned least = BLOCK_SHIFT + 1, most = 26;
+    unsigned shift = len >> 2 ? 61 - (unsigned)__builtin_clzl(len) : 0;
+    return (uint8_t)(shift < least ? 0 : shift < most ? shift : most);
+}
+
 /* --- the table -------------------------------------------------------------------------------------------------------- */
 
 static const char chosen[] = "only pages in the one state are chosen for it, under the same lock";
@@ -111,6 +118,8 @@ static struct page_kind become(struct page_kind now, uint8_t next, enum page_eve
         then = page_ready;
     else if (event == PAGE_PLACED || event == PAGE_REPLACED || event == PAGE_ARRIVING)
         then = *kind;
+    if (event == PAGE_ALLOCATED && next == PAGE_USED)
+        then.lump_shift = kind->lump_shift;
     if (event == PAGE_PROTECTED && (next == PAGE_USED || next == PAGE_DETACHED))
         then.prot = kind->prot;
     if (event == PAGE_ADVISED && (next == PAGE_USED || next == PAGE_DETACHED))

@@ -64,6 +64,7 @@ struct page_kind {
     uint8_t was;        /* of a busy page: its state before */
     uint8_t prot;       /* PROT_* as last set through a door */
     uint8_t unit_shift; /* log2 of the unit of registration */
+    uint8_t lump_shift; /* log2 of how much of it is registered at once; 0: the unit, for it is no lump */
     uint8_t flags;      /* enum page_flag */
 };
 
@@ -118,11 +119,14 @@ extern _Atomic bool pages_are_kept;
 
 struct zone;
 /* Lets the event happen to [start, end) of the zone. `kind` is what is there from now on (PLACED, REPLACED, ARRIVING),
- * or has the protection or flag that is set. Under LOCK_ARENA. Returns 0, or -ENOMEM: a part could not be recorded, and is never used again. */
+ * or has the protection or flag that is set, or (ALLOCATED) the lump. Under LOCK_ARENA. Returns 0, or -ENOMEM: a part could not be recorded, and is never used again. */
 int pages_apply(struct zone *zone, uintptr_t start, uintptr_t end, enum page_event event,
                 const struct page_kind *kind);
 /* The same, taking LOCK_ARENA. */
 int pages_change(uintptr_t start, size_t len, enum page_event event, const struct page_kind *kind);
+
+/* kind.lump_shift of what is made at once, of that length: a quarter of it, up to 64 MiB. */
+uint8_t pages_lump_shift(size_t len);
 
 /* What is mapped for the heap. */
 extern const struct page_kind page_ready;

@@ -25,6 +25,7 @@ struct page_kind places_kind(size_t len, int prot, unsigned flags)
     return (struct page_kind){.state = PAGE_USED,
                               .prot = (uint8_t)prot,
                               .unit_shift = (uint8_t)unit_shift_for(len),
+                              .lump_shift = pages_lump_shift(len),
                               .flags = (uint8_t)flags};
 }
 

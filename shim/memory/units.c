@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "base/config.h"
+#include "base/os.h"
 #include "memory/arena.h"
 #include "memory/extents.h"
 #include "memory/huge.h"
@@ -15,6 +16,12 @@ static bool may_join(const struct run *run)
 {
     return run && (run->kind.state == PAGE_USED || run->kind.state == PAGE_READY) &&
            (run->kind.prot & RW) == RW && run->kind.flags & PAGE_ORDINARY;
+}
+
+static size_t lump_of(const struct run *run)
+{
+    return may_join(run) && run->kind.lump_shift && !config.granule_bytes ? (size_t)1 << run->kind.lump_shift
+                                                                          : 0;
 }
 
 /* The heap's unit: the committed stretch around `run` within the granule. */
@@ -55,6 +62,22 @@ static int unit_locked(struct zone *zone, uintptr_t va, uintptr_t *start, uintpt
     return 0;
 }
 
+/* In the heap something else may lie in the blocks in which it begins and ends. */
+static bool lump(uintptr_t va, struct memory_lump *lump)
+{
+    struct zone *zone = zone_of(va);
+    lock_take(&zones_lock);
+    struct run *run = runs_at(&zone->runs, va);
+    lump->most = lump_of(run);
+    lump->start = run->start;
+    lump->end = run->start + run->len;
+    size_t whole = zone->kind == ZONE_HEAP ? extents_granule(zone, va) : OS_PAGE_SIZE;
+    lock_release(&zones_lock);
+    lump->start = (lump->start + whole - 1) & ~(whole - 1);
+    lump->end &= ~(whole - 1);
+    return lump->most && lump->start < lump->end;
+}
+
 static bool is_owned(uintptr_t va)
 {
     return zone_of(va) != NULL;
@@ -70,6 +93,11 @@ static int intact(uintptr_t va, uintptr_t *start, size_t *len)
     uintptr_t end = 0;
     lock_take(&zones_lock);
     int error = unit_locked(zone, va, start, &end);
+    struct run *run = runs_at(&zone->runs, va);
+    if (!error && lump_of(run)) { /* of which any part may have been registered together with the unit */
+        *start = run->start < *start ? run->start : *start;
+        end = run->start + run->len > end ? run->start + run->len : end;
+    }
     lock_release(&zones_lock);
     *len = end - *start;
     return error;
@@ -78,7 +106,13 @@ static int intact(uintptr_t va, uintptr_t *start, size_t *len)
 /* The unit says more than what is wanted. */
 static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
 {
-    return intact(va, start, len);
+    struct zone *zone = zone_of(va);
+    uintptr_t end = 0;
+    lock_take(&zones_lock);
+    int error = unit_locked(zone, va, start, &end);
+    lock_release(&zones_lock);
+    *len = end - *start;
+    return error;
 }
 
 /* The first run of the zone that reaches into [from, end) and is registered in eager mode; NULL: none. */
@@ -106,7 +140,8 @@ static bool next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_
         uintptr_t run_end = found->start + found->len;
         *start = found->start > *cursor ? found->start : *cursor;
         if (zone->kind == ZONE_HEAP) { /* a run there is no single allocation */
-            uintptr_t granule_end = (*start | (extents_granule(zone, *start) - 1)) + 1;
+            size_t granule = extents_granule(zone, *start), most = lump_of(found);
+            uintptr_t granule_end = (*start | ((most > granule ? most : granule) - 1)) + 1;
             run_end = granule_end < run_end ? granule_end : run_end;
         }
         *cursor = run_end < end ? run_end : end;
@@ -164,6 +199,7 @@ static void release(uintptr_t start, size_t len)
 
 const struct memory_ops arena_memory_ops = {
     .plan = plan,
+    .lump = lump,
     .intact = intact,
     .is_owned = is_owned,
     .registered = registered,

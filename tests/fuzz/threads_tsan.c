@@ -77,9 +77,17 @@ static bool expose(uintptr_t start, size_t len, bool exposed)
     return false;
 }
 
+static bool lump(uintptr_t va, struct memory_lump *found)
+{
+    (void)va;
+    (void)found;
+    return false;
+}
+
 static const struct memory_ops memory = {
     .plan = plan,
     .intact = intact,
+    .lump = lump,
     .is_owned = is_owned,
     .registered = nothing,
     .next_alive = next_alive,

@@ -108,9 +108,18 @@ static bool fake_expose(uintptr_t start, size_t len, bool exposed)
     return true;
 }
 
+/* All of it comes and goes page by page. */
+static bool fake_lump(uintptr_t va, struct memory_lump *lump)
+{
+    (void)va;
+    (void)lump;
+    return false;
+}
+
 static const struct memory_ops fake_memory = {
     .plan = fake_plan,
     .intact = fake_intact,
+    .lump = fake_lump,
     .is_owned = fake_is_owned,
     .registered = fake_registered,
     .next_alive = fake_next_alive,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fixed-size objects for the shim's own records. Callers: every layer above base. */
+/* Fixed-size objects for the shim's own records. */
 #include "base/pool.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser of /proc/self/maps. Callers: memory/foreign.c and files.c, interpose/locked.c. Owns nothing. */
+/* The parser of /proc/self/maps. Owns nothing. */
 #include "base/procmaps.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pages are registered, and where: the table that lookups read without a lock. Written by dma/registry.c only,
- * under its lock. One 8-byte entry for each 2 MiB block:
+ * Which pages are registered, and where: the table that lookups read without a lock. Written under
+ * LOCK_REGISTRY. One 8-byte entry for each 2 MiB block:
  *
  *   63                               21 20                  3 2       1    0
  *   | IOVA - address (multiple of 2M)  | leaf (18 bits)      | PINNED | LEAF | FULL |

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is registered with the IOMMU: the one writer of IOMMU state. Every change takes the registry's lock
- * (LOCK_REGISTRY), held over the backend's calls. Callers: memory/ (pages come and go), interpose/ (lookups, VFIO).
+ * (LOCK_REGISTRY), held over the backend's calls.
  *
  * A registration is a range of addresses mapped at a range of IOVAs in every attached container. It is undone whole,
  * as it was made, and only when nothing alive lies in it. Before a container is attached it is owed: a promise of

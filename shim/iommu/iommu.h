@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The contract of every backend that maps and unmaps: type1 (a VFIO container), iommufd (an address space of
- * /dev/iommu), sim (the kernel's rules in process). Only dma/registry.c calls these, under its lock. Nothing here keeps records: the registry does.
+ * /dev/iommu), sim (the kernel's rules in process). Called under LOCK_REGISTRY. Nothing here keeps records: the registry does.
  */
 #ifndef IOMMU_H
 #define IOMMU_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The backend over an address space (IOAS) of an iommufd: its calls, their structures filled and read. Called by dma/
- * under its lock; holds no state, says nothing, and takes no memory from any heap.
+ * The backend over an address space (IOAS) of an iommufd: its calls, their structures filled and read. Called under
+ * LOCK_REGISTRY; holds no state, says nothing, and takes no memory from any heap.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The backend over a VFIO container with a type1 (v1 or v2) IOMMU: three ioctls, their structures filled and
- * read. Called by dma/registry.c under its lock; holds no state, says nothing, and takes no memory from any
+ * read. Called under LOCK_REGISTRY; holds no state, says nothing, and takes no memory from any
  * heap.
  */
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The program's heap: jemalloc, its names prefixed jem_, over the arena's heap zones. jemalloc's own contract holds for
- * every jem_ function. Callers: interpose/malloc.c. */
+ * every jem_ function. */
 #ifndef MEMORY_HEAP_H
 #define MEMORY_HEAP_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What of registered memory is in use: live allocations and mappings. Callers: interpose/profiler.c, for the capture. */
+/* What of registered memory is in use: live allocations and mappings. */
 #ifndef MEMORY_USAGE_H
 #define MEMORY_USAGE_H
 

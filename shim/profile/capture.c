@@ -54,8 +54,7 @@ static _Thread_local struct {
     char name[NAME_BYTES];
 } thread __attribute__((tls_model("initial-exec")));
 
-/* --- the file's name
- * ------------------------------------------------------------------------------------------------- */
+/* --- the file's name ------------------------------------------------------------------------------ */
 
 static bool names_process(void)
 {
@@ -324,8 +323,7 @@ void profile_record_detach(unsigned container)
     lock_release(&lock);
 }
 
-/* --- from start to exit
- * ------------------------------------------------------------------------------------------------- */
+/* --- from start to exit --------------------------------------------------------------------------- */
 
 /* Check mode takes stacks, and may write none of them anywhere. */
 static bool has_output(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Makes and writes the live page. Callers: dma/, under LOCK_REGISTRY; requests are taken under no lock. */
+/* Makes and writes the live page. It is written under LOCK_REGISTRY; requests are taken under no lock. */
 #include "profile/live.h"
 
 #include <fcntl.h>

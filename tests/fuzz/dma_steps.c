@@ -148,8 +148,7 @@ void step_unpin(void)
         program_failed("unpin of what is not held works");
 }
 
-/* --- the program's own DMA mappings
- * ------------------------------------------------------------------------------- */
+/* --- the program's own DMA mappings --------------------------------------------------------------- */
 
 static uint64_t iova_for(uintptr_t va)
 {

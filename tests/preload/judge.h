@@ -88,8 +88,7 @@ __attribute__((unused)) static const char *judged_text(struct judged judged)
     }
 }
 
-/* --- the neighbour
- * ------------------------------------------------------------------------------------------------ */
+/* --- the neighbour -------------------------------------------------------------------------------- */
 
 static struct {
     pthread_t thread;

@@ -13,8 +13,7 @@
 enum { MAX_PAGES = 20 };
 enum { GUARD_INSTALL = 102, GUARD_REMOVE = 103, DONTNEED_LOCKED = 24 };
 
-/* --- steps: made before they run, so that any of them can be left out
- * --------------------------------------------------- */
+/* --- steps: made before they run, so that any of them can be left out ----------------------------- */
 
 enum kind {
     STORE,
@@ -68,8 +67,7 @@ static struct step random_step(unsigned value)
     return step;
 }
 
-/* --- the state of both worlds
- * -------------------------------------------------------------------------------------------- */
+/* --- the state of both worlds --------------------------------------------------------------------- */
 
 static struct world ours, kernels;
 static unsigned region_pages[MAX_REGIONS];
@@ -191,8 +189,7 @@ static bool call_alike(const struct step *step, long number, const long args[6],
     return same_results(a, b);
 }
 
-/* --- what lies outside of the window
- * ------------------------------------------------------------------------------------- */
+/* --- what lies outside of the window -------------------------------------------------------------- */
 
 static bool drop_region(unsigned index)
 {

@@ -25,8 +25,7 @@ static void expect_verdict(void *at, enum verdict wanted)
         fprintf(stderr, "it is: %s\n", judged_text(judged));
 }
 
-/* --- threads
- * ------------------------------------------------------------------------------------------------------ */
+/* --- threads -------------------------------------------------------------------------------------- */
 
 static struct {
     unsigned char *at;     /* what the thread before looked up */
@@ -78,8 +77,7 @@ static void stacks_that_are_unmapped(void)
     EXPECT(nr_same > 0);
 }
 
-/* --- a library
- * ---------------------------------------------------------------------------------------------------- */
+/* --- a library ------------------------------------------------------------------------------------ */
 
 static char library[PATH_MAX];
 
@@ -99,8 +97,7 @@ static void closed_libraries(void)
     EXPECT(nr_same > 0);
 }
 
-/* --- the break
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the break ------------------------------------------------------------------------------------ */
 
 static void the_break(void)
 {

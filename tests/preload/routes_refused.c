@@ -17,8 +17,7 @@ enum { BYTES = 16 * 4096, HUGE_PAGES = 4 };
 
 static unsigned char data[2 * BYTES] = {1}; /* .data, not .bss */
 
-/* --- kinds of memory: each maps BYTES, or gives MAP_FAILED where there is none
- * -------------------------------------- */
+/* --- kinds of memory: each maps BYTES, or gives MAP_FAILED where there is none -------------------- */
 
 static int sized_file(int fd)
 {
@@ -89,8 +88,7 @@ static const char *const kinds[] = {
     "shared anonymous memory", "huge pages of hugetlbfs", "the program's .data"};
 enum { NR_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
-/* --- refused
- * -------------------------------------------------------------------------------------------------------- */
+/* --- refused -------------------------------------------------------------------------------------- */
 
 static void say(bool is_ok, const char *name, const char *text)
 {
@@ -137,8 +135,7 @@ static void run_with(const char *policy)
         behaviours_failed++;
 }
 
-/* --- trusted
- * -------------------------------------------------------------------------------------------------------- */
+/* --- trusted -------------------------------------------------------------------------------------- */
 
 /* Whether the device still reaches what was at `before`. */
 static bool is_still_mapped(uint64_t before)

@@ -40,8 +40,7 @@ static unsigned random_below(uint64_t *state, unsigned limit)
     return (unsigned)(*state >> 33) % limit;
 }
 
-/* --- the threads that take memory away
- * ----------------------------------------------------------------------------- */
+/* --- the threads that take memory away ------------------------------------------------------------ */
 
 static void fill_slot(struct slot *slot, uint64_t *random)
 {
@@ -142,8 +141,7 @@ static void *change(void *arg)
     return NULL;
 }
 
-/* --- the threads that have the device write
- * ------------------------------------------------------------------------ */
+/* --- the threads that have the device write ------------------------------------------------------- */
 
 static void write_to(unsigned char *at, uint64_t token)
 {

@@ -52,8 +52,7 @@ static int first_processor(void)
     return n;
 }
 
-/* --- a purge after its event was read
- * ----------------------------------------------------------------------------- */
+/* --- a purge after its event was read ------------------------------------------------------------- */
 
 static struct {
     unsigned char *at;
@@ -197,8 +196,7 @@ static void a_page_never_looked_up_is_refused_while_a_purge_is_under_way(void)
     look_up_within_purges(PURGED_PAGES - 1, false);
 }
 
-/* --- an unmap in flight
- * ------------------------------------------------------------------------------------------- */
+/* --- an unmap in flight --------------------------------------------------------------------------- */
 
 static struct {
     unsigned char *at;
@@ -288,8 +286,7 @@ static void what_was_unmapped_a_moment_ago_is_not_answered_for(void)
     pthread_join(busy, NULL);
 }
 
-/* --- what is left behind
- * ------------------------------------------------------------------------------------------ */
+/* --- what is left behind -------------------------------------------------------------------------- */
 
 /* A quarter of vm.max_map_count may be watched: of what is there, not of what ever was. */
 static void mappings_that_are_gone_do_not_count_as_watched(void)

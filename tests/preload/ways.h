@@ -30,8 +30,7 @@ struct subject {
     int arg; /* the way's own */
 };
 
-/* --- how: by which call
- * ------------------------------------------------------------------------------------------- */
+/* --- how: by which call --------------------------------------------------------------------------- */
 
 struct how {
     const char *name;
@@ -129,8 +128,7 @@ static const struct how by_instruction = {", by instruction", map_by_instruction
 static const struct how by_process_madvise __attribute__((unused)) = {
     ", by process_madvise", map_by_libc, munmap, advise_by_process_madvise, remap_by_libc};
 
-/* --- the ways
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the ways ------------------------------------------------------------------------------------- */
 
 enum { WAY_DONTNEED_LOCKED = 24, WAY_GUARD_INSTALL = 102, WAY_GUARD_REMOVE = 103 };
 

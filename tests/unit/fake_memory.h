@@ -129,8 +129,7 @@ static const struct memory_ops fake_memory = {
     .release = fake_release,
 };
 
-/* --- the backend
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the backend ---------------------------------------------------------------------------------- */
 
 static int fail_unmap, fail_forward __attribute__((unused));
 static bool unmaps_nothing;

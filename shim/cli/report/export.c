@@ -127,8 +127,7 @@ int export_chrome(const struct view *view, FILE *to)
     return dump(json_pack("{s:s, s:o}", "displayTimeUnit", "ms", "traceEvents", events), to);
 }
 
-/* --- OpenMetrics
- * -------------------------------------------------------------------------------------------------------- */
+/* --- OpenMetrics ---------------------------------------------------------------------------------- */
 
 static void metric(FILE *to, const char *name, const char *type, const char *unit, const char *help)
 {

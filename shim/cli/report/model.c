@@ -283,8 +283,7 @@ static bool apply(void *arg, const struct reader_event *event)
     return true;
 }
 
-/* --- the chosen moment
- * -------------------------------------------------------------------------------------------------- */
+/* --- the chosen moment ---------------------------------------------------------------------------- */
 
 static void forget_live(struct model *model)
 {

@@ -18,8 +18,7 @@ static char *text_of(const struct reader_event *event, unsigned index)
     return text;
 }
 
-/* --- sites and modules
- * --------------------------------------------------------------------------------------------- */
+/* --- sites and modules ---------------------------------------------------------------------------- */
 
 struct model_site *replay_site(struct model *model, uint64_t number)
 {

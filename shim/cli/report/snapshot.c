@@ -49,8 +49,7 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
 }
 
-/* --- the live page
- * ------------------------------------------------------------------------------------------------ */
+/* --- the live page -------------------------------------------------------------------------------- */
 
 static int explain_no_page(pid_t pid, const char *folder, int error)
 {
@@ -104,8 +103,7 @@ static bool ask(struct live_page *page)
     return false;
 }
 
-/* --- copying
- * ------------------------------------------------------------------------------------------------------- */
+/* --- copying -------------------------------------------------------------------------------------- */
 
 static bool read_at(int fd, void *to, size_t len, uint64_t offset)
 {
@@ -186,8 +184,7 @@ static int64_t copy_blocks(int from, int to)
     return write_note(to, index) ? (int64_t)index : -1;
 }
 
-/* --- the command
- * --------------------------------------------------------------------------------------------------- */
+/* --- the command ---------------------------------------------------------------------------------- */
 
 static int open_capture(const struct live_page *page)
 {

@@ -59,8 +59,7 @@ static double ms_per_gib(uint64_t ns)
     return (double)ns / 1e6 * (double)(1 << 30) / (double)len;
 }
 
-/* --- first lookups
- * ------------------------------------------------------------------------------------------------- */
+/* --- first lookups -------------------------------------------------------------------------------- */
 
 /* Registers one block in the way of that side. Returns how long that took. */
 static uint64_t register_block(enum side side, uint64_t va)
@@ -179,8 +178,7 @@ static void run_first(const char *name, enum pages kind, unsigned nr_rounds, boo
     emit_times(what, &undone[OURS], side_names[BARE], &undone[BARE], 0);
 }
 
-/* --- one call for all
- * ------------------------------------------------------------------------------------------------ */
+/* --- one call for all ----------------------------------------------------------------------------- */
 
 static void run_one_call(void)
 {
@@ -226,8 +224,7 @@ static void run_again(void)
     emit("again_after_decay_calls", calls_again(true), 0, "calls", "blocks", blocks, 0);
 }
 
-/* --- small allocations
- * ------------------------------------------------------------------------------------------------- */
+/* --- small allocations ---------------------------------------------------------------------------- */
 
 static void run_pieces(bool collapses)
 {

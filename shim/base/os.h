@@ -53,6 +53,7 @@ int os_gettid(void);
 uint64_t os_monotonic_ns(void);
 /* That of the last timer tick, a few milliseconds ago at most, at a tenth of the cost. */
 uint64_t os_monotonic_coarse_ns(void);
+uint64_t os_thread_ns(void); /* processor time of the calling thread; a system call */
 
 /* Sleeps while *word == value; may return early. */
 void os_futex_wait(const void *word, uint32_t value);

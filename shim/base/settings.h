@@ -49,7 +49,8 @@ enum setting_kind {
     X(OUTPUT, output, TEXT, "FILE", 0, 0, 0, \
       "write a capture, for anydma report; %e in its name is the program's name, %p its process id") \
     X(SAMPLE, sample, SIZE, "auto|SIZE", 0, UINT64_MAX, UINT64_C(2) << 20, \
-      "sample one allocation in about so many bytes (auto: 2M; 0: none), to tell whose live objects lie in what is pinned") \
+      "sample one allocation in about so many bytes (auto: 2M, rarer in a thread that allocates over 5 GB/s; 0: none), to tell " \
+      "whose live objects lie in what is pinned") \
     X(DEPTH, depth, NUMBER, "1..64", 1, 64, 0, "frames in a call stack") \
     X(VERBOSE, verbose, NUMBER, "0..3", 0, 3, 0, "what is said on stderr: errors, warnings, information, everything") \
     X(STATS, stats, FLAG, "", 0, 0, 0, "print a summary on stderr at exit") \

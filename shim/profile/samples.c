@@ -7,6 +7,7 @@
 #include "base/os.h"
 #include "base/pool.h"
 #include "base/real.h"
+#include "base/settings.h"
 #include "profile/capture.h"
 #include "profile/profile.h"
 #include "profile/table.h"
@@ -20,7 +21,18 @@ size_t samples_near_len;
 _Thread_local int64_t samples_bytes_left;
 _Atomic uint8_t *samples_near, *samples_filter;
 
-static _Thread_local uint64_t random_state __attribute__((tls_model("initial-exec")));
+/* With auto: a thread that comes by samples faster than one in PACE_NS has them twice as far apart, up to
+ * MOST_DOUBLINGS; judged by every JUDGED samples. At 4 us a sample that is at most a hundredth of its time. */
+enum { JUDGED = 64, MOST_DOUBLINGS = 5 };
+#define PACE_NS UINT64_C(400000)
+
+static _Thread_local struct {
+    uint64_t random;   /* 0: the thread has had no sample */
+    unsigned doubled;  /* the mean of the gap that ends next is the setting's, doubled so often */
+    uint64_t mean;     /* that of the gap that ended last */
+    unsigned nr;       /* samples since `since_ns` */
+    uint64_t since_ns; /* of the thread's own time: other load changes nothing */
+} thread __attribute__((tls_model("initial-exec")));
 static struct sample *table;
 static struct pool pool = POOL_OF(struct sample);
 static uintptr_t heap_start;
@@ -43,17 +55,32 @@ void samples_start(uintptr_t start, size_t len)
 
 static uint64_t next_random(void)
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    return random_state ^= random_state << 17;
+    thread.random ^= thread.random << 13;
+    thread.random ^= thread.random >> 7;
+    return thread.random ^= thread.random << 17;
 }
 
 /* Bytes to the next chosen one. */
 static int64_t next_gap(void)
 {
     double uniform = ((double)(next_random() >> 11) + 1) / 9007199254740993.0; /* in (0, 1] */
-    double gap = -real_log(uniform) * (double)config.sample_bytes;
+    double gap = -real_log(uniform) * (double)(config.sample_bytes << thread.doubled);
     return gap < 1 ? 1 : gap > 9e18 ? INT64_MAX : (int64_t)gap;
+}
+
+/* Looks back only: a mean that knew of the bytes to come would choose among them. */
+static void keep_pace(void)
+{
+    thread.mean = config.sample_bytes << thread.doubled;
+    if (config.sample_bytes != settings[SETTING_SAMPLE].automatic || ++thread.nr < JUDGED)
+        return;
+    uint64_t now = os_thread_ns(), took = now - thread.since_ns;
+    if (took < JUDGED * PACE_NS && thread.doubled < MOST_DOUBLINGS)
+        thread.doubled++;
+    else if (took > 4 * JUDGED * PACE_NS && thread.doubled)
+        thread.doubled--;
+    thread.nr = 0;
+    thread.since_ns = now;
 }
 
 static void count_up(_Atomic uint8_t *count)
@@ -99,30 +126,36 @@ static bool remember(const void *ptr)
 
 uint64_t samples_weight(size_t size)
 {
-    if (size <= config.sample_bytes / 64) /* the series' first terms, to 1 in 40,000 */
-        return config.sample_bytes + size / 2;
-    double chance = 1 - real_exp_minus((double)size / (double)config.sample_bytes);
+    if (size <= thread.mean / 64) /* the series' first terms, to 1 in 40,000 */
+        return thread.mean + size / 2;
+    double chance = 1 - real_exp_minus((double)size / (double)thread.mean);
     return chance > 0 ? (uint64_t)((double)size / chance + 0.5) : size;
+}
+
+/* The thread's first: a gap, and maybe this one is in it. */
+static bool choose_first(size_t size)
+{
+    thread.since_ns = os_thread_ns();
+    thread.random = os_monotonic_ns() ^ (uint64_t)os_gettid() << 40 ^ (uintptr_t)&thread;
+    thread.random |= 1;
+    for (int i = 0; i < 8; i++)
+        next_random();
+    samples_bytes_left = next_gap() - (int64_t)size;
+    return samples_bytes_left <= 0;
 }
 
 bool samples_choose(size_t size)
 {
-    if (!random_state) { /* the thread's first: a gap, and maybe this one is in it */
-        random_state = os_monotonic_ns() ^ (uint64_t)os_gettid() << 40 ^ (uintptr_t)&random_state;
-        random_state |= 1;
-        for (int i = 0; i < 8; i++)
-            next_random();
-        samples_bytes_left = next_gap() - (int64_t)size;
-        if (samples_bytes_left > 0)
-            return false;
-    }
+    if (!thread.random && !choose_first(size))
+        return false;
+    keep_pace();
     samples_bytes_left = next_gap();
     return true;
 }
 
 void samples_become_child(void)
 {
-    random_state = 0;
+    thread.random = 0;
     samples_bytes_left = 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sampled allocations: each byte of the heap is chosen with the same small probability (exponential gaps,
- * mean ANYDMA_SAMPLE), so that an allocation that holds a chosen byte stands for its share of all of them.
+ * Sampled allocations: each byte of the heap is chosen with a small probability (exponential gaps, mean
+ * ANYDMA_SAMPLE), so that an allocation that holds a chosen byte stands for its share of all of them. The mean may
+ * change from one gap to the next, never within one: each sample's weight is that of its own gap.
  * The report shares pinned bytes out among the samples that lie in them. Called by the malloc doors when
  * sampling is on, and only then.
  */
@@ -13,14 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SAMPLES_FILTER_BITS = 15, SAMPLES_NEAR_BITS = 10 };
+enum { SAMPLES_FILTER_BITS = 15, SAMPLES_NEAR_BITS = 14 };
 #define SAMPLES_NEAR_BYTES (UINT64_C(64) << 30)
 
 /* Constant after the start: how much of the heap samples_are_near may be asked of; 0: no sampling. */
 extern size_t samples_near_len;
 extern _Thread_local int64_t samples_bytes_left __attribute__((tls_model("initial-exec")));
-/* How many live samples begin in each KiB of the heap: free's first test. It looks at one byte for each KiB
- * that the program works on, so that it stays in the cache with them. */
+/* How many live samples begin in each 16 KiB of the heap: free's first test. It looks at one byte for each 16 KiB
+ * that the program works on, so that it stays in the first cache beside them. */
 extern _Atomic uint8_t *samples_near __attribute__((visibility("hidden")));
 /* How many live samples have an address of that hash: the second test, and the first elsewhere. */
 extern _Atomic uint8_t *samples_filter;
@@ -33,9 +34,10 @@ void *samples_take(void *ptr, size_t size);
 void samples_forget(void *ptr);
 /* In a forked child, whose bytes are chosen apart from its parent's and its siblings'. */
 void samples_become_child(void);
-/* After samples_pass_by said no: whether one of the bytes is chosen; sets out for the next. */
+/* After samples_pass_by said no: whether one of the bytes is chosen; sets out for the next, which with
+ * ANYDMA_SAMPLE=auto is further away in a thread that allocates fast. */
 bool samples_choose(size_t size);
-/* How many bytes an allocation of `size` stands for, having been chosen: size over the chance of that. */
+/* How many bytes an allocation of `size` stands for, which the thread has just chosen: size over the chance of that. */
 uint64_t samples_weight(size_t size);
 
 static inline size_t samples_hash(const void *ptr)
@@ -52,11 +54,13 @@ static inline bool samples_pass_by(size_t size)
     return __builtin_expect(passes, 1);
 }
 
-/* Whether a sample begins in the KiB that is so far into the heap. */
+/* Whether a sample begins in the 16 KiB that are so far into the heap. Compared where it lies: every free comes by
+ * here. */
 static inline bool samples_are_near(size_t offset)
 {
-    return __builtin_expect(
-        atomic_load_explicit(&samples_near[offset >> SAMPLES_NEAR_BITS], memory_order_relaxed), 0);
+    bool near;
+    __asm__("cmpb $0, %1" : "=@ccne"(near) : "m"(samples_near[offset >> SAMPLES_NEAR_BITS]));
+    return __builtin_expect(near, 0);
 }
 
 /* Before `ptr` is given back. */

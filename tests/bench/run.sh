@@ -62,7 +62,7 @@ if wanted start; then
     PATH=/usr/bin:/bin:$PATH BENCH_SHIM=$SHIM "$bin/start" || status=1
 fi
 if wanted profile; then
-    ROUNDS=${ROUNDS:-3} bash tests/bench/profile.sh || status=1
+    bash tests/bench/profile.sh || status=1
     bash tests/bench/malloc/run.sh list && python3 tests/bench/profile_workloads.py "$bin/malloc/list" || status=1
 fi
 

@@ -67,4 +67,35 @@ live = [sum(s['sampled_live'] for s in json.load(open(name))['sites']) for name 
 assert len(live) == 8 and min(live) > 0 and len(set(live)) > 1, live"
 capture "$work/auto.cap" --sample auto -- "$work/sampled" >/dev/null
 expect "--sample=auto is one in 2 MiB" bash -c "'$ANYDMA' report --at end '$work/auto.cap' | grep -q 'sampled every 2 MiB'"
+# 300,000 blocks of 64 KiB at once: at one in 2 MiB they would have 9,200 samples.
+cat >"$work/fast.c" <<'C'
+#include "anydma.h"
+#include <stdlib.h>
+#include <unistd.h>
+static void *blocks[300000];
+int main(void)
+{
+    for (int i = 0; i < 300000; i++)
+        blocks[i] = malloc(65536);
+    if (anydma_iova(blocks[0]) == ANYDMA_BAD_IOVA)
+        return 1;
+    _exit(0);
+}
+C
+${CC:-gcc} -O1 -g -fno-builtin-malloc -Iinclude -o "$work/fast" "$work/fast.c" || exit 1
+for seed in $(seq 8); do
+    capture "$work/fast.$seed.cap" --sample auto -- "$work/fast"
+    "$ANYDMA" report --json --at end "$work/fast.$seed.cap" >"$work/fast.$seed.json"
+done
+expect "auto samples a fast thread more rarely, and its live bytes stay right" python3 -c "
+import json, math
+total, live, samples, variance = 300000 * 65536, 0, 0, 0
+for seed in range(1, 9):
+    sites = json.load(open('$work/fast.%d.json' % seed))['sites']
+    live += sum(site['sampled_live'] for site in sites)
+    samples += sum(site['samples'] for site in sites)
+    variance += total * (64 << 20) # no sample stands for more
+print(live / 8 / total, samples / 8, math.sqrt(variance) / 8 / total)
+assert samples / 8 < 6000
+assert abs(live / 8 / total - 1) <= 3 * math.sqrt(variance) / 8 / total"
 exit "$failures"

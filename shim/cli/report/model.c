@@ -115,19 +115,24 @@ static int by_start(const void *a, const void *b)
     return left->start < right->start ? -1 : left->start > right->start;
 }
 
+/* What each of its bytes stands for. From four means on (1.0187) hardly one of its size is ever passed by: itself. */
+static double stands_for(const struct sample *sample)
+{
+    double weight = (double)sample->weight / (double)sample->size;
+    return weight < 1.0187 ? 1 : weight;
+}
+
 static struct block *sorted_blocks(struct model *model, size_t *nr)
 {
     struct sample *sample, *next;
     size_t n = HASH_COUNT(model->private->samples);
-    const uint64_t certain = 4 * model->sample_mean; /* hardly one of this size is ever passed by */
     for (struct placed *p = replay_first_placed(model); p; p = replay_next_placed(p))
         n++;
     struct block *blocks = memory_take((n + 1) * sizeof(*blocks));
     *nr = 0;
     HASH_ITER(hh, model->private->samples, sample, next)
     blocks[(*nr)++] =
-        (struct block){sample->address, sample->address + sample->size, sample->site,
-                       sample->size >= certain ? 1 : (double)sample->weight / (double)sample->size};
+        (struct block){sample->address, sample->address + sample->size, sample->site, stands_for(sample)};
     for (struct placed *p = replay_first_placed(model); p; p = replay_next_placed(p))
         blocks[(*nr)++] = (struct block){p->start, p->end, p->site, p->weight};
     qsort(blocks, *nr, sizeof(*blocks), by_start);

@@ -101,6 +101,7 @@ static json_t *sites_of(const struct view *view)
         set(site, "owed", row->owed);
         set(site, "map_ns", row->map_ns);
         set(site, "sampled_live", row->sampled_live);
+        set(site, "samples", row->samples);
         set(site, "shared", row->shared);
         json_object_set_new(site, "stack", report_stack(&row->stack));
         json_array_append_new(sites, site);

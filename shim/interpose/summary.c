@@ -35,7 +35,7 @@ static void print_limits(int to, const struct anydma_stats *s)
         log_line(to, "  memlock     %lu KiB at peak of %lu KiB (%lu%%)", kib(pinned), kib(s->memlock_limit),
                  s->memlock_limit ? (unsigned long)(pinned * 100 / s->memlock_limit) : 0ul);
     if (registry_counter())
-        log_line(2, "  counted     %s", registry_counter());
+        log_line(to, "  counted     %s", registry_counter());
     if (registry_is_sim() && pinned > s->memlock_limit)
         log_line(to,
                  "              the IOMMU is simulated: with VFIO %lu KiB of that would have been refused "
@@ -93,7 +93,7 @@ void summary_print(void)
              s.app_unmap_failures);
     print_failures(to);
     log_line(
-        2,
+        to,
         "  waiting     %lu ranges owed to a device not yet attached, %lu KiB held back for live neighbours",
         s.owed, kib(s.held_back));
     if (!s.maps && !s.app_maps)

@@ -45,7 +45,7 @@ expect program_not_found '127|*no-such-program*' "$code|$err"
 run -- no-such-program-on-the-path
 expect program_not_found_on_the_path '127|*no-such-program-on-the-path*' "$code|$err"
 run --iommu=sim --stats -- ls -d / # closes stderr before it ends
-expect tells_its_summary_when_stderr_is_closed '0|/|*anydma: summary of process*' "$code|$out|$err"
+expect tells_its_summary_when_stderr_is_closed '0|/|*anydma: summary of process*  waiting *' "$code|$out|$err"
 run --iommu=sim -o "$work/ls.capture" -- ls -d /
 expect tells_of_the_capture_when_stderr_is_closed '0|/|*ls.capture*' "$code|$out|$err"
 touch "$work/not-executable"

@@ -181,7 +181,7 @@ int __sigaction(int number, const struct sigaction *action, struct sigaction *ol
     return sigaction(number, action, old);
 }
 
-/* By another way than sigaction. */
+/* By another way than sigaction and signal. */
 static void end_for_sigsys(int number)
 {
     if (number == SIGSYS)
@@ -197,6 +197,10 @@ static sighandler_t install(sighandler_t (*next)(int, sighandler_t), int number,
 
 sighandler_t signal(int number, sighandler_t handler)
 {
+    if (number == SIGSYS && strict_is_on()) {
+        struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, old;
+        return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+    }
     return install(next_libc()->signal, number, handler);
 }
 

@@ -167,8 +167,8 @@ static void sigsys(void)
     EXPECT(raise(SIGSYS) == 0 && last_code == SI_TKILL && was_seen && is_seen());
     action.sa_handler = SIG_IGN;
     EXPECT(sigaction(SIGSYS, &action, NULL) == 0 && raise(SIGSYS) == 0 && is_seen());
-    action.sa_handler = SIG_DFL;
-    EXPECT(sigaction(SIGSYS, &action, NULL) == 0 && is_seen());
+    EXPECT(signal(SIGSYS, SIG_DFL) == SIG_IGN && is_seen());
+    EXPECT(sigaction(SIGSYS, NULL, &told) == 0 && told.sa_handler == SIG_DFL && is_seen());
 }
 
 static void on_two_stacks(int number)

@@ -11,6 +11,7 @@
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
 #include "interpose/vfio.h"
+#include "memory/huge.h"
 
 /* By other names it is known at its first call (interpose/vfio.c, iommufd.c). */
 static void note(const char *path, int fd)
@@ -30,8 +31,10 @@ static int opened(const char *path, int result)
         return result;
     if (result < 0)
         advice_open_failed(path, saved);
-    else
+    else {
+        huge_expect_device();
         note(path, result);
+    }
     errno = saved;
     return result;
 }

@@ -94,14 +94,42 @@ static int collapse(uintptr_t block)
     return error ? error : os_madvise(block, BLOCK_SIZE, ADVICE_COLLAPSE);
 }
 
+/*
+ * What may be spent on collapsing blocks of the heap, unless ANYDMA_THP=always: a fifth of what it takes to pin a block of small
+ * pages (35 us), for each that is registered. The price is that of the last one; copying takes milliseconds, so that one in some
+ * hundreds is. What was not touched needs no such thing there: the heap has asked for huge pages by now. A mapping has not.
+ */
+enum { CREDIT_NS = 7000, FIRST_PRICE_NS = 4000000 };
+static int64_t credit_ns, price_ns = FIRST_PRICE_NS; /* under LOCK_REGISTRY */
+
+/* -EAGAIN: it stays as it is. */
+static int collapse_within_budget(const struct zone *zone, uintptr_t block)
+{
+    if (config.thp == THP_ALWAYS || zone->kind != ZONE_HEAP)
+        return collapse(block);
+    credit_ns += CREDIT_NS;
+    if (credit_ns < price_ns)
+        return -EAGAIN;
+    uint64_t began = os_monotonic_ns();
+    int error = collapse(block);
+    price_ns = (int64_t)(os_monotonic_ns() - began);
+    credit_ns -= price_ns;
+    return error;
+}
+
+void huge_expect_device(void)
+{
+    if (config.thp != THP_NEVER && !is_anything_pinned())
+        want();
+}
+
 void huge_prepare(struct zone *zone, uintptr_t start, size_t len)
 {
     if (config.thp == THP_NEVER)
         return;
-    if (!is_anything_pinned())
-        want();
+    huge_expect_device();
     for (uintptr_t block = block_up(start); block + BLOCK_SIZE <= start + len; block += BLOCK_SIZE) {
-        int error = is_whole(zone, block) ? 0 : collapse(block);
+        int error = is_whole(zone, block) ? 0 : collapse_within_budget(zone, block);
         if (error == -EINVAL || error == -ENOMEM)
             return;
         if (!error && zone->whole)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Huge pages for what is pinned. A pin of one huge page costs a fraction of 512 small ones, and so does the
- * IOMMU's table; but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the first pin
- * on the heap asks for huge pages as it is committed, all of it alike, that its mapping is not split; and
- * what was there before, or is no longer whole, is collapsed before it is pinned, which copies it. Not before
- * the first pin: a small program has no use for them.
+ * IOMMU's table; but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the first pin, or
+ * the opening of a device, on the heap asks for huge pages as it is committed, all of it alike, that its mapping
+ * is not split. Not before that: a small program has no use for them. What was there before, or is no longer
+ * whole, could be collapsed before it is pinned; but that copies it, which takes a hundred times as long as
+ * pinning it: ANYDMA_THP=always does so, auto as far as a budget goes (a fifth of the pin's own time). Blocks of
+ * a mapping are collapsed by both.
  *
  * A zone's bit for a block says that it is whole: since it was committed for huge pages, or collapsed, no
  * part of it has been taken away. Only the price of the next pin hangs on it.
@@ -18,6 +20,8 @@
 void huge_committed(struct zone *zone, uintptr_t start, size_t len);
 /* Its pages were dropped: blocks of which some remain are no longer whole. */
 void huge_dropped(struct zone *zone, uintptr_t start, size_t len);
+/* The program has opened a device: memory is going to be pinned. Takes LOCK_ARENA. */
+void huge_expect_device(void);
 /* Before a range of a zone is pinned. Takes LOCK_ARENA. */
 void huge_prepare(struct zone *zone, uintptr_t start, size_t len);
 /* After a fork: what is written to next becomes small pages, for they are copied one by one. Under

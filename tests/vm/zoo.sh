@@ -297,7 +297,7 @@ ovs() {
     # Packets that the switch makes, out of one port: they come in at the other, over the wire, once the links are up. It tells of
     # them every five seconds.
     timeout 30 "${chroot[@]}" ovs-ofctl add-flow "unix:$dir/br0.mgmt" actions=drop
-    for _ in $(seq 30); do
+    for _ in $(seq 12); do
         timeout 30 "${chroot[@]}" ovs-ofctl packet-out "unix:$dir/br0.mgmt" "in_port=local packet=$(printf 'ffffffffffff5254001234560800%092d' 0) actions=p0"
         sleep 1
         db get Interface p1 statistics:rx_packets >"$work/guest.rx" 2>&1

@@ -58,7 +58,7 @@ $(BUILD)/tests/preload/%.so: tests/preload/%.cc $(BUILD)/program.flags
 
 # A shim that does nothing about its registry in a forked child.
 $(BUILD)/tests/preload/lib/reset_off.so: tests/preload/lib/reset_off.c $(SHIM)
-	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=registry_reset $(SHIM_LINK))
+	$(call compile,LD,$(CC) -shared -o $@ $(CFLAGS) -fPIC $< $(SHIM_OBJ) $(BUILD)/libje.a -Wl$(comma)--wrap=dma_reset $(SHIM_LINK))
 
 # The shim with its assertions, the ranks of its locks among them.
 RANKED := $(BUILD)/ranked/libanydma.so.0

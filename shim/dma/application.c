@@ -4,49 +4,20 @@
  * what we have at the same address and IOVA is an alias of ours, which it then holds; its wide unmaps are
  * issued for what it mapped, never for what we did. Under LOCK_REGISTRY.
  */
+#include "dma/application.h"
+
 #include <errno.h>
 
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/clients.h"
+#include "dma/containers.h"
+#include "dma/counts.h"
 #include "dma/eager.h"
-#include "dma/registration.h"
+#include "dma/holders.h"
+#include "dma/iova.h"
 #include "profile/profile.h"
-
-static struct pool pool = POOL_OF(struct app_map);
-static struct application_counts counts;
-
-const struct application_counts *application_counts(void)
-{
-    return &counts;
-}
-
-void application_reset(void)
-{
-    counts = (struct application_counts){0};
-}
-
-static int compare_iova(const struct app_map *a, const struct app_map *b)
-{
-    return a->iova < b->iova ? -1 : a->iova > b->iova;
-}
-
-RB_GENERATE_INTERNAL(app_maps, app_map, by_iova, compare_iova, __attribute__((unused)) static)
-
-/* The first that ends above `iova`. */
-static struct app_map *map_from(struct container *container, uint64_t iova)
-{
-    struct app_map *map = RB_ROOT(&container->app_maps), *found = NULL;
-    while (map) {
-        if (iova < map->iova + map->len) {
-            found = map;
-            map = RB_LEFT(map, by_iova);
-        } else {
-            map = RB_RIGHT(map, by_iova);
-        }
-    }
-    return found;
-}
 
 bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
 {
@@ -54,8 +25,7 @@ bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
         struct app_map *map;
         if (!container_at(i)->attached)
             continue;
-        RB_FOREACH(map, app_maps, &container_at(i)->app_maps)
-        {
+        for (map = app_maps_first(&container_at(i)->app_maps); map; map = app_maps_next(map)) {
             if (map->va >= start + len || start >= map->va + map->len)
                 continue;
             *held = (struct held_range){map->va, map->len, true, map->holder};
@@ -63,36 +33,6 @@ bool application_find_held(uintptr_t start, size_t len, struct held_range *held)
         }
     }
     return false;
-}
-
-bool application_collides(uint64_t iova, uint64_t len, uint64_t *next_below)
-{
-    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = next_container(containers_attached(), i + 1)) {
-        struct app_map *map = map_from(container_at(i), iova);
-        if (map && map->iova < iova + len) {
-            *next_below = map->iova;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool application_clip(uint64_t iova, uint64_t *start, uint64_t *end)
-{
-    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = next_container(containers_attached(), i + 1)) {
-        struct app_maps *maps = &container_at(i)->app_maps;
-        struct app_map *above = map_from(container_at(i), iova);
-        struct app_map *below = above ? RB_PREV(app_maps, maps, above) : RB_MAX(app_maps, maps);
-        if (above && above->iova <= iova)
-            return false;
-        if (above && above->iova < *end)
-            *end = above->iova;
-        if (below && below->iova + below->len > *start)
-            *start = below->iova + below->len;
-    }
-    return true;
 }
 
 static struct profile_mapping profile_of(const struct container *container, const struct app_map *map,
@@ -114,10 +54,8 @@ static void count_in(struct container *container, struct app_map *map, uint64_t 
     profile_record_map(&profile);
     if (map->is_alias || map->is_copy)
         return;
-    counts.pinned += map->len;
-    if (counts.pinned > counts.pinned_peak)
-        counts.pinned_peak = counts.pinned;
-    registry_changed();
+    counts_pin(COUNTS_APPLICATIONS, map->len);
+    containers_changed();
 }
 
 static void count_out(struct container *container, struct app_map *map, uint64_t began_ns)
@@ -126,59 +64,59 @@ static void count_out(struct container *container, struct app_map *map, uint64_t
     profile_record_unmap(&profile);
     if (map->is_alias)
         return;
-    counts.pinned -= map->is_copy ? 0 : map->len;
+    if (!map->is_copy)
+        counts_unpin(COUNTS_APPLICATIONS, map->len);
     eager_released(map->iova, map->len);
 }
 
 static void record(struct container *container, const struct dma_request *request, bool is_alias,
                    uint64_t began_ns)
 {
-    struct app_map *map = pool_take(&pool);
+    const struct app_map made = {.iova = request->iova,
+                                 .len = request->len,
+                                 .va = request->va,
+                                 .is_alias = is_alias,
+                                 .is_copy = request->source == FROM_SPACE,
+                                 .site = profile_site(),
+                                 .holder = holders_note()};
+    struct app_map *map = app_maps_insert(&container->app_maps, &made);
     if (!map)
         return;
-    map->iova = request->iova;
-    map->len = request->len;
-    map->va = request->va;
-    map->is_alias = is_alias;
-    map->is_copy = request->source == FROM_SPACE;
-    map->site = profile_site();
-    map->holder = hazards_note_holder();
-    RB_INSERT(app_maps, &container->app_maps, map);
     container->nr_app_maps++;
     if (!is_alias)
         container_count_entries(container, 1);
     if (container->attached)
         count_in(container, map, began_ns);
     if (is_alias)
-        registration_hold_range(map->va, map->len, 1);
+        registry_hold(map->va, map->len, 1);
 }
 
 static void forget(struct container *container, struct app_map *map, uint64_t began_ns)
 {
     if (container->attached)
         count_out(container, map, began_ns);
-    RB_REMOVE(app_maps, &container->app_maps, map);
+    const struct app_map was = *map;
+    app_maps_remove(&container->app_maps, map);
     container->nr_app_maps--;
-    if (map->is_alias)
-        registration_hold_range(map->va, map->len, -1);
+    if (was.is_alias)
+        registry_hold(was.va, was.len, -1);
     else
         container_count_entries(container, -1);
-    registry_changed();
-    pool_give(&pool, map);
+    containers_changed();
 }
 
 void application_forget_container(struct container *container)
 {
     struct app_map *map;
-    while ((map = RB_MIN(app_maps, &container->app_maps)))
+    while ((map = app_maps_first(&container->app_maps)))
         forget(container, map, profile_now());
 }
 
 void application_attached(struct container *container)
 {
     struct app_map *map;
-    RB_FOREACH(map, app_maps, &container->app_maps)
-    count_in(container, map, profile_now());
+    for (map = app_maps_first(&container->app_maps); map; map = app_maps_next(map))
+        count_in(container, map, profile_now());
 }
 
 /* An address space that no device is attached to pins nothing: what was an alias is its own there. */
@@ -186,12 +124,11 @@ void application_detached(struct container *container)
 {
     struct iommu *iommu = &container->iommu;
     struct app_map *map;
-    RB_FOREACH(map, app_maps, &container->app_maps)
-    {
+    for (map = app_maps_first(&container->app_maps); map; map = app_maps_next(map)) {
         count_out(container, map, profile_now());
         if (!map->is_alias)
             continue;
-        registration_hold_range(map->va, map->len, -1);
+        registry_hold(map->va, map->len, -1);
         map->is_alias = map->is_copy = false;
         container_count_entries(container, 1);
         int error = iommu->ops->map(iommu, map->iova, map->va, map->len);
@@ -208,8 +145,7 @@ bool application_wants_eager(struct container *container)
     struct app_map *map;
     if (config.mode != MODE_AUTO || eager_is_left_to_program())
         return false;
-    RB_FOREACH(map, app_maps, &container->app_maps)
-    {
+    for (map = app_maps_first(&container->app_maps); map; map = app_maps_next(map)) {
         if (map->iova == map->va)
             return true;
     }
@@ -246,13 +182,13 @@ static bool overlaps_ours(uint64_t iova, uint64_t len)
 static int map_over_ours(struct container *container, const struct dma_request *request)
 {
     uint64_t began_ns = profile_now();
-    struct app_map *other = map_from(container, request->iova);
+    struct app_map *other = app_maps_from(&container->app_maps, request->iova);
     if (other && other->iova < request->iova + request->len)
         return -EEXIST;
     if ((request->iova | request->va | request->len) & (OS_PAGE_SIZE - 1) || !request->is_accessible)
         return -EINVAL;
     if (is_same_place(request)) {
-        int error = registration_fill(request->va, request->len);
+        int error = registry_fill(request->va, request->len);
         if (error == -EFAULT || error == -EINPROGRESS)
             return error;
         if (!error && is_same_place(request)) { /* what was missing may have got another IOVA */
@@ -260,7 +196,7 @@ static int map_over_ours(struct container *container, const struct dma_request *
             return 0;
         }
     }
-    registration_release_unused(request->iova, request->len);
+    registry_release_unused(request->iova, request->len);
     if (overlaps_ours(request->iova, request->len)) {
         log_write(
             LOG_WARNING,
@@ -286,13 +222,13 @@ static void join(struct container *container, struct app_map *map)
     container_count_entries(container, -1);
     count_out(container, map, profile_now());
     map->is_copy = false;
-    if (registration_fill(map->va, map->len) == 0 && is_same_place(&same)) {
+    if (registry_fill(map->va, map->len) == 0 && is_same_place(&same)) {
         map->is_alias = true;
         count_in(container, map, profile_now());
-        registration_hold_range(map->va, map->len, 1);
+        registry_hold(map->va, map->len, 1);
         return;
     }
-    registration_release_unused(map->iova, map->len);
+    registry_release_unused(map->iova, map->len);
     if (iommu->ops->map(iommu, map->iova, map->va, map->len) == 0)
         container_count_entries(container, 1);
     count_in(container, map, profile_now());
@@ -301,15 +237,15 @@ static void join(struct container *container, struct app_map *map)
 void application_join(struct container *container)
 {
     struct app_map *map;
-    RB_FOREACH(map, app_maps, &container->app_maps)
-    join(container, map);
+    for (map = app_maps_first(&container->app_maps); map; map = app_maps_next(map))
+        join(container, map);
 }
 
 /* Releases everything that nobody was told of, for a MAP that failed for want of room. */
 static bool release_all_unused(void)
 {
     uint64_t before = registrations_count();
-    registration_release_unused(0, UINT64_MAX);
+    registry_release_unused(0, UINT64_MAX);
     return registrations_count() != before;
 }
 
@@ -318,7 +254,7 @@ static uintptr_t copied_va(const struct dma_request *request)
 {
     uint64_t iova = request->from_iova, len = request->len;
     struct container *from = container_find(request->fd, request->from_ioas_id);
-    struct app_map *map = from ? map_from(from, iova) : NULL;
+    struct app_map *map = from ? app_maps_from(&from->app_maps, iova) : NULL;
     struct registration *reg = from && from->attached ? registration_from_iova(iova) : NULL;
     if (map && map->iova <= iova && iova + len <= map->iova + map->len)
         return map->va + (iova - map->iova);
@@ -330,7 +266,7 @@ static uintptr_t copied_va(const struct dma_request *request)
 static int app_map_locked(struct container *container, struct dma_request *request)
 {
     uint64_t began_ns = profile_now(), iova = request->iova, len = request->len;
-    counts.maps++;
+    counts_map(COUNTS_APPLICATIONS);
     if (container->attached && !request->chosen && len && iova + (len - 1) >= iova &&
         overlaps_ours(iova, len))
         return map_over_ours(container, request);
@@ -348,14 +284,14 @@ static int app_map_locked(struct container *container, struct dma_request *reque
     record(container, request, false, began_ns);
     if (config.mode == MODE_AUTO && !eager_is_left_to_program()) {
         if (request->iova != request->va)
-            registry_note_lookup();
+            eager_note_lookup();
         else if (container->attached)
             eager_start();
     }
     return 0;
 }
 
-int registry_app_map(const struct dma_request *asked)
+int application_map(const struct dma_request *asked)
 {
     struct dma_request request = *asked;
     unsigned tries = 0;
@@ -369,7 +305,7 @@ int registry_app_map(const struct dma_request *asked)
             result = os_ioctl(request.fd, request.call, request.arg);
         else
             result = app_map_locked(container, &request);
-    } while (registration_try_again(&result, &tries));
+    } while (registry_try_again(&result, &tries));
     registry_leave();
     return result;
 }
@@ -384,15 +320,15 @@ static int unmap_each(struct container *container, const struct dma_request *req
         start = 0, last = UINT64_MAX;
     else if (!request->len || last < start || (start | request->len) & (OS_PAGE_SIZE - 1))
         return -EINVAL;
-    struct app_map *first = map_from(container, start), *map, *next;
-    struct app_map *final = map_from(container, last);
+    struct app_map *first = app_maps_from(&container->app_maps, start), *map, *next;
+    struct app_map *final = app_maps_from(&container->app_maps, last);
     if ((first && first->iova < start && first->iova + first->len > start) ||
         (final && final->iova <= last && final->iova + (final->len - 1) > last))
         return -EINVAL;
     for (map = first; map && map->iova <= last; map = next) {
         uint64_t began_ns = profile_now(), undone = map->len;
         struct iommu *iommu = &container->iommu;
-        next = RB_NEXT(app_maps, , map);
+        next = app_maps_next(map);
         int error = map->is_alias ? 0 : iommu->ops->unmap(iommu, map->iova, map->len, &undone);
         *request->undone = total;
         if (error)
@@ -424,9 +360,10 @@ static int unmap_upwards(struct container *container, const struct dma_request *
         return -EINVAL;
     else if (last < start || start == UINT64_MAX || request->len == UINT64_MAX)
         return -EOVERFLOW;
-    for (struct app_map *map = map_from(container, start), *next; map && map->iova <= last; map = next) {
+    for (struct app_map *map = app_maps_from(&container->app_maps, start), *next; map && map->iova <= last;
+         map = next) {
         uint64_t began_ns = profile_now(), undone = map->len;
-        next = RB_NEXT(app_maps, , map);
+        next = app_maps_next(map);
         if (map->iova < start || map->iova + (map->len - 1) > last)
             error = -ENOENT;
         else if (!map->is_alias)
@@ -447,9 +384,9 @@ static int unmap_upwards(struct container *container, const struct dma_request *
 static void forget_upwards(struct container *container, uint64_t start, uint64_t len)
 {
     uint64_t began_ns = profile_now();
-    struct app_map *map = map_from(container, start), *next;
+    struct app_map *map = app_maps_from(&container->app_maps, start), *next;
     for (; map && map->iova >= start && map->iova + map->len <= start + len; map = next) {
-        next = RB_NEXT(app_maps, , map);
+        next = app_maps_next(map);
         forget(container, map, began_ns);
     }
 }
@@ -458,9 +395,9 @@ static void forget_upwards(struct container *container, uint64_t start, uint64_t
 static void forget_range(struct container *container, uint64_t start, uint64_t len, uint64_t undone,
                          uint64_t began_ns)
 {
-    struct app_map *map = map_from(container, start), *next;
+    struct app_map *map = app_maps_from(&container->app_maps, start), *next;
     for (; map && undone && map->iova < start + len; map = next) {
-        next = RB_NEXT(app_maps, , map);
+        next = app_maps_next(map);
         undone -= undone < map->len ? undone : map->len;
         forget(container, map, began_ns);
     }
@@ -471,9 +408,9 @@ static int app_unmap_locked(struct container *container, const struct dma_reques
     uint64_t start = request->is_all ? 0 : request->iova, began_ns = profile_now();
     uint64_t len = request->is_all ? UINT64_MAX : request->len;
     bool has_alias = false;
-    counts.unmaps++;
-    for (struct app_map *map = map_from(container, start); map && map->iova < start + len;
-         map = RB_NEXT(app_maps, , map))
+    counts_unmap(COUNTS_APPLICATIONS);
+    for (struct app_map *map = app_maps_from(&container->app_maps, start); map && map->iova < start + len;
+         map = app_maps_next(map))
         has_alias |= map->is_alias;
     if (container->attached && (has_alias || overlaps_ours(start, len)))
         return container->iommu.ioas_id ? unmap_upwards(container, request) : unmap_each(container, request);
@@ -485,7 +422,7 @@ static int app_unmap_locked(struct container *container, const struct dma_reques
     return result;
 }
 
-int registry_app_unmap(const struct dma_request *request)
+int application_unmap(const struct dma_request *request)
 {
     registry_enter();
     struct container *container = container_find(request->fd, request->ioas_id);
@@ -495,53 +432,25 @@ int registry_app_unmap(const struct dma_request *request)
     return result;
 }
 
-static size_t container_reaches(struct container *container, uintptr_t va, uint64_t iova)
-{
-    struct app_map *map = map_from(container, iova);
-    return map && map->iova <= iova && map->va - map->iova == va - iova ? map->iova + map->len - iova : 0;
-}
-
-size_t registry_reaches(uintptr_t va, uint64_t iova)
+size_t application_reaches(uintptr_t va, uint64_t iova)
 {
     size_t len = 0;
     registry_enter();
     struct registration *reg = registration_from(va);
     if (reg && reg->start <= va && reg->mapped && reg->iova - reg->start == iova - va)
         len = reg->start + reg->len - va;
-    for (unsigned i = next_container(containers_attached(), 0); !len && i < MAX_CONTAINERS;
-         i = next_container(containers_attached(), i + 1))
-        len = container_reaches(container_at(i), va, iova);
+    for (unsigned i = containers_next(containers_attached(), 0); !len && i < MAX_CONTAINERS;
+         i = containers_next(containers_attached(), i + 1))
+        len = app_maps_reach(&container_at(i)->app_maps, va, iova);
     registry_exit();
     return len;
 }
 
-size_t application_identity(uintptr_t va)
+bool application_has(uint64_t iova)
 {
-    size_t len = 0;
-    for (unsigned i = next_container(containers_attached(), 0); !len && i < MAX_CONTAINERS;
-         i = next_container(containers_attached(), i + 1))
-        len = container_reaches(container_at(i), va, va);
-    return len;
-}
-
-bool application_has_identity(uintptr_t start, size_t len)
-{
-    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = next_container(containers_attached(), i + 1)) {
-        struct app_map *map = map_from(container_at(i), start);
-        while (map && map->iova < start + len && map->iova != map->va)
-            map = RB_NEXT(app_maps, , map);
-        if (map && map->iova < start + len)
-            return true;
-    }
-    return false;
-}
-
-bool registry_is_application(uint64_t iova)
-{
-    uint64_t below;
+    uint64_t start;
     registry_enter();
-    bool is_its_own = application_collides(iova, 1, &below);
+    bool is_its_own = iova_is_applications(iova, 1, &start);
     registry_exit();
     return is_its_own;
 }

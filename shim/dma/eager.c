@@ -12,8 +12,11 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "dma/clients.h"
+#include "dma/containers.h"
+#include "dma/counts.h"
+#include "dma/iova.h"
 #include "dma/pagemap.h"
-#include "dma/registration.h"
 #include "profile/profile.h"
 
 #define MIB(bytes) ((bytes) >> 20)
@@ -45,7 +48,7 @@ static _Atomic uint64_t nr_left_out, bytes_left_out;
 
 static _Atomic bool is_left_to_program;
 
-void registry_note_lookup(void)
+void eager_note_lookup(void)
 {
     if (!atomic_load_explicit(&is_left_to_program, memory_order_relaxed))
         atomic_store_explicit(&is_left_to_program, true, memory_order_relaxed);
@@ -77,7 +80,7 @@ static bool refuses(void)
 /* Pinned pages, however many containers have them. */
 static uint64_t pinned_now(void)
 {
-    return registry_counts()->pinned / (containers_nr_pinning() ? containers_nr_pinning() : 1);
+    return counts_of(COUNTS_OURS)->pinned / (containers_nr_pinning() ? containers_nr_pinning() : 1);
 }
 
 /* What is pinned counts as still available: the limit is half of what was there before. */
@@ -209,19 +212,19 @@ static uintptr_t register_stretch(uintptr_t va, uintptr_t end, int *error)
     struct registration *reg = registration_from(va);
     if (reg && reg->start <= va) {
         uintptr_t confirmed;
-        *error = registration_confirm(reg, va, &confirmed);
+        *error = registry_confirm(reg, va, &confirmed);
         return confirmed < end ? confirmed : end;
     }
     uintptr_t gap_end = reg && reg->start < end ? reg->start : end;
-    size_t own_len = registration_is_foreign(va) ? application_identity(va) : 0;
+    size_t own_len = registry_is_foreign(va) ? iova_identity(va) : 0;
     if (own_len) /* DPDK's huge pages */
         return own_len < gap_end - va ? va + own_len : gap_end;
     if (!has_room(gap_end - va)) {
         *error = -EDQUOT;
         return end;
     }
-    bool is_foreign = registration_is_foreign(va); /* it is registered as it is asked for, in no units */
-    *error = registration_make(va, gap_end - va, FOR_EAGER, &reg);
+    bool is_foreign = registry_is_foreign(va); /* it is registered as it is asked for, in no units */
+    *error = registry_make(va, gap_end - va, FOR_EAGER, &reg);
     if (*error)
         return is_foreign ? gap_end : (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE;
     return reg->start + reg->len < end ? reg->start + reg->len : end;
@@ -264,7 +267,7 @@ static int register_range(uintptr_t start, size_t len)
     }
     if (!left_out)
         return 0;
-    registration_changed(start, len, MEMORY_LEFT_OUT);
+    changes_tell(start, len, MEMORY_LEFT_OUT);
     leave_out(obstacle, start, left_out, first);
     return -ENOMEM;
 }
@@ -273,7 +276,7 @@ static int offer(uintptr_t start, size_t len)
 {
     if (len <= largest || refuses())
         return register_range(start, len);
-    registration_changed(start, len, MEMORY_LEFT_OUT);
+    changes_tell(start, len, MEMORY_LEFT_OUT);
     leave_out(OBSTACLE_RESERVE, start, missing_of(start, len), 0);
     return 0;
 }
@@ -338,12 +341,12 @@ void eager_gave_way(void)
 /* Another thread was to unmap a part, and has not come to an end. */
 static int leave_out_busy(uintptr_t start, size_t len)
 {
-    registration_changed(start, len, MEMORY_LEFT_OUT);
+    changes_tell(start, len, MEMORY_LEFT_OUT);
     leave_out(OBSTACLE_BUSY, start, len, -EINPROGRESS);
     return -ENOMEM;
 }
 
-int registry_offer(uintptr_t start, size_t len)
+int eager_offer(uintptr_t start, size_t len)
 {
     if (!eager_is_on() || pagemap_is_registered(start, len))
         return 0;
@@ -353,7 +356,7 @@ int registry_offer(uintptr_t start, size_t len)
     registry_enter();
     do
         error = eager_is_on() && containers_attached() ? offer(start, len) : 0;
-    while (registration_try_again(&error, &tries));
+    while (registry_try_again(&error, &tries));
     if (error == -EFAULT)
         error = leave_out_busy(start, len);
     registry_leave();
@@ -373,7 +376,7 @@ static int offer_alive(uintptr_t cursor, uintptr_t end)
     return error;
 }
 
-int registry_offer_alive(uintptr_t start, size_t len)
+int eager_offer_alive(uintptr_t start, size_t len)
 {
     unsigned tries = 0;
     int error;
@@ -383,7 +386,7 @@ int registry_offer_alive(uintptr_t start, size_t len)
     registry_enter();
     do
         error = eager_is_on() && containers_attached() ? offer_alive(start, start + len) : 0;
-    while (registration_try_again(&error, &tries));
+    while (registry_try_again(&error, &tries));
     if (error == -EFAULT)
         error = leave_out_busy(start, len);
     registry_leave();
@@ -391,7 +394,7 @@ int registry_offer_alive(uintptr_t start, size_t len)
     return refuses() ? error : 0;
 }
 
-int registry_admit(uintptr_t start, size_t len)
+int eager_admit(uintptr_t start, size_t len)
 {
     if (!refuses() || !eager_is_on())
         return 0;

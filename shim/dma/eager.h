@@ -15,6 +15,8 @@
 void eager_start(void);
 /* The last container is gone, or this is a forked child. */
 void eager_end(void);
+/* A lookup through the public interface was made: the program manages itself. No lock. */
+void eager_note_lookup(void);
 /* Whether the program chose IOVAs of its own, or asks by lookups: auto mode leaves it alone then. No lock. */
 bool eager_is_left_to_program(void);
 /* In a forked child. */
@@ -31,6 +33,15 @@ void eager_gave_way(void);
 
 /* The program has mapped shared memory, which is not registered: it is told once, `why` and what to do. Takes LOCK_REGISTRY. */
 void eager_pass_shared(uintptr_t start, size_t len, const char *why);
+
+/* Memory is about to be handed out: registers it in eager mode. Returns 0, or -ENOMEM when it can't be registered and is
+ * therefore not to be handed out (ANYDMA_ON_LIMIT=refuse). Takes LOCK_REGISTRY. */
+int eager_offer(uintptr_t start, size_t len);
+/* The same for what is alive in the range. */
+int eager_offer_alive(uintptr_t start, size_t len);
+/* Before a call that can't be taken back: whether the range (`start` 0: a place not known yet) would pass. Returns as
+ * eager_offer. Takes LOCK_REGISTRY. */
+int eager_admit(uintptr_t start, size_t len);
 
 /* At exit: what was handed out unregistered. Takes no lock. */
 void eager_tell_end(void);

@@ -1,32 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Tells one follower, as it happens, what memory a device finds at its own address, and what it does not. Under
- * LOCK_REGISTRY but for what says otherwise. */
-#include <stdatomic.h>
+/* What is registered at its own address, and what the application has mapped there. */
+#include "dma/follow.h"
 
+#include "dma/clients.h"
+#include "dma/containers.h"
 #include "dma/eager.h"
-#include "dma/registration.h"
+#include "dma/iova.h"
 
-typedef void follower_fn(uintptr_t start, size_t len, enum memory_change what);
-static _Atomic(follower_fn *) follower;
-
-void registration_changed(uintptr_t start, size_t len, enum memory_change what)
-{
-    follower_fn *changed = atomic_load_explicit(&follower, memory_order_relaxed);
-    if (__builtin_expect(changed != NULL, 0))
-        changed(start, len, what);
-}
-
-void registration_unfollow(void)
-{
-    atomic_store_explicit(&follower, NULL, memory_order_relaxed);
-}
-
-bool registry_follow(follower_fn *changed)
+bool follow_start(changes_follower *changed)
 {
     registry_enter();
     bool is_followed = eager_is_on() && containers_attached();
     if (is_followed) {
-        atomic_store_explicit(&follower, changed, memory_order_relaxed);
+        changes_follow(changed);
         for (struct registration *reg = registration_from(0); reg; reg = registration_next(reg))
             changed(reg->start, reg->len, MEMORY_REGISTERED);
     }
@@ -35,12 +21,12 @@ bool registry_follow(follower_fn *changed)
 }
 
 /* No lock is held. */
-void registry_pass_over(uintptr_t start, size_t len)
+void follow_pass_over(uintptr_t start, size_t len)
 {
-    if (!atomic_load_explicit(&follower, memory_order_relaxed))
+    if (!changes_are_followed())
         return;
     registry_enter();
-    registration_changed(start, len, MEMORY_PASSED_OVER);
+    changes_tell(start, len, MEMORY_PASSED_OVER);
     registry_exit();
 }
 
@@ -49,12 +35,25 @@ static bool is_identity(const struct registration *reg)
     return reg->iova == reg->start && containers_attached() && reg->mapped == containers_attached();
 }
 
-bool registry_is_identity(uintptr_t start, size_t len)
+static bool has_application(uintptr_t start, size_t len)
+{
+    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = containers_next(containers_attached(), i + 1)) {
+        struct app_map *map = app_maps_from(&container_at(i)->app_maps, start);
+        while (map && map->iova < start + len && map->iova != map->va)
+            map = app_maps_next(map);
+        if (map && map->iova < start + len)
+            return true;
+    }
+    return false;
+}
+
+bool follow_is_identity(uintptr_t start, size_t len)
 {
     for (uintptr_t va = start, end = start + len; va < end;) {
         struct registration *reg = registration_from(va);
         bool is_ours = reg && reg->start <= va && is_identity(reg);
-        size_t there = is_ours ? reg->start + reg->len - va : application_identity(va);
+        size_t there = is_ours ? reg->start + reg->len - va : iova_identity(va);
         if (!there)
             return false;
         va += there;
@@ -62,10 +61,10 @@ bool registry_is_identity(uintptr_t start, size_t len)
     return true;
 }
 
-bool registry_has_identity(uintptr_t start, size_t len)
+bool follow_has_identity(uintptr_t start, size_t len)
 {
     struct registration *reg = registration_from(start);
     while (reg && reg->start < start + len && !is_identity(reg))
         reg = registration_next(reg);
-    return (reg && reg->start < start + len) || application_has_identity(start, len);
+    return (reg && reg->start < start + len) || has_application(start, len);
 }

@@ -9,7 +9,10 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "dma/registration.h"
+#include "dma/application.h"
+#include "dma/clients.h"
+#include "dma/holders.h"
+#include "dma/pins.h"
 #include "profile/helper.h"
 #include "profile/profile.h"
 
@@ -22,21 +25,10 @@ struct hazard {
 };
 
 static _Atomic uint64_t nr_seen;
-static struct pool holder_pool = POOL_OF(struct holder);
 
 uint64_t hazards_seen(void)
 {
     return nr_seen;
-}
-
-struct holder *hazards_note_holder(void)
-{
-    struct holder *holder = config.check ? pool_take(&holder_pool) : NULL;
-    if (!holder)
-        return NULL;
-    holder->site = profile_site();
-    holder->depth = profile_copy_stack(holder->frames, HOLDER_FRAMES);
-    return holder;
 }
 
 /* By anydma-report, with files and lines, where it can be started. */

@@ -7,19 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HOLDER_FRAMES = 24 };
-
-/* Who made a hold or a mapping. */
-struct holder {
-    uint32_t site; /* in the capture; 0: none */
-    unsigned depth;
-    void *frames[HOLDER_FRAMES];
-};
-
-/* The calling thread's stack, to be kept with what it makes; NULL when hazards are not looked for. Under
- * LOCK_REGISTRY. */
-struct holder *hazards_note_holder(void);
-
 /* In a door, before the memory goes, with no lock held. `is_freed`: by free(), else by an unmap. */
 void hazards_look(uintptr_t start, size_t len, int is_freed);
 uint64_t hazards_seen(void);

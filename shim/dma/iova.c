@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Which IOVA a range gets: its own address wherever every container can reach it and nothing else is there; else a
  * window inside the apertures, congruent modulo 2 MiB so that superpages and the pagemap's blocks still fit. */
+#include "dma/iova.h"
+
 #include <errno.h>
 
+#include "dma/containers.h"
 #include "dma/pagemap.h"
-#include "dma/registration.h"
+#include "dma/registrations.h"
 
 #define USER_END (UINT64_C(1) << 47)
 #define IDENTITY_BASE (UINT64_C(1) << 38) /* windows stay off the arena's own addresses, from 256 GiB up */
@@ -24,22 +27,42 @@ void iova_come_together(void)
     part = 0;
 }
 
-bool iova_is_usable(const struct container *container, uint64_t iova, uint64_t len)
+static bool is_usable_everywhere(uint64_t iova, uint64_t len)
 {
-    for (unsigned i = 0; i < container->info.nr_ranges; i++) {
-        const struct iommu_range *range = &container->info.ranges[i];
-        if (iova >= range->start && iova + (len - 1) >= iova && iova + (len - 1) <= range->last)
+    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = containers_next(containers_attached(), i + 1))
+        if (!container_can_reach(container_at(i), iova, len))
+            return false;
+    return true;
+}
+
+bool iova_is_applications(uint64_t iova, uint64_t len, uint64_t *start)
+{
+    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = containers_next(containers_attached(), i + 1)) {
+        struct app_map *map = app_maps_from(&container_at(i)->app_maps, iova);
+        if (map && map->iova < iova + len) {
+            *start = map->iova;
             return true;
+        }
     }
     return false;
 }
 
-static bool is_usable_everywhere(uint64_t iova, uint64_t len)
+/* Cuts [*start, *end) back to what of it around `iova` no mapping of the application's has. False: `iova` is in one. */
+static bool clip_to_ours(uint64_t iova, uint64_t *start, uint64_t *end)
 {
-    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = next_container(containers_attached(), i + 1))
-        if (!iova_is_usable(container_at(i), iova, len))
+    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = containers_next(containers_attached(), i + 1)) {
+        struct app_maps *maps = &container_at(i)->app_maps;
+        struct app_map *above = app_maps_from(maps, iova), *below = app_maps_before(maps, above);
+        if (above && above->iova <= iova)
             return false;
+        if (above && above->iova < *end)
+            *end = above->iova;
+        if (below && below->iova + below->len > *start)
+            *start = below->iova + below->len;
+    }
     return true;
 }
 
@@ -52,7 +75,7 @@ static bool collides(uint64_t iova, uint64_t len, uint64_t *below)
         *below = reg->iova;
         return true;
     }
-    return application_collides(iova, len, below);
+    return iova_is_applications(iova, len, below);
 }
 
 /* The highest place below `limit` in `range` that is free and congruent to `va`; 0 for none. */
@@ -89,7 +112,7 @@ int iova_clip_to_identity(uintptr_t va, uintptr_t *start, uintptr_t *end)
     if (!containers_attached())
         return 0;
     struct registration *above = registration_from_iova(va), *below = registration_before_iova(va);
-    if ((above && above->iova <= va) || !application_clip(va, start, end))
+    if ((above && above->iova <= va) || !clip_to_ours(va, start, end))
         return -EADDRNOTAVAIL;
     if (above && above->iova < *end)
         *end = above->iova;
@@ -115,4 +138,13 @@ int iova_choose(uintptr_t va, size_t len, uint64_t *iova)
         break; /* what one container can't reach is no use */
     }
     return -EADDRNOTAVAIL;
+}
+
+size_t iova_identity(uintptr_t va)
+{
+    size_t len = 0;
+    for (unsigned i = containers_next(containers_attached(), 0); !len && i < MAX_CONTAINERS;
+         i = containers_next(containers_attached(), i + 1))
+        len = app_maps_reach(&container_at(i)->app_maps, va, va);
+    return len;
 }

@@ -8,8 +8,11 @@
  * other need ever fewer calls; or all of a step of which an eighth is registered. A lookup that has nothing near it gets its unit
  * alone. 1 GiB takes 17 calls for a range, 18 for lookups in order, some 95 for lookups at random.
  */
+#include "dma/lumps.h"
+
+#include "dma/holds.h"
 #include "dma/pagemap.h"
-#include "dma/registration.h"
+#include "dma/registrations.h"
 
 enum { DENSE = 8 };
 
@@ -78,7 +81,7 @@ bool lump_widen(const struct memory_lump *lump, uintptr_t wanted_end, bool grows
 /* Nobody has it, and it can be cut and joined. */
 static bool is_loose(const struct registration *reg)
 {
-    return !reg->mapped && !reg->is_stuck && reg->pins == pins_over(reg->start, reg->len);
+    return !reg->mapped && !reg->is_stuck && reg->pins == holds_over(reg->start, reg->len);
 }
 
 void lump_join(const struct memory_lump *lump, struct registration *reg)
@@ -89,7 +92,7 @@ void lump_join(const struct memory_lump *lump, struct registration *reg)
            next->start == reg->start + reg->len && next->iova == reg->iova + reg->len &&
            next->start + next->len <= (high < lump->end ? high : lump->end)) {
         registration_join(reg);
-        reg->pins = pins_over(reg->start, reg->len);
+        reg->pins = holds_over(reg->start, reg->len);
     }
 }
 
@@ -98,8 +101,8 @@ bool lump_halve(struct registration *reg)
     size_t half = (reg->len / 2) & ~(PAGEMAP_BLOCK_SIZE - 1);
     struct registration *rest = half && is_loose(reg) ? registration_cut(reg, reg->start + half) : NULL;
     if (rest) {
-        reg->pins = pins_over(reg->start, reg->len);
-        rest->pins = pins_over(rest->start, rest->len);
+        reg->pins = holds_over(reg->start, reg->len);
+        rest->pins = holds_over(rest->start, rest->len);
     }
     return rest;
 }

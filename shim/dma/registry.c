@@ -7,43 +7,45 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "base/log.h"
+#include "base/config.h"
+#include "base/lock.h"
 #include "base/os.h"
+#include "dma/clients.h"
+#include "dma/containers.h"
 #include "dma/descriptors.h"
-#include "dma/eager.h"
+#include "dma/holds.h"
+#include "dma/iova.h"
 #include "dma/pagemap.h"
-#include "dma/registration.h"
-#include "profile/failures.h"
 #include "profile/profile.h"
 
 static struct lock lock = {.rank = LOCK_REGISTRY};
 LOCK_ON_LIST(lock);
 static const struct memory_ops *memory;
+static const struct registry_clients *clients;
 
-static int deferred_by; /* the thread that could not undo something; 0: none */
-static int owner_pid;   /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
+static int owner_pid; /* a vfork child shares this memory, but neither descriptors nor IOMMU state */
 /* A forked child of a process with a device: an IOVA would lead to the parent's page. */
 static bool had_parents;
-static struct registry_counts counts;
-
-const struct registry_counts *registry_counts(void)
-{
-    return &counts;
-}
 
 void registry_has_device(void)
 {
     had_parents = false;
 }
 
-void registry_init(const struct memory_ops *ops)
+void registry_init(const struct memory_ops *ops, const struct registry_clients *above)
 {
     memory = ops;
+    clients = above;
     owner_pid = os_getpid();
 }
 
+bool registry_is_sim(void)
+{
+    return config.iommu == IOMMU_SIM;
+}
+
 /* A simulated container has no descriptor that a vfork child could have closed; and a sandbox may not allow the question. */
-bool registry_is_owner(void)
+static bool is_owner(void)
 {
     return registry_is_sim() || os_getpid() == owner_pid;
 }
@@ -55,7 +57,7 @@ static bool is_complete(const struct registration *reg)
     return reg->mapped == containers_attached();
 }
 
-bool registration_try_again(int *error, unsigned *tries)
+bool registry_try_again(int *error, unsigned *tries)
 {
     enum { MOST_TRIES = 1000 };
     struct timespec moment = {.tv_nsec = 100000};
@@ -71,12 +73,10 @@ bool registration_try_again(int *error, unsigned *tries)
     return true;
 }
 
-/* A thread that has given up the descriptors it shared (unshare, close_range) can't undo what it lets go: others do. */
 static void undo_deferred(void)
 {
-    if (!deferred_by || deferred_by == os_gettid())
+    if (!containers_take_deferred())
         return;
-    deferred_by = 0;
     for (struct registration *reg = registration_from(0), *next; reg; reg = next) {
         uintptr_t start = reg->start;
         size_t len = reg->len;
@@ -84,8 +84,8 @@ static void undo_deferred(void)
         if (!reg->is_deferred)
             continue;
         reg->is_stuck = reg->is_deferred = false;
-        if (registration_undo(reg))
-            registration_released(start, len);
+        if (registry_undo(reg))
+            registry_released(start, len);
     }
 }
 
@@ -102,156 +102,44 @@ void registry_exit(void)
 void registry_leave(void)
 {
     undo_deferred();
-    containers_reap();
-    eager_refill();
+    clients->leaving();
     lock_release(&lock);
 }
 
 /* --- making ----------------------------------------------------------------------------------------------------- */
 
-struct registration *registration_add(uintptr_t start, size_t len, uint64_t iova)
+/* A record, registered nowhere yet, with the holds of who holds the range and the call site of who makes it; NULL: no memory. */
+static struct registration *add(uintptr_t start, size_t len, uint64_t iova)
 {
     struct registration *reg = registration_insert(start, len, iova);
     if (reg) {
-        reg->pins = pins_over(start, len);
+        reg->pins = holds_over(start, len);
         reg->site = profile_site();
     }
     return reg;
 }
 
-void registration_drop(struct registration *reg)
+/* Ends the record of what is registered nowhere any more. */
+static void drop(struct registration *reg)
 {
     if (!containers_attached())
         profile_record_unowed(reg->start, reg->len);
     registration_remove(reg);
 }
 
-static struct profile_mapping profile_of(const struct registration *reg, unsigned index)
+int registry_complete(struct registration *reg)
 {
-    return (struct profile_mapping){.owner = OWNER_ANYDMA,
-                                    .container = index,
-                                    .site = reg->site,
-                                    .va = reg->start,
-                                    .len = reg->len,
-                                    .iova = reg->iova,
-                                    .began_ns = profile_now()};
-}
-
-/* Another address space of the same iommufd that has it: its pages are shared. */
-static const struct container *find_sharer(const struct registration *reg, unsigned index)
-{
-    const struct container *container = container_at(index);
-    for (unsigned i = next_container(reg->mapped & ~(1u << index), 0); i < MAX_CONTAINERS;
-         i = next_container(reg->mapped & ~(1u << index), i + 1))
-        if (container_at(i)->file == container->file)
-            return container_at(i);
-    return NULL;
-}
-
-static int map_pages(const struct registration *reg, unsigned index)
-{
-    struct iommu *iommu = &container_at(index)->iommu;
-    const struct container *sharer = iommu->ops->copy ? find_sharer(reg, index) : NULL;
-    return sharer ? iommu->ops->copy(iommu, &sharer->iommu, reg->iova, reg->len)
-                  : iommu->ops->map(iommu, reg->iova, reg->start, reg->len);
-}
-
-static int map_in(struct registration *reg, unsigned index)
-{
-    struct container *container = container_at(index);
-    if (!iova_is_usable(container, reg->iova, reg->len))
-        return -EADDRNOTAVAIL;
-    counts.maps++;
-    struct profile_mapping profile = profile_of(reg, index);
-    int error = map_pages(reg, index);
-    if (error == -EINVAL && container_is_gone(container))
-        error = -ENODEV;
-    profile.error = error;
-    profile_record_map(&profile);
-    if (error) {
-        counts.map_failures++;
-        failures_note(FAILED_MAP, -error, reg->len);
-        return error;
-    }
-    registration_set_mapped(reg, index, true);
-    container_count_entries(container, 1);
-    counts.pinned += find_sharer(reg, index) ? 0 : reg->len;
-    if (counts.pinned > counts.pinned_peak)
-        counts.pinned_peak = counts.pinned;
-    registry_changed();
-    return 0;
-}
-
-void registration_was_undone(struct registration *reg, unsigned index)
-{
-    registration_set_mapped(reg, index, false);
-    container_count_entries(container_at(index), -1);
-    counts.pinned -= find_sharer(reg, index) ? 0 : reg->len;
-    registry_changed();
-    registration_changed(reg->start, reg->len, MEMORY_REGISTERED);
-}
-
-bool registration_unmap_in(struct registration *reg, unsigned index)
-{
-    struct container *container = container_at(index);
-    uint64_t unmapped = 0;
-    counts.unmaps++;
-    struct profile_mapping profile = profile_of(reg, index);
-    int error = container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
-    if (error && container_is_gone(container))
-        error = 0, unmapped = reg->len;
-    profile.error = error ? error : unmapped != reg->len ? -EIO : 0;
-    profile_record_unmap(&profile);
-    if (error == -EBADF) {
-        reg->is_stuck = reg->is_deferred = true;
-        deferred_by = os_gettid();
-        return false;
-    }
-    if (error || unmapped != reg->len) {
-        counts.unmap_failures++;
-        failures_note(FAILED_UNMAP, error ? -error : EIO, reg->len);
-        log_write(LOG_ERROR,
-                  "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside "
-                  "and never used "
-                  "again; report this",
-                  reg->iova, reg->len, unmapped, -error, reg->start);
-        reg->is_stuck = true;
-        return false;
-    }
-    registration_was_undone(reg, index);
-    return true;
-}
-
-int registration_map(struct registration *reg)
-{
-    uint32_t had = reg->mapped;
-    for (unsigned i = next_container(containers_attached() & ~reg->mapped, 0); i < MAX_CONTAINERS;
-         i = next_container(containers_attached() & ~reg->mapped, i + 1)) {
-        int error = map_in(reg, i);
-        if (!error)
-            continue;
-        for (unsigned undo = 0; undo < i; undo++)
-            if ((reg->mapped & ~had) & 1u << undo)
-                registration_unmap_in(reg, undo);
-        return error;
-    }
-    registration_changed(reg->start, reg->len, MEMORY_REGISTERED);
-    return 0;
-}
-
-int registration_complete(struct registration *reg)
-{
-    int error = registration_map(reg);
+    int error = containers_map(reg);
     if (error != -EFAULT)
         return error;
     bool is_in_flight = memory->expose(reg->start, reg->len, true);
-    error = registration_map(reg);
+    error = containers_map(reg);
     memory->expose(reg->start, reg->len, false);
     return error == -EFAULT && is_in_flight ? -EINPROGRESS : error;
 }
 
-/* A mark is kept while some registration reaches into the block. */
-void registration_unmark(uintptr_t start, size_t len)
+/* Takes the pagemap's marks from the blocks of the range that no registration reaches into. */
+static void unmark(uintptr_t start, size_t len)
 {
     for (uintptr_t block = start & ~(PAGEMAP_BLOCK_SIZE - 1); block < start + len;
          block += PAGEMAP_BLOCK_SIZE) {
@@ -265,17 +153,14 @@ static void discard(struct registration *reg)
 {
     uintptr_t start = reg->start;
     size_t len = reg->len;
-    registration_drop(reg);
-    registration_unmark(start, len);
+    drop(reg);
+    unmark(start, len);
 }
 
-bool registration_undo(struct registration *reg)
+bool registry_undo(struct registration *reg)
 {
     pagemap_clear(reg->start, reg->len);
-    for (unsigned i = next_container(reg->mapped, 0); i < MAX_CONTAINERS;
-         i = next_container(reg->mapped, i + 1))
-        registration_unmap_in(reg, i);
-    if (reg->is_stuck)
+    if (!containers_unmap(reg))
         return false;
     discard(reg);
     return true;
@@ -298,7 +183,7 @@ static int try_range(uintptr_t start, size_t len, enum purpose purpose, struct r
     int error = containers_attached() && purpose != FOR_EAGER ? iova_choose(start, len, &iova) : 0;
     if (error)
         return error;
-    struct registration *reg = registration_add(start, len, iova);
+    struct registration *reg = add(start, len, iova);
     if (!reg)
         return -ENOMEM;
     reg->handed = purpose == FOR_LOOKUP;
@@ -308,7 +193,7 @@ static int try_range(uintptr_t start, size_t len, enum purpose purpose, struct r
         error = pagemap_mark_pinned(start, len);
         if (!error) {
             memory->prepare(start, len);
-            error = registration_map(reg);
+            error = containers_map(reg);
         }
         if (error) {
             if (!reg->is_stuck)
@@ -362,7 +247,7 @@ static bool make_wide(uintptr_t va, size_t want_len, uintptr_t start, uintptr_t 
     return !is_worth_less(*error) && *error != -EEXIST;
 }
 
-int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made)
+int registry_make(uintptr_t va, size_t want_len, enum purpose purpose, struct registration **made)
 {
     uintptr_t start, end;
     size_t len;
@@ -388,49 +273,59 @@ int registration_make(uintptr_t va, size_t want_len, enum purpose purpose, struc
     return make_range(exact_start, exact_end - exact_start, purpose, made);
 }
 
-void registration_gather(struct registration *reg)
+void registry_gather(struct registration *reg)
 {
     struct memory_lump lump;
     if (memory->lump(reg->start, &lump) && reg->start >= lump.start)
         lump_join(&lump, reg);
 }
 
-void registration_released(uintptr_t start, size_t len)
+void registry_released(uintptr_t start, size_t len)
 {
     memory->release(start, len);
-    eager_released(start, len);
+    clients->released(start, len);
 }
 
-void registration_release_unused(uint64_t iova, uint64_t len)
+void registry_release_unused(uint64_t iova, uint64_t len)
 {
     struct registration *reg = registration_from_iova(iova), *next;
     for (; reg && reg->iova < iova + len; reg = next) {
         next = registration_next_iova(reg);
         uintptr_t start = reg->start;
         size_t reg_len = reg->len;
-        if (reg->handed || reg->pins || !registration_undo(reg))
+        if (reg->handed || reg->pins || !registry_undo(reg))
             continue;
-        registration_changed(start, reg_len, MEMORY_LEFT_OUT);
-        registration_released(start, reg_len);
+        changes_tell(start, reg_len, MEMORY_LEFT_OUT);
+        registry_released(start, reg_len);
     }
 }
 
 /* --- when memory leaves: told by memory/ before the system call ---------------------------------------------------- */
 
-void registration_settle(struct registration *reg)
+void registry_let_go(struct registration *reg)
 {
     uintptr_t start = reg->start;
     size_t len = reg->len;
-    if (reg->pins || reg->is_stuck || !registry_is_owner() || !memory->retire(start, len))
+    if (reg->pins || reg->is_stuck || !is_owner() || !memory->retire(start, len))
         return;
-    if (registration_undo(reg))
-        registration_released(start, len);
+    if (registry_undo(reg))
+        registry_released(start, len);
+}
+
+void registry_hold(uintptr_t start, size_t len, int change)
+{
+    struct registration *reg = registration_from(start), *next;
+    for (; reg && reg->start < start + len; reg = next) {
+        next = registration_next(reg);
+        reg->pins += (uint32_t)change;
+        if (!reg->pins)
+            registry_let_go(reg);
+    }
 }
 
 static void insert_piece(const struct registration *of, uintptr_t start, uintptr_t end)
 {
-    struct registration *piece =
-        start < end ? registration_add(start, end - start, of->iova + (start - of->start)) : NULL;
+    struct registration *piece = start < end ? add(start, end - start, of->iova + (start - of->start)) : NULL;
     if (!piece)
         return;
     piece->handed = of->handed;
@@ -443,12 +338,12 @@ static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
     struct registration old = *reg;
     if (reg->pins)
         return;
-    registration_drop(reg);
+    drop(reg);
     insert_piece(&old, old.start, start);
     insert_piece(&old, end, old.start + old.len);
 }
 
-bool registration_plan_again(struct registration *reg)
+bool registry_plan_again(struct registration *reg)
 {
     struct registration old = *reg;
     uintptr_t end = old.start + old.len, done = old.start, start;
@@ -456,7 +351,7 @@ bool registration_plan_again(struct registration *reg)
     if (old.mapped || old.is_stuck ||
         (memory->intact(old.start, &start, &len) == 0 && start <= old.start && start + len >= end))
         return false;
-    registration_drop(reg);
+    drop(reg);
     for (uintptr_t va = old.start, next; va < end; va = next) {
         next = va + OS_PAGE_SIZE;
         if (memory->intact(va, &start, &len) != 0)
@@ -465,7 +360,7 @@ bool registration_plan_again(struct registration *reg)
         insert_piece(&old, start > done ? start : done, next);
         done = next;
     }
-    registration_unmark(old.start, old.len);
+    unmark(old.start, old.len);
     return true;
 }
 
@@ -520,7 +415,7 @@ void registry_forget(uintptr_t start, size_t len)
         uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
         pagemap_clear(from, to - from);
         if (reg->mapped || reg->is_stuck)
-            registration_settle(reg);
+            registry_let_go(reg);
         else
             cut_owed(reg, from, to);
     }
@@ -535,7 +430,7 @@ void registry_settle(uintptr_t start, size_t len)
     struct registration *reg = registration_from(start), *next;
     for (; reg && reg->start < start + len; reg = next) {
         next = registration_next(reg);
-        registration_settle(reg);
+        registry_let_go(reg);
     }
     registry_leave();
 }
@@ -574,19 +469,19 @@ bool registry_covers(uintptr_t start, size_t len)
     return covers;
 }
 
-bool registration_is_foreign(uintptr_t va)
+bool registry_is_foreign(uintptr_t va)
 {
     return !memory->is_owned(va);
 }
 
-bool registration_has_ended(struct registration *reg)
+bool registry_has_ended(struct registration *reg)
 {
     uintptr_t start = reg->start, unit;
     size_t len;
     if (memory->is_owned(start))
         return false;
     memory->intact(start, &unit, &len);
-    registration_settle(reg);
+    registry_let_go(reg);
     struct registration *now = registration_from(start);
     return !now || now->start != start;
 }
@@ -600,7 +495,7 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
     int error = 0;
     for (int tries = 0; tries < 2; tries++) {
         struct registration *reg = registration_at(va);
-        error = reg ? 0 : registration_make(va, want_len, FOR_LOOKUP, &reg);
+        error = reg ? 0 : registry_make(va, want_len, FOR_LOOKUP, &reg);
         if (error)
             return error;
         if (reg->is_stuck)
@@ -609,7 +504,7 @@ static int find_or_make(uintptr_t va, size_t want_len, struct registration **fou
         error = memory->intact(va, start, len);
         if (error != -ESTALE)
             return error;
-        registration_settle(reg); /* if nothing of it is left, the address starts afresh */
+        registry_let_go(reg); /* if nothing of it is left, the address starts afresh */
         if (registration_at(va))
             return error;
     }
@@ -628,8 +523,8 @@ static int hand_out(uintptr_t va, size_t want_len, struct registration **found, 
         reg = *found;
         if (error || is_complete(reg))
             break;
-        error = registration_complete(reg);
-    } while (error == -EFAULT && registration_plan_again(reg));
+        error = registry_complete(reg);
+    } while (error == -EFAULT && registry_plan_again(reg));
     if (error)
         return error;
     *end = *start + len < reg->start + reg->len ? *start + len : reg->start + reg->len;
@@ -639,7 +534,7 @@ static int hand_out(uintptr_t va, size_t want_len, struct registration **found, 
     return 0;
 }
 
-int registration_fill(uintptr_t start, size_t len)
+int registry_fill(uintptr_t start, size_t len)
 {
     for (uintptr_t va = start, end = start + len, next; va < end; va = next) {
         struct registration *reg = NULL;
@@ -670,10 +565,10 @@ int registry_lookup(uintptr_t va, size_t want_len, uint64_t *iova, size_t *run_l
     unsigned tries = 0;
     int error;
     registry_enter();
-    containers_look();
+    clients->looking();
     do
         error = lookup_locked(va, want_len, iova, run_len);
-    while (registration_try_again(&error, &tries));
+    while (registry_try_again(&error, &tries));
     registry_leave();
     return error;
 }
@@ -691,13 +586,6 @@ uintptr_t registry_address(uint64_t iova)
     return va;
 }
 
-void registry_count_lookup(bool refused)
-{
-    atomic_fetch_add_explicit(&counts.lookups_cold, 1, memory_order_relaxed);
-    if (refused)
-        atomic_fetch_add_explicit(&counts.lookups_refused, 1, memory_order_relaxed);
-}
-
 void registry_locked(void (*change)(void *arg), void *arg)
 {
     registry_enter();
@@ -712,7 +600,7 @@ bool registry_next_alive(uintptr_t *cursor, uintptr_t end, uintptr_t *start, siz
     return *cursor < end && memory->next_alive(cursor, end, start, len);
 }
 
-int registration_confirm(struct registration *reg, uintptr_t va, uintptr_t *end)
+int registry_confirm(struct registration *reg, uintptr_t va, uintptr_t *end)
 {
     uintptr_t start, reg_end = reg->start + reg->len;
     size_t len;
@@ -721,28 +609,17 @@ int registration_confirm(struct registration *reg, uintptr_t va, uintptr_t *end)
     if (!error && reg->iova != reg->start)
         error = -EADDRNOTAVAIL;
     if (!error && !is_complete(reg))
-        error = registration_complete(reg);
+        error = registry_complete(reg);
     return error;
 }
 
 /* --- fork ------------------------------------------------------------------------------------------------------- */
 
-uint64_t registry_pinned(void)
-{
-    return counts.pinned + application_counts()->pinned;
-}
-
 void registry_reset(void)
 {
     registrations_reset();
-    deferred_by = 0;
+    holds_reset();
     owner_pid = os_getpid();
-    registration_unfollow();
     had_parents |= containers_attached() != 0;
     containers_reset();
-    eager_reset();
-    counts = (struct registry_counts){0};
-    application_reset();
-    failures_forget();
-    pins_reset();
 }

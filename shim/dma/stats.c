@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The registry's counters, as anydma_stats and the snapshot show them. Under LOCK_REGISTRY. */
+#include "dma/stats.h"
+
 #include <sys/resource.h>
 
 #include "anydma.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "dma/registration.h"
+#include "dma/clients.h"
+#include "dma/containers.h"
+#include "dma/counts.h"
+#include "dma/hazards.h"
 #include "profile/failures.h"
 
 static void narrow(struct anydma_stats *stats, const struct iommu_info *info)
@@ -20,8 +25,8 @@ static void narrow(struct anydma_stats *stats, const struct iommu_info *info)
 static void fill_containers(struct anydma_stats *stats)
 {
     stats->iova_last = stats->entries_limit = UINT64_MAX;
-    for (unsigned i = next_container(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = next_container(containers_attached(), i + 1)) {
+    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
+         i = containers_next(containers_attached(), i + 1)) {
         const struct container *container = container_at(i);
         stats->containers++;
         stats->app_mappings += container->nr_app_maps;
@@ -34,33 +39,34 @@ static void fill_containers(struct anydma_stats *stats)
     containers_count(&stats->containers_seen, &stats->entries_peak);
 }
 
-void registry_fill_stats(struct anydma_stats *stats)
+void stats_fill(struct anydma_stats *stats)
 {
+    const struct counts *ours = counts_of(COUNTS_OURS), *its = counts_of(COUNTS_APPLICATIONS);
     registry_enter();
     fill_containers(stats);
     stats->hazards = hazards_seen();
     stats->registrations = registrations_count();
     stats->registrations_peak = registrations_peak();
-    stats->pinned = registry_counts()->pinned;
-    stats->pinned_peak = registry_counts()->pinned_peak;
-    stats->app_pinned = application_counts()->pinned;
-    stats->app_pinned_peak = application_counts()->pinned_peak;
+    stats->pinned = ours->pinned;
+    stats->pinned_peak = ours->pinned_peak;
+    stats->app_pinned = its->pinned;
+    stats->app_pinned_peak = its->pinned_peak;
     stats->owed = registrations_owed();
-    stats->maps = registry_counts()->maps;
-    stats->unmaps = registry_counts()->unmaps;
-    stats->map_failures = registry_counts()->map_failures;
-    stats->unmap_failures = registry_counts()->unmap_failures;
-    stats->app_maps = application_counts()->maps;
-    stats->app_unmaps = application_counts()->unmaps;
+    stats->maps = ours->maps;
+    stats->unmaps = ours->unmaps;
+    stats->map_failures = ours->map_failures;
+    stats->unmap_failures = ours->unmap_failures;
+    stats->app_maps = its->maps;
+    stats->app_unmaps = its->unmaps;
     stats->app_map_failures = failures_count(FAILED_APP_MAP, 0);
     stats->app_unmap_failures = failures_count(FAILED_APP_UNMAP, 0);
-    stats->lookups_cold = registry_counts()->lookups_cold;
-    stats->lookups_refused = registry_counts()->lookups_refused;
+    stats->lookups_cold = counts_lookups();
+    stats->lookups_refused = counts_refused();
     registry_exit();
     stats->memlock_limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
 }
 
-const char *registry_counter(void)
+const char *stats_counter(void)
 {
     return containers_last_info()->counter;
 }
@@ -80,7 +86,7 @@ static size_t copy_registrations(uintptr_t va, struct registration copies[COPIED
 }
 
 /* Whoever reads the file may keep it waiting: no lock is held while it is written. */
-int registry_snapshot(int fd)
+int stats_snapshot(int fd)
 {
     struct registration copies[COPIED_AT_ONCE];
     uintptr_t va = 0;
@@ -97,7 +103,7 @@ int registry_snapshot(int fd)
     return error;
 }
 
-size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t max)
+size_t stats_ranges(uintptr_t *cursor, struct stats_range *ranges, size_t max)
 {
     size_t n = 0;
     registry_enter();
@@ -105,45 +111,19 @@ size_t registry_ranges(uintptr_t *cursor, struct registry_range *ranges, size_t 
     for (; reg && n < max; reg = registration_next(reg)) {
         *cursor = reg->start + reg->len;
         if (reg->mapped)
-            ranges[n++] = (struct registry_range){reg->start, reg->len, reg->handed};
+            ranges[n++] = (struct stats_range){reg->start, reg->len, reg->handed};
     }
     registry_exit();
     return n;
 }
 
-bool registry_range_at(uintptr_t start, size_t len, struct registry_range *range)
+bool stats_range_at(uintptr_t start, size_t len, struct stats_range *range)
 {
     registry_enter();
     struct registration *reg = registration_from(start);
     bool is_there = reg && reg->mapped && reg->start == start && reg->len == len;
     if (is_there)
-        *range = (struct registry_range){start, len, reg->handed};
+        *range = (struct stats_range){start, len, reg->handed};
     registry_exit();
     return is_there;
-}
-
-void registry_publish(void)
-{
-    struct anydma_stats stats = {0};
-    fill_containers(&stats);
-    const struct live_numbers numbers = {
-        .pinned = registry_counts()->pinned,
-        .pinned_peak = registry_counts()->pinned_peak,
-        .app_pinned = application_counts()->pinned,
-        .app_pinned_peak = application_counts()->pinned_peak,
-        .registrations = registrations_count(),
-        .owed = registrations_owed(),
-        .maps = registry_counts()->maps,
-        .unmaps = registry_counts()->unmaps,
-        .map_failures = registry_counts()->map_failures,
-        .unmap_failures = registry_counts()->unmap_failures,
-        .app_maps = application_counts()->maps,
-        .app_unmaps = application_counts()->unmaps,
-        .app_failures = failures_count(FAILED_APP_MAP, 0) + failures_count(FAILED_APP_UNMAP, 0),
-        .refused = registry_counts()->lookups_refused,
-        .containers = stats.containers,
-        .entries_used = stats.entries_used,
-        .entries_limit = stats.entries_limit,
-    };
-    live_write(&numbers);
 }

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
-#include "dma/containers.h"
+#include "dma/devices.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
 #include "interpose/ranges.h"
@@ -24,17 +24,17 @@
 /* Whether `fd` may be one of them, in this process. */
 static bool is_known(int fd)
 {
-    return containers_may_know(fd) && lifecycle_enter() && containers_may_know(fd) && lifecycle_is_owner();
+    return devices_may_know(fd) && lifecycle_enter() && devices_may_know(fd) && lifecycle_is_owner();
 }
 
 int close(int fd)
 {
     if (!is_known(fd))
         return next_libc()->close(fd); /* a cancellation point */
-    containers_closing(fd, fd);
+    devices_closing(fd, fd);
     int result = next_libc()->close(fd);
     int saved = errno;
-    containers_closed();
+    devices_closed();
     errno = saved;
     return result;
 }
@@ -42,7 +42,7 @@ int close(int fd)
 static int duplicated(int old_fd, intptr_t result)
 {
     if (!os_is_error(result) && is_known(old_fd))
-        containers_duplicated(old_fd, (int)result);
+        devices_duplicated(old_fd, (int)result);
     return to_libc(result);
 }
 
@@ -52,10 +52,10 @@ static intptr_t replace(int old_fd, int new_fd, long number, int flags)
     bool is_closing =
         old_fd != new_fd && is_known(new_fd) && os_call(SYS_fcntl, old_fd, F_GETFD, 0, 0, 0, 0) >= 0;
     if (is_closing)
-        containers_closing(new_fd, new_fd);
+        devices_closing(new_fd, new_fd);
     intptr_t result = os_call(number, old_fd, new_fd, flags, 0, 0, 0);
     if (is_closing)
-        containers_closed();
+        devices_closed();
     return result;
 }
 
@@ -78,7 +78,7 @@ static int fcntl_with(int fd, int command, void *arg)
 {
     int result = next_libc()->fcntl64(fd, command, arg); /* a cancellation point for locks */
     if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC) && is_known(fd))
-        containers_duplicated(fd, result);
+        devices_duplicated(fd, result);
     return result;
 }
 
@@ -140,7 +140,7 @@ static bool closing_range(unsigned first, unsigned last)
 {
     if (first > last || first > INT32_MAX || !lifecycle_enter() || !lifecycle_is_owner())
         return false;
-    containers_closing((int)first, last > INT32_MAX ? INT32_MAX : (int)last);
+    devices_closing((int)first, last > INT32_MAX ? INT32_MAX : (int)last);
     return true;
 }
 
@@ -154,7 +154,7 @@ int close_range(unsigned first, unsigned last, int flags)
     bool is_closing = !flags && closing_range(first, last);
     intptr_t result = os_call(SYS_close_range, first, last, flags, 0, 0, 0);
     if (is_closing)
-        containers_closed();
+        devices_closed();
     return to_libc(result);
 }
 
@@ -163,5 +163,5 @@ void closefrom(int first)
     bool is_closing = closing_range(first < 0 ? 0 : (unsigned)first, UINT32_MAX);
     next_libc()->closefrom(first);
     if (is_closing)
-        containers_closed();
+        devices_closed();
 }

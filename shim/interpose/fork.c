@@ -15,8 +15,9 @@
 
 #include "base/lock.h"
 #include "base/log.h"
+#include "dma/counts.h"
+#include "dma/dma.h"
 #include "dma/pagemap.h"
-#include "dma/registry.h"
 #include "interpose/advice.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
@@ -52,7 +53,7 @@ static void before_fork(void)
         _IO_list_lock();
     if (holds_heap)
         heap_handlers.prepare();
-    profile_before_fork(registry_pinned());
+    profile_before_fork(counts_pinned());
     locks_take_all();
 }
 
@@ -88,7 +89,7 @@ void fork_become_child(bool locks_are_lost)
     if (locks_are_lost)
         locks_reset_all();
     profile_become_child();
-    registry_reset();
+    dma_reset();
     advice_forget();
     log_drop_stderr();
     pagemap_reset();

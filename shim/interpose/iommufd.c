@@ -11,10 +11,13 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "dma/containers.h"
-#include "dma/registry.h"
+#include "dma/application.h"
+#include "dma/attachments.h"
+#include "dma/devices.h"
+#include "dma/spaces.h"
 #include "interpose/peek.h"
 #include "interpose/vfio.h"
+#include "iommu/iommu.h"
 #include "iommu/iommufd_abi.h"
 #include "profile/profile.h"
 
@@ -25,16 +28,16 @@ bool iommufd_is_served(void)
 
 void iommufd_opened(int fd)
 {
-    if (!iommufd_is_served() || !containers_note_iommufd(fd))
-        containers_note_unserved(fd, UNSERVED_IOMMUFD);
+    if (!iommufd_is_served() || !spaces_note_iommufd(fd))
+        devices_note_unserved(fd, UNSERVED_IOMMUFD);
 }
 
 void iommufd_device_opened(int fd)
 {
     if (iommufd_is_served())
-        containers_note_device(fd);
+        devices_note(fd);
     else
-        containers_note_unserved(fd, UNSERVED_IOMMUFD);
+        devices_note_unserved(fd, UNSERVED_IOMMUFD);
 }
 
 /* What an attach says of mappings that are in its way: no IOVAs, no such pages, no more memlock. */
@@ -46,9 +49,9 @@ static bool is_in_the_way(int result)
 int vfio_attach(int fd, unsigned long call, void *arg)
 {
     int result = os_ioctl(fd, call, arg);
-    if (is_in_the_way(result) && registry_make_way(-1, 0)) {
+    if (is_in_the_way(result) && attachments_make_way(-1, 0)) {
         result = os_ioctl(fd, call, arg);
-        registry_restore(-1, 0);
+        attachments_restore(-1, 0);
     }
     return result;
 }
@@ -79,7 +82,7 @@ static int note_space(int fd, uint32_t ioas_id, bool is_default)
     struct iommu space;
     iommufd_init(&space, fd, ioas_id);
     profile_enter();
-    int error = containers_note_space(&space, is_default);
+    int error = spaces_note(&space, is_default);
     profile_leave();
     return error;
 }
@@ -95,7 +98,7 @@ static int make_space(int fd, void *arg)
     if (error && iommufd_is_served())
         log_write(LOG_WARNING, "address space %u can't be followed: error %d", made.out_ioas_id, -error);
     if (error)
-        containers_note_unserved(fd, UNSERVED_IOMMUFD);
+        devices_note_unserved(fd, UNSERVED_IOMMUFD);
     return result;
 }
 
@@ -103,9 +106,9 @@ static int make_space(int fd, void *arg)
 static int call_without_ours(int fd, unsigned long call, void *arg)
 {
     int result = os_ioctl(fd, call, arg);
-    if (result == -EINVAL && registry_make_way(-1, 0)) {
+    if (result == -EINVAL && attachments_make_way(-1, 0)) {
         result = os_ioctl(fd, call, arg);
-        registry_restore(-1, 0);
+        attachments_restore(-1, 0);
     }
     return result;
 }
@@ -143,7 +146,7 @@ static int choose_default(int fd, void *arg)
 static void devices_changed(void)
 {
     profile_enter();
-    containers_devices_changed();
+    spaces_changed();
     profile_leave();
 }
 
@@ -154,8 +157,8 @@ static int bind_device(int device, void *arg)
     if (result != 0 || !peek(&bind, arg, sizeof(bind)))
         return result;
     iommufd_device_opened(device);
-    if (iommufd_is_served() && !containers_note_iommufd(bind.iommufd))
-        containers_note_unserved(device, UNSERVED_IOMMUFD);
+    if (iommufd_is_served() && !spaces_note_iommufd(bind.iommufd))
+        devices_note_unserved(device, UNSERVED_IOMMUFD);
     return result;
 }
 
@@ -170,11 +173,11 @@ static int attach_device(int device, void *arg)
     if (!iommufd_is_served())
         return result;
     profile_enter();
-    containers_find_space(attach.pt_id);
-    containers_devices_changed();
+    spaces_find(attach.pt_id);
+    spaces_changed();
     profile_leave();
-    if (is_nested(attach.pt_id) || !containers_serve_space(attach.pt_id))
-        containers_note_unserved(device, UNSERVED_IOMMUFD);
+    if (is_nested(attach.pt_id) || !spaces_are_served(attach.pt_id))
+        devices_note_unserved(device, UNSERVED_IOMMUFD);
     return result;
 }
 
@@ -201,11 +204,11 @@ static int make_table(int fd, void *arg)
 /* Whether the address space is known, or was found now: it may have been made by another process, whose devices are then served. */
 static bool is_known(int fd, uint32_t ioas_id)
 {
-    if (!ioas_id || containers_know(fd, ioas_id))
+    if (!ioas_id || devices_know(fd, ioas_id))
         return ioas_id;
     if (!iommufd_is_served() || note_space(fd, ioas_id, false) != 0)
         return false;
-    containers_serve_groups();
+    devices_serve_groups();
     return true;
 }
 
@@ -268,7 +271,7 @@ static int copy(int fd, struct iommufd_ioas_copy *arg, const void *caller)
 static int unmap(int fd, struct iommufd_ioas_unmap *arg)
 {
     struct iommufd_ioas_unmap unmap;
-    if (!peek(&unmap, arg, sizeof(unmap)) || !unmap.ioas_id || !containers_know(fd, unmap.ioas_id))
+    if (!peek(&unmap, arg, sizeof(unmap)) || !unmap.ioas_id || !devices_know(fd, unmap.ioas_id))
         return os_ioctl(fd, IOMMUFD_IOAS_UNMAP, arg);
     const struct dma_request request = {.fd = fd,
                                         .ioas_id = unmap.ioas_id,

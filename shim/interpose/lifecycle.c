@@ -15,6 +15,8 @@
 #include "base/os.h"
 #include "base/pool.h"
 #include "base/sparse.h"
+#include "dma/attachments.h"
+#include "dma/dma.h"
 #include "dma/eager.h"
 #include "dma/hazards.h"
 #include "dma/pagemap.h"
@@ -29,6 +31,7 @@
 #include "interpose/profiler.h"
 #include "interpose/strict.h"
 #include "interpose/summary.h"
+#include "iommu/iommu.h"
 #include "memory/arena.h"
 #include "memory/heap.h"
 #include "memory/owners.h"
@@ -90,7 +93,7 @@ static void attach_sim(void)
     struct iommu iommu;
     int error = lifecycle_init_sim(&iommu, -1);
     if (!error)
-        error = registry_attach(&iommu);
+        error = attachments_add(&iommu);
     if (error)
         log_write(LOG_ERROR, "the simulated IOMMU could not be set up: error %d; nothing is registered",
                   -error);
@@ -137,7 +140,7 @@ static bool start(void)
         log_keep_stderr();
     if (config.heap == HEAP_OWN)
         heap_init();
-    registry_init(&owners_memory_ops);
+    dma_init(&owners_memory_ops);
     fork_init();
     profiler_start();
     if (config.iommu == IOMMU_SIM)

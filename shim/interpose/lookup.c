@@ -9,13 +9,20 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/procmaps.h"
-#include "dma/containers.h"
+#include "dma/attachments.h"
+#include "dma/counts.h"
+#include "dma/devices.h"
+#include "dma/eager.h"
 #include "dma/pagemap.h"
+#include "dma/pins.h"
 #include "dma/registry.h"
+#include "dma/spaces.h"
+#include "dma/stats.h"
 #include "interpose/lifecycle.h"
 #include "interpose/lookup.h"
 #include "interpose/profiler.h"
 #include "interpose/summary.h"
+#include "iommu/iommu.h"
 #include "memory/arena.h"
 #include "memory/mappings.h"
 #include "profile/failures.h"
@@ -41,7 +48,7 @@ __attribute__((noinline, cold)) static int ask_registry(uintptr_t va, size_t wan
 {
     profile_enter();
     int error = lifecycle_is_owner() ? registry_lookup(va, want, iova, run) : -ENODEV;
-    registry_count_lookup(error != 0);
+    counts_lookup(error != 0);
     if (error)
         profile_record_refused(va, error);
     profile_leave();
@@ -59,7 +66,7 @@ __attribute__((noinline, cold)) static int translate_cold(uintptr_t va, size_t w
 {
     if (!lifecycle_enter())
         return -ENOSYS;
-    registry_note_lookup();
+    eager_note_lookup();
     return ask_registry(va, want, iova, run);
 }
 
@@ -76,7 +83,7 @@ int lookup_first(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
         return -ENOSYS;
     if (pagemap_lookup_run(va, iova, run))
         return 0;
-    return registry_is_attached() ? ask_registry(va, want, iova, run) : -ENODEV;
+    return attachments_are_there() ? ask_registry(va, want, iova, run) : -ENODEV;
 }
 
 int lookup_run(uintptr_t va, size_t want, uint64_t *iova, size_t *run)
@@ -184,9 +191,9 @@ int anydma_pin(const void *addr, size_t len)
 {
     if (!lifecycle_enter())
         return -ENOSYS;
-    registry_note_lookup();
+    eager_note_lookup();
     profile_enter();
-    int error = lifecycle_is_owner() ? registry_pin((uintptr_t)addr, len) : -ENODEV;
+    int error = lifecycle_is_owner() ? pins_add((uintptr_t)addr, len) : -ENODEV;
     profile_leave();
     return error;
 }
@@ -195,7 +202,7 @@ int anydma_unpin(const void *addr, size_t len)
 {
     if (!lifecycle_enter())
         return -ENOSYS;
-    return lifecycle_is_owner() ? registry_unpin((uintptr_t)addr, len) : -ENODEV;
+    return lifecycle_is_owner() ? pins_remove((uintptr_t)addr, len) : -ENODEV;
 }
 
 static int attach(int fd, uint32_t ioas_id)
@@ -203,7 +210,7 @@ static int attach(int fd, uint32_t ioas_id)
     struct iommu iommu;
     if (ioas_id && !registry_is_sim()) {
         iommufd_init(&iommu, fd, ioas_id);
-        return containers_know(fd, ioas_id) ? -EBUSY : containers_note_space(&iommu, false);
+        return devices_know(fd, ioas_id) ? -EBUSY : spaces_note(&iommu, false);
     }
     if (ioas_id)
         return -EOPNOTSUPP;
@@ -211,28 +218,28 @@ static int attach(int fd, uint32_t ioas_id)
         int error = lifecycle_init_sim(&iommu, fd);
         if (error)
             return error;
-        error = registry_attach(&iommu);
+        error = attachments_add(&iommu);
         if (error)
             lifecycle_close_sim(&iommu);
         return error;
     }
     if (iommufd_init_container(&iommu, fd))
-        return containers_know(fd, 0) ? -EBUSY : containers_note_space(&iommu, true);
+        return devices_know(fd, 0) ? -EBUSY : spaces_note(&iommu, true);
     type1_init(&iommu, fd);
-    return registry_attach(&iommu);
+    return attachments_add(&iommu);
 }
 
 int anydma_attach(int fd, uint32_t ioas_id)
 {
     int error = lifecycle_enter() ? attach(fd, ioas_id) : -ENOSYS;
     if (!error)
-        containers_serve_groups();
+        devices_serve_groups();
     return error;
 }
 
 int anydma_detach(int fd)
 {
-    return lifecycle_enter() ? registry_detach_fd(fd) : -ENOSYS;
+    return lifecycle_enter() ? attachments_end_all(fd) : -ENOSYS;
 }
 
 int anydma_stats(struct anydma_stats *stats, size_t size)
@@ -257,7 +264,7 @@ int anydma_snapshot(const char *path)
     int fd = os_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return fd;
-    int error = registry_snapshot(fd);
+    int error = stats_snapshot(fd);
     int closed = os_close(fd);
     return error ? error : closed;
 }

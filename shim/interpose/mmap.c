@@ -13,6 +13,7 @@
 #include "base/os.h"
 #include "dma/eager.h"
 #include "dma/hazards.h"
+#include "dma/registry.h"
 #include "interpose/doors.h"
 #include "interpose/lifecycle.h"
 #include "interpose/locked.h"

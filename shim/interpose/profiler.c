@@ -15,7 +15,7 @@
 #include "anydma.h"
 #include "base/config.h"
 #include "base/os.h"
-#include "dma/registry.h"
+#include "dma/stats.h"
 #include "interpose/summary.h"
 #include "memory/arena.h"
 #include "memory/usage.h"
@@ -67,7 +67,7 @@ struct recording {
     size_t carried; /* what pages of other ranges stand for beyond these; the neighbours get it */
 };
 
-static void record(const struct registry_range *range, struct recording *recording)
+static void record(const struct stats_range *range, struct recording *recording)
 {
     struct look look = {
         .memory = recording->memory, .stride = recording->stride, .start = range->start, .len = range->len};
@@ -87,14 +87,14 @@ static void record(const struct registry_range *range, struct recording *recordi
 static void record_all(void)
 {
     enum { AT_ONCE = 64 };
-    struct registry_range ranges[AT_ONCE];
+    struct stats_range ranges[AT_ONCE];
     struct anydma_stats stats = {0};
-    registry_fill_stats(&stats);
+    stats_fill(&stats);
     struct recording recording = {.memory = os_open("/proc/self/mem", O_RDONLY | O_CLOEXEC, 0),
                                   .stride = stats.pinned / OS_PAGE_SIZE / MOST_PAGES_READ + 1,
                                   .looks_up = stats.lookups_cold > 0};
     uintptr_t cursor = 0;
-    for (size_t n; (n = registry_ranges(&cursor, ranges, AT_ONCE)) > 0;)
+    for (size_t n; (n = stats_ranges(&cursor, ranges, AT_ONCE)) > 0;)
         for (size_t i = 0; i < n; i++)
             record(&ranges[i], &recording);
     if (recording.memory >= 0)
@@ -107,12 +107,12 @@ static void record_usage(void)
 {
     enum { AT_ONCE = 64 };
     struct profile_range fresh[AT_ONCE];
-    struct registry_range range;
+    struct stats_range range;
     struct recording recording = {.memory = -1, .stride = 1};
     bool all;
     size_t n = profile_take_fresh(fresh, AT_ONCE, &all);
     for (size_t i = 0; i < n && !all; i++)
-        if (registry_range_at(fresh[i].start, fresh[i].len, &range))
+        if (stats_range_at(fresh[i].start, fresh[i].len, &range))
             record(&range, &recording);
     if (all)
         record_all();

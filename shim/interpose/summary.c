@@ -11,12 +11,13 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "dma/registry.h"
+#include "dma/stats.h"
 #include "memory/arena.h"
 #include "profile/failures.h"
 
 void summary_fill(struct anydma_stats *stats)
 {
-    registry_fill_stats(stats);
+    stats_fill(stats);
     stats->held_back = arena_held_bytes();
     stats->size = sizeof(*stats);
 }
@@ -34,8 +35,8 @@ static void print_limits(int to, const struct anydma_stats *s)
     else
         log_line(to, "  memlock     %lu KiB at peak of %lu KiB (%lu%%)", kib(pinned), kib(s->memlock_limit),
                  s->memlock_limit ? (unsigned long)(pinned * 100 / s->memlock_limit) : 0ul);
-    if (registry_counter())
-        log_line(to, "  counted     %s", registry_counter());
+    if (stats_counter())
+        log_line(to, "  counted     %s", stats_counter());
     if (registry_is_sim() && pinned > s->memlock_limit)
         log_line(to,
                  "              the IOMMU is simulated: with VFIO %lu KiB of that would have been refused "

@@ -13,14 +13,17 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "dma/containers.h"
-#include "dma/registry.h"
+#include "dma/application.h"
+#include "dma/attachments.h"
+#include "dma/devices.h"
+#include "dma/spaces.h"
 #include "interpose/advice.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/lifecycle.h"
 #include "interpose/peek.h"
 #include "interpose/ranges.h"
 #include "interpose/vfio.h"
+#include "iommu/iommu.h"
 #include "memory/foreign.h"
 #include "memory/missing.h"
 #include "profile/failures.h"
@@ -38,11 +41,11 @@ static int adopt_served(int fd)
 {
     struct iommu iommu;
     if (iommufd_is_served() && iommufd_init_container(&iommu, fd))
-        return containers_note_space(&iommu, true);
+        return spaces_note(&iommu, true);
     if (!is_type1_served())
         return -EOPNOTSUPP;
     type1_init(&iommu, fd);
-    return registry_iommu_was_set(&iommu);
+    return attachments_renew(&iommu);
 }
 
 static void adopt(int fd, unsigned long type)
@@ -52,7 +55,7 @@ static void adopt(int fd, unsigned long type)
     int error = is_type1 ? adopt_served(fd) : -EOPNOTSUPP;
     profile_leave();
     if (error == -EOPNOTSUPP)
-        containers_note_unserved(fd, UNSERVED_TYPE);
+        devices_note_unserved(fd, UNSERVED_TYPE);
     else if (error)
         log_write(LOG_WARNING, "container %d could not be adopted: error %d; nothing is registered in it", fd,
                   -error);
@@ -63,14 +66,14 @@ static int set_container(int group, int *arg)
 {
     int container, result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, arg);
     if (result == 0)
-        containers_note_device(group);
-    if (!peek(&container, arg, sizeof(container)) || !containers_know(container, 0))
+        devices_note(group);
+    if (!peek(&container, arg, sizeof(container)) || !devices_know(container, 0))
         return result;
     if (result != 0) {
-        registry_make_way(container, 0);
+        attachments_make_way(container, 0);
         result = os_ioctl(group, VFIO_GROUP_SET_CONTAINER, arg);
     }
-    registry_restore(container, 0);
+    attachments_restore(container, 0);
     return result;
 }
 
@@ -112,7 +115,7 @@ int vfio_map(const struct dma_request *request, const void *caller)
 {
     profile_enter();
     uint64_t began_ns = profile_now();
-    int result = registry_app_map(request);
+    int result = application_map(request);
     if (result < 0) {
         profile_record_map(&(struct profile_mapping){.owner = OWNER_APPLICATION,
                                                      .va = request->va,
@@ -130,7 +133,7 @@ int vfio_map(const struct dma_request *request, const void *caller)
 
 int vfio_unmap(const struct dma_request *request)
 {
-    int result = registry_app_unmap(request);
+    int result = application_unmap(request);
     if (result < 0)
         failures_note(FAILED_APP_UNMAP, -result, 0);
     return result;
@@ -142,22 +145,22 @@ static bool adopt_foreign(int fd)
     struct iommu iommu;
     struct iommu_info info;
     if (iommufd_is_served() && iommufd_init_container(&iommu, fd))
-        return containers_note_space(&iommu, true) == 0;
+        return spaces_note(&iommu, true) == 0;
     if (!is_type1_served())
         return false;
     type1_init(&iommu, fd);
-    return iommu.ops->query(&iommu, &info) == 0 && registry_attach(&iommu) == 0;
+    return iommu.ops->query(&iommu, &info) == 0 && attachments_add(&iommu) == 0;
 }
 
 /* Whether the container is known; one that another process has set up, and handed over, is adopted. */
 static bool is_served(int fd)
 {
-    if (containers_know(fd, 0))
+    if (devices_know(fd, 0))
         return true;
     if (!adopt_foreign(fd))
         return false;
     log_write(LOG_INFO, "container %d, which came from another process, is adopted", fd);
-    containers_serve_groups();
+    devices_serve_groups();
     return true;
 }
 
@@ -170,15 +173,15 @@ static int get_device(int group, void *name)
     if (device < 0)
         return device;
     profile_record_device(name);
-    if (containers_may_know(group))
-        containers_note_device(device);
+    if (devices_may_know(group))
+        devices_note(device);
     else
-        containers_note_unserved(device, UNSERVED_GROUP);
+        devices_note_unserved(device, UNSERVED_GROUP);
     profile_enter();
-    containers_devices_changed();
+    spaces_changed();
     profile_leave();
-    if (!containers_serve_space(0))
-        containers_note_unserved(device, UNSERVED_IOMMUFD);
+    if (!spaces_are_served(0))
+        devices_note_unserved(device, UNSERVED_IOMMUFD);
     return device;
 }
 
@@ -194,7 +197,7 @@ static int map_dma(int fd, void *arg, const void *caller)
 static int unmap_dma(int fd, void *arg)
 {
     struct vfio_iommu_type1_dma_unmap unmap;
-    if (!containers_know(fd, 0) || !peek(&unmap, arg, sizeof(unmap)))
+    if (!devices_know(fd, 0) || !peek(&unmap, arg, sizeof(unmap)))
         return os_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, arg);
     struct dma_request request = parse_unmap(fd, arg, &unmap);
     return vfio_unmap(&request);
@@ -205,8 +208,8 @@ static int unmap_dma(int fd, void *arg)
 static int call_device(int fd, unsigned long request, void *arg)
 {
     int result = os_ioctl(fd, request, arg);
-    if (result >= 0 && !containers_may_know(fd) && !registry_is_attached() && !containers_know_device(fd))
-        containers_note_unserved(fd, UNSERVED_GROUP);
+    if (result >= 0 && !devices_may_know(fd) && !attachments_are_there() && !devices_know_device(fd))
+        devices_note_unserved(fd, UNSERVED_GROUP);
     return result;
 }
 
@@ -245,7 +248,7 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
         return call_device(fd, request, arg);
     case VFIO_GROUP_UNSET_CONTAINER:
         result = os_ioctl(fd, request, arg);
-        containers_closed();
+        devices_closed();
         return result;
     case VFIO_IOMMU_MAP_DMA:
         return map_dma(fd, arg, caller);
@@ -298,6 +301,6 @@ int ioctl(int fd, unsigned long request, ...)
         return to_libc(program_watches(fd, arg, &watch));
     int result = os_ioctl(fd, request, arg);
     if (is_vdpa(request) && result >= 0 && lifecycle_enter() && lifecycle_is_owner())
-        containers_note_unserved(fd, UNSERVED_VDPA);
+        devices_note_unserved(fd, UNSERVED_VDPA);
     return to_libc(result);
 }

@@ -8,6 +8,7 @@
 
 #include "base/config.h"
 #include "base/os.h"
+#include "dma/eager.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "memory/dirty.h"
@@ -145,7 +146,7 @@ uintptr_t extents_take(size_t len, size_t align, bool *is_zero)
         dirty_zero(zone, start, len);
     else
         *is_zero = dirty_take(zone, start, len) == 0;
-    if (registry_offer(start, committed_end ? committed_end - start : len) == 0)
+    if (eager_offer(start, committed_end ? committed_end - start : len) == 0)
         return start;
     extents_give(start, len);
     return 0;

@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 
 #include "base/os.h"
+#include "dma/eager.h"
+#include "dma/follow.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "memory/contents.h"
@@ -46,14 +48,14 @@ static bool is_for_eager(const struct page_kind *kind)
 int mappings_offer(uintptr_t start, size_t len, const struct page_kind *kind)
 {
     if (is_for_eager(kind))
-        return registry_offer(start, len);
-    registry_pass_over(start, len);
+        return eager_offer(start, len);
+    follow_pass_over(start, len);
     return 0;
 }
 
 int mappings_admit(uintptr_t start, size_t len, const struct page_kind *kind)
 {
-    return is_for_eager(kind) ? registry_admit(start, len) : 0;
+    return is_for_eager(kind) ? eager_admit(start, len) : 0;
 }
 
 static int offer_used(uintptr_t start, size_t len)

@@ -20,9 +20,9 @@ bool mappings_claim(uintptr_t start, size_t len);
 /* `event`: PAGE_FAILED, PAGE_LEFT, PAGE_REPLACED (by `kind`), PAGE_RENEWED, PAGE_GUARDED. What is registered there and no
  * longer alive is unregistered; what is new there is offered: returns as mappings_offer. */
 int mappings_end(uintptr_t start, size_t len, enum page_event event, const struct page_kind *kind);
-/* Memory is handed out: eager mode registers it, if it may be. Returns as registry_offer. */
+/* Memory is handed out: eager mode registers it, if it may be. Returns as eager_offer. */
 int mappings_offer(uintptr_t start, size_t len, const struct page_kind *kind);
-/* Before a call that can't be taken back: whether that would pass. Returns as registry_admit. */
+/* Before a call that can't be taken back: whether that would pass. Returns as eager_admit. */
 int mappings_admit(uintptr_t start, size_t len, const struct page_kind *kind);
 
 /* munmap. Returns 0 or -errno. */

@@ -2,6 +2,7 @@
 /* Splits ranges at the arena's borders, and sends questions to whom they are for. */
 #include "memory/owners.h"
 
+#include "dma/attachments.h"
 #include "memory/arena.h"
 #include "memory/foreign.h"
 #include "memory/mappings.h"
@@ -39,7 +40,7 @@ void owners_end(uintptr_t start, size_t len, enum page_event event, const struct
         } else {
             foreign_end(start, next - start, event == PAGE_FAILED);
             shared_end(start, next - start, event == PAGE_FAILED);
-            registry_mapping_left();
+            attachments_mapping_left();
         }
     }
 }

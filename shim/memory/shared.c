@@ -158,7 +158,7 @@ static int add(uintptr_t start, size_t len)
 
 int shared_changed(uintptr_t start, size_t len)
 {
-    return atomic_load_explicit(&has_areas, memory_order_acquire) ? registry_offer_alive(start, len) : 0;
+    return atomic_load_explicit(&has_areas, memory_order_acquire) ? eager_offer_alive(start, len) : 0;
 }
 
 void shared_begin(uintptr_t start, size_t len)

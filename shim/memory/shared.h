@@ -11,13 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The program has mapped something, as it has asked: `fd` is of its call. Returns as registry_offer. */
+/* The program has mapped something, as it has asked: `fd` is of its call. Returns as eager_offer. */
 int shared_mapped(uintptr_t start, size_t len, int prot, int flags, int fd);
 /* What is so mapped would be registered, and is at a place where it can't be: in a hole of a live registration, or where another
  * thread has just unmapped something. */
 bool shared_is_in_hole(uintptr_t start, size_t len, int flags, int fd);
 /* Something of the range may be accessible, or have pages, that was not or had none: it is registered, if it is such memory.
- * Returns as registry_offer. */
+ * Returns as eager_offer. */
 int shared_changed(uintptr_t start, size_t len);
 
 /* Around the program's own call that unmaps or replaces what is mapped. */

@@ -11,9 +11,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "dma/containers.h"
+#include "dma/counts.h"
 #include "dma/eager.h"
+#include "dma/iova.h"
 #include "dma/pagemap.h"
-#include "dma/registration.h"
+#include "dma/registrations.h"
+#include "dma/registry.h"
 #include "memory/arena.h"
 #include "memory/zones.h"
 
@@ -126,9 +130,9 @@ static void check_registrations(void)
             program_failed("registrations overlap at IOVA 0x%lx", reg->iova);
         next_iova = reg->iova + reg->len;
     }
-    if (nr || pinned != registry_counts()->pinned || owed != registrations_owed())
+    if (nr || pinned != counts_of(COUNTS_OURS)->pinned || owed != registrations_owed())
         program_failed("%ld too many by address; %lu pinned, %lu counted; %lu owed, %lu counted", (long)nr,
-                       pinned, registry_counts()->pinned, owed, registrations_owed());
+                       pinned, counts_of(COUNTS_OURS)->pinned, owed, registrations_owed());
 }
 
 static void check_containers(void)
@@ -145,9 +149,9 @@ static void check_containers(void)
                            container->nr_entries);
         app_bytes += bytes;
     }
-    if (app_bytes != registry_counts()->pinned + application_counts()->pinned)
-        program_failed("%lu bytes are mapped, %lu + %lu are counted", app_bytes, registry_counts()->pinned,
-                       application_counts()->pinned);
+    if (app_bytes != counts_of(COUNTS_OURS)->pinned + counts_of(COUNTS_APPLICATIONS)->pinned)
+        program_failed("%lu bytes are mapped, %lu + %lu are counted", app_bytes,
+                       counts_of(COUNTS_OURS)->pinned, counts_of(COUNTS_APPLICATIONS)->pinned);
 }
 
 /* The program's own mappings lead where it put them, by whomever they were made. */
@@ -208,7 +212,7 @@ static void check_eager(void)
                 bool is_registered = reg && reg->start <= va &&
                                      (reg->mapped == containers_attached() || program.had_late_attach);
                 uint64_t unused;
-                if (!is_registered && !application_collides(va, PAGE, &unused))
+                if (!is_registered && !iova_is_applications(va, PAGE, &unused))
                     program_failed("0x%lx is the program's and not registered in eager mode", va);
                 va = is_registered ? reg->start + reg->len : va + PAGE;
             }

@@ -12,9 +12,13 @@
 #include <time.h>
 
 #include "anydma.h"
-#include "dma/containers.h"
+#include "dma/attachments.h"
+#include "dma/devices.h"
+#include "dma/dma.h"
 #include "dma/pagemap.h"
+#include "dma/pins.h"
 #include "dma/registry.h"
+#include "dma/stats.h"
 #include "iommu/iommu.h"
 
 #define START ((uintptr_t)300 << 30)
@@ -106,7 +110,7 @@ static int attach(int fd)
     if (sim_init(&iommu, &config) != 0)
         abort();
     iommu.fd = fd;
-    return registry_attach(&iommu);
+    return attachments_add(&iommu);
 }
 
 /* What must be found, and may not be: its owner looks at its own unit. */
@@ -128,14 +132,14 @@ static void *own(void *arg)
         uintptr_t va = START + unit * UNIT;
         atomic_store(&is_alive[unit], true);
         look(va + 5, true);
-        bool is_held = rand_r(&seed) % 4 == 0 && registry_pin(va, UNIT) == 0;
+        bool is_held = rand_r(&seed) % 4 == 0 && pins_add(va, UNIT) == 0;
         look(va + 3 * PAGE, true);
         atomic_store(&is_alive[unit], false);
         registry_forget(va, UNIT);
         uint64_t iova;
         if (pagemap_lookup(va, &iova))
             atomic_fetch_add(&nr_wrong, 1);
-        if (is_held && registry_unpin(va, UNIT) != 0)
+        if (is_held && pins_remove(va, UNIT) != 0)
             atomic_fetch_add(&nr_wrong, 1);
     }
     return NULL;
@@ -150,7 +154,7 @@ static void *look_at_all(void *arg)
         look(va, false);
         registry_address(va);
         if (rand_r(&seed) % 64 == 0)
-            registry_fill_stats(&stats);
+            stats_fill(&stats);
     }
     return NULL;
 }
@@ -161,12 +165,12 @@ static void *come_and_go(void *arg)
     for (int fd = FD; !atomic_load(&is_over); fd = FD + (fd + 1) % 3) {
         if (attach(fd) != 0)
             atomic_fetch_add(&nr_wrong, 1);
-        containers_duplicated(fd, fd + 10);
-        containers_may_know(fd);
-        registry_make_way(fd, 0);
-        registry_restore(fd, 0);
-        containers_closing(fd, fd);
-        containers_closing(fd + 10, fd + 10);
+        devices_duplicated(fd, fd + 10);
+        devices_may_know(fd);
+        attachments_make_way(fd, 0);
+        attachments_restore(fd, 0);
+        devices_closing(fd, fd);
+        devices_closing(fd + 10, fd + 10);
     }
     return NULL;
 }
@@ -178,7 +182,7 @@ int main(void)
     struct anydma_stats stats = {0};
     if (pagemap_init() != 0)
         return 1;
-    registry_init(&memory);
+    dma_init(&memory);
     if (attach(-1) != 0)
         return 1;
     for (uintptr_t i = 0; i < NR_OWNERS + NR_LOOKERS + 1; i++)
@@ -192,7 +196,7 @@ int main(void)
     for (size_t i = 0; i < NR_OWNERS + NR_LOOKERS + 1; i++)
         pthread_join(threads[i], NULL);
     registry_forget(START, NR_UNITS * UNIT);
-    registry_fill_stats(&stats);
+    stats_fill(&stats);
     printf("%lu answers, %lu refusals, %lu wrong; %lu maps; %lu bytes still pinned, %lu failed unmaps\n",
            nr_answers, nr_refused, nr_wrong, stats.maps, stats.pinned, stats.unmap_failures);
     return nr_wrong || stats.pinned || stats.unmap_failures || !nr_answers;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The application's own MAP and UNMAP beside ours, and its containers' descriptors. */
+#include "dma/attachments.h"
 #include "dma/containers.h"
+#include "dma/devices.h"
+#include "dma/eager.h"
+#include "dma/registry.h"
 #include "fake_memory.h"
 
 #define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
@@ -10,7 +14,7 @@ enum { FD = 50 };
 static void attached(void)
 {
     start_registry();
-    registry_note_lookup();
+    eager_note_lookup();
     cr_assert_eq(attach_fake(FD, 100, ALL_IOVAS), 0);
 }
 
@@ -111,11 +115,11 @@ Test(application, a_full_table_is_emptied_of_what_nobody_was_told_of, .init = st
 Test(containers, the_last_descriptor_ends_it, .init = attached)
 {
     look_up(0);
-    containers_duplicated(FD, FD + 1);
-    containers_closing(FD, FD);
+    devices_duplicated(FD, FD + 1);
+    devices_closing(FD, FD);
     cr_assert_eq(stats_now().pinned, UNIT);
-    cr_assert(containers_may_know(FD + 1) && !containers_may_know(FD));
-    containers_closing(FD + 1, FD + 1);
+    cr_assert(devices_may_know(FD + 1) && !devices_may_know(FD));
+    devices_closing(FD + 1, FD + 1);
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_eq(stats_now().containers, 0);
     cr_assert_eq(stats_now().registrations, 0);
@@ -125,10 +129,10 @@ Test(containers, making_way_and_restoring_keeps_every_promise, .init = attached)
 {
     int64_t iova = look_up(3);
     uint64_t unused;
-    registry_make_way(FD, 0);
+    attachments_make_way(FD, 0);
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_not(pagemap_lookup(START + 3 * PAGE, &unused));
-    registry_restore(FD, 0);
+    attachments_restore(FD, 0);
     cr_assert_eq(stats_now().pinned, UNIT);
     cr_assert_eq(look_up(3), iova);
 }
@@ -139,7 +143,7 @@ Test(containers, a_second_one_gets_what_the_first_has, .init = attached)
     look_up(20);
     cr_assert_eq(attach_fake(FD + 5, 100, ALL_IOVAS), 0);
     cr_assert_eq(stats_now().pinned, 4 * UNIT);
-    cr_assert_eq(registry_detach_fd(FD), 0);
+    cr_assert_eq(attachments_end_all(FD), 0);
     cr_assert_eq(stats_now().pinned, 2 * UNIT);
     cr_assert_eq(look_up(0), (int64_t)START);
 }
@@ -147,7 +151,7 @@ Test(containers, a_second_one_gets_what_the_first_has, .init = attached)
 Test(containers, one_that_is_known_is_not_attached_twice, .init = attached)
 {
     cr_assert_eq(attach_fake(FD, 100, ALL_IOVAS), -EBUSY);
-    cr_assert_eq(registry_detach_fd(99), -ENOENT);
+    cr_assert_eq(attachments_end_all(99), -ENOENT);
 }
 
 static uint64_t everything(void)
@@ -160,7 +164,7 @@ Test(containers, one_whose_iommu_is_set_again_starts_afresh, .init = attached)
 {
     look_up(0);
     struct iommu again = fake_container(FD, 100, ALL_IOVAS);
-    cr_assert_eq(registry_iommu_was_set(&again), 0);
+    cr_assert_eq(attachments_renew(&again), 0);
     cr_assert_eq(stats_now().pinned, 0, "what was mapped before has gone with the old one");
     cr_assert_eq(stats_now().containers, 1);
     cr_assert_eq(look_up(0), (int64_t)START);
@@ -191,22 +195,22 @@ Test(containers, one_that_ended_unseen_is_noticed_when_something_is_registered, 
 Test(containers, one_that_ends_with_a_mapping_of_its_device_is_noticed, .init = attached)
 {
     look_up(0);
-    containers_note_device(FD + 1);
-    registry_mapping_left();
+    devices_note(FD + 1);
+    attachments_mapping_left();
     cr_assert_eq(stats_now().containers, 1);
-    containers_closing(FD + 1, FD + 1);
-    containers_closed();
+    devices_closing(FD + 1, FD + 1);
+    devices_closed();
     cr_assert_eq(stats_now().containers, 1);
     has_iommu = false;
-    registry_mapping_left();
+    attachments_mapping_left();
     cr_assert_eq(everything(), 0);
 }
 
 Test(containers, one_that_ends_otherwise_is_noticed_by_lookups, .init = attached)
 {
     look_up(0);
-    containers_note_device(FD + 1);
-    containers_closing(FD + 1, FD + 1);
+    devices_note(FD + 1);
+    devices_closing(FD + 1, FD + 1);
     has_iommu = false;
     cr_assert_eq(look_up(0), (int64_t)START);
     cr_assert_eq(stats_now().containers, 0);

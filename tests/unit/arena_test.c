@@ -9,8 +9,10 @@
 #include "anydma.h"
 #include "attached.h"
 #include "base/config.h"
+#include "dma/dma.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
+#include "dma/stats.h"
 #include "memory/arena.h"
 #include "memory/extents.h"
 #include "memory/mappings.h"
@@ -36,7 +38,7 @@ static int look_up(uintptr_t va)
 static uint64_t pinned(void)
 {
     struct anydma_stats stats = {0};
-    registry_fill_stats(&stats);
+    stats_fill(&stats);
     return stats.pinned;
 }
 
@@ -248,7 +250,7 @@ Test(arena, a_forked_child_is_given_back_what_was_held, .init = start)
     uintptr_t at = map(16);
     cr_assert_eq(look_up(at), 0);
     cr_assert_eq(mappings_unmap(at, 4 * PAGE), 0);
-    registry_reset();
+    dma_reset();
     pagemap_reset();
     arena_reset();
     cr_assert_eq(arena_held_bytes(), 0);

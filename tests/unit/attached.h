@@ -6,6 +6,8 @@
 #include <criterion/criterion.h>
 
 #include "base/config.h"
+#include "dma/attachments.h"
+#include "dma/dma.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "iommu/iommu.h"
@@ -16,7 +18,7 @@ static inline void start_unattached(const struct memory_ops *memory)
     cr_assert_eq(pagemap_init(), 0);
     config.thp = THP_NEVER;
     arena_init();
-    registry_init(memory);
+    dma_init(memory);
 }
 
 static inline void attach_sim(void)
@@ -25,7 +27,7 @@ static inline void attach_sim(void)
     struct iommu iommu;
     sim_config_default(&sim);
     cr_assert_eq(sim_init(&iommu, &sim), 0);
-    cr_assert_eq(registry_attach(&iommu), 0);
+    cr_assert_eq(attachments_add(&iommu), 0);
 }
 
 #endif

@@ -6,7 +6,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "dma/attachments.h"
 #include "dma/containers.h"
+#include "dma/devices.h"
+#include "dma/eager.h"
+#include "dma/pins.h"
+#include "dma/registry.h"
 #include "fake_memory.h"
 
 #define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
@@ -16,7 +21,7 @@ static int fd;
 static void attached(void)
 {
     start_registry();
-    registry_note_lookup();
+    eager_note_lookup();
     fd = open("/dev/null", O_RDWR);
     cr_assert_eq(attach_fake(fd, 100, ALL_IOVAS), 0);
     look_up(0);
@@ -25,9 +30,9 @@ static void attached(void)
 /* As the door does. */
 static void close_known(int known)
 {
-    containers_closing(known, known);
+    devices_closing(known, known);
     close(known);
-    containers_closed();
+    devices_closed();
 }
 
 static bool is_attached(void)
@@ -41,7 +46,7 @@ static int duplicate(int of, int at_least)
 {
     int copy = fcntl(of, F_DUPFD, at_least);
     if (copy >= 0)
-        containers_duplicated(of, copy);
+        devices_duplicated(of, copy);
     return copy;
 }
 
@@ -54,7 +59,7 @@ Test(descriptors, any_number_of_duplicates_keeps_the_container, .init = attached
     close_known(fd);
     for (int i = 0; i < MANY; i++) {
         cr_assert(is_attached());
-        cr_assert(containers_know(copies[i], 0));
+        cr_assert(devices_know(copies[i], 0));
         close_known(copies[i]);
     }
     cr_assert_not(is_attached());
@@ -64,12 +69,12 @@ Test(descriptors, a_range_of_them_is_closed_at_once, .init = attached)
 {
     int last = duplicate(fd, fd + 20);
     duplicate(fd, fd + 10);
-    containers_closing(fd, last - 1);
+    devices_closing(fd, last - 1);
     for (int i = fd; i < last; i++)
         close(i);
     cr_assert(is_attached());
     duplicate(last, fd + 10);
-    containers_closing(fd, INT32_MAX);
+    devices_closing(fd, INT32_MAX);
     cr_assert_not(is_attached(), "none of them is found once more");
 }
 
@@ -84,8 +89,8 @@ Test(descriptors, high_numbers_are_as_good_as_low_ones, .init = attached)
         high = duplicate(fd, (int)limit.rlim_max - 1);
     close_known(fd);
     cr_assert(is_attached());
-    cr_assert(containers_may_know(high));
-    cr_assert_not(containers_know(high - 65536, 0), "only the low bits are the same");
+    cr_assert(devices_may_know(high));
+    cr_assert_not(devices_know(high - 65536, 0), "only the low bits are the same");
     close_known(high);
     cr_assert_not(is_attached());
 }
@@ -94,7 +99,7 @@ Test(descriptors, high_numbers_are_as_good_as_low_ones, .init = attached)
 Test(descriptors, a_duplicate_that_nobody_saw_keeps_the_container, .init = attached)
 {
     int unseen = (int)syscall(SYS_dup, fd);
-    cr_assert_not(containers_may_know(unseen));
+    cr_assert_not(devices_may_know(unseen));
     close_known(fd);
     cr_assert(is_attached());
     close_known(unseen);
@@ -104,8 +109,8 @@ Test(descriptors, a_duplicate_that_nobody_saw_keeps_the_container, .init = attac
 Test(descriptors, a_duplicate_that_nobody_saw_is_recognised_when_it_is_used, .init = attached)
 {
     int unseen = (int)syscall(SYS_dup, fd), other = open("/dev/null", O_RDWR);
-    cr_assert(containers_know(unseen, 0));
-    cr_assert_not(containers_know(other, 0), "another file of the same device");
+    cr_assert(devices_know(unseen, 0));
+    cr_assert_not(devices_know(other, 0), "another file of the same device");
     close_known(fd);
     cr_assert(is_attached());
 }
@@ -148,12 +153,12 @@ Test(descriptors, what_is_not_served_refuses_lookups_while_it_is_open, .init = a
     uint64_t iova;
     cr_assert(pagemap_lookup(START, &iova));
     int device = open("/dev/zero", O_RDWR);
-    containers_note_unserved(device, UNSERVED_IOMMUFD);
-    containers_note_unserved(device, UNSERVED_IOMMUFD);
+    devices_note_unserved(device, UNSERVED_IOMMUFD);
+    devices_note_unserved(device, UNSERVED_IOMMUFD);
     cr_assert_not(pagemap_lookup(START, &iova));
     cr_assert_eq(look_up(0), -ENODEV);
     cr_assert_eq(look_up(20), -ENODEV);
-    cr_assert_eq(registry_pin(START, PAGE), -ENODEV);
+    cr_assert_eq(pins_add(START, PAGE), -ENODEV);
     cr_assert(is_attached(), "what a served device was given stays");
     int copy = duplicate(device, 0);
     close_known(device);
@@ -165,9 +170,9 @@ Test(descriptors, what_is_not_served_refuses_lookups_while_it_is_open, .init = a
 Test(descriptors, groups_of_another_process_are_served_once_their_container_is, .init = attached)
 {
     int group = open("/dev/zero", O_RDWR);
-    containers_note_unserved(group, UNSERVED_GROUP);
+    devices_note_unserved(group, UNSERVED_GROUP);
     cr_assert_eq(look_up(0), -ENODEV);
-    containers_serve_groups();
+    devices_serve_groups();
     cr_assert_eq(look_up(0), (int64_t)START);
 }
 
@@ -182,7 +187,7 @@ static void attach_ioas(uint32_t ioas_id)
 {
     struct iommu iommu = fake_container(fd, 100, ALL_IOVAS);
     iommu.ioas_id = ioas_id;
-    cr_assert_eq(registry_attach(&iommu), 0);
+    cr_assert_eq(attachments_add(&iommu), 0);
 }
 
 static bool has_unit(uint32_t ioas_id)
@@ -201,7 +206,7 @@ static void expect_both(void)
 static void two_attached(void)
 {
     start_registry();
-    registry_note_lookup();
+    eager_note_lookup();
     fd = open("/dev/null", O_RDWR);
     attach_ioas(3);
     attach_ioas(8);
@@ -213,19 +218,19 @@ Test(descriptors, each_ioas_is_a_container_of_its_own, .init = two_attached)
 {
     struct iommu again = fake_container(fd, 100, ALL_IOVAS);
     again.ioas_id = 8;
-    cr_assert_eq(registry_attach(&again), -EBUSY);
-    cr_assert(containers_know(fd, 3) && containers_know(fd, 8));
-    cr_assert_not(containers_know(fd, 0) || containers_know(fd, 4));
+    cr_assert_eq(attachments_add(&again), -EBUSY);
+    cr_assert(devices_know(fd, 3) && devices_know(fd, 8));
+    cr_assert_not(devices_know(fd, 0) || devices_know(fd, 4));
     cr_assert_neq(container_find(fd, 3), container_find(fd, 8));
-    cr_assert_eq(registry_detach(fd, 4), -ENOENT);
-    cr_assert_eq(registry_detach(fd, 3), 0);
+    cr_assert_eq(attachments_end(fd, 4), -ENOENT);
+    cr_assert_eq(attachments_end(fd, 3), 0);
     cr_assert_eq(pinned_in_all(), UNIT);
-    cr_assert(containers_know(fd, 8));
+    cr_assert(devices_know(fd, 8));
     attach_ioas(3);
     expect_both();
-    cr_assert_eq(registry_detach_fd(fd), 0);
+    cr_assert_eq(attachments_end_all(fd), 0);
     cr_assert_eq(pinned_in_all(), 0);
-    cr_assert_not(containers_may_know(fd));
+    cr_assert_not(devices_may_know(fd));
 }
 
 Test(descriptors, every_ioas_ends_with_the_last_descriptor, .init = two_attached)
@@ -244,7 +249,7 @@ Test(descriptors, an_ioas_that_is_made_again_starts_afresh, .init = two_attached
 {
     struct iommu again = fake_container(fd, 100, ALL_IOVAS);
     again.ioas_id = 3;
-    cr_assert_eq(registry_iommu_was_set(&again), 0);
+    cr_assert_eq(attachments_renew(&again), 0);
     cr_assert_eq(stats_now().containers, 2);
     expect_both();
 }

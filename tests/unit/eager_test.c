@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Eager mode: what it registers, where it ends, and what it leaves to the application. */
 #include "base/config.h"
+#include "dma/attachments.h"
+#include "dma/containers.h"
 #include "dma/eager.h"
+#include "dma/registrations.h"
+#include "dma/registry.h"
 #include "fake_memory.h"
 
 #define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
@@ -35,7 +39,7 @@ static size_t registered_pages(void)
 static int hand_out(size_t first, size_t nr)
 {
     set_alive(first, nr, true);
-    return registry_offer(START + first * PAGE, nr * PAGE);
+    return eager_offer(START + first * PAGE, nr * PAGE);
 }
 
 Test(eager, what_is_alive_and_what_is_handed_out_is_registered, .init = attached)
@@ -47,7 +51,7 @@ Test(eager, what_is_alive_and_what_is_handed_out_is_registered, .init = attached
 
 Test(eager, a_container_after_the_last_one_gets_everything_again, .init = attached)
 {
-    cr_assert_eq(registry_detach_fd(FD), 0);
+    cr_assert_eq(attachments_end_all(FD), 0);
     cr_assert_not(eager_is_on());
     cr_assert_eq(hand_out(200, 20), 0);
     cr_assert_eq(registered_pages(), 0, "there is nowhere to");
@@ -70,13 +74,13 @@ Test(eager, beyond_a_limit_allocations_can_be_refused)
     config.on_limit = LIMIT_REFUSE;
     attach_with_limit((NR_PAGES / 2 + 40) * PAGE);
     cr_assert_eq(hand_out(160, 32), 0);
-    cr_assert_eq(registry_admit(START + 200 * PAGE, 32 * PAGE), -ENOMEM);
-    cr_assert_eq(registry_admit(0, 32 * PAGE), -ENOMEM);
+    cr_assert_eq(eager_admit(START + 200 * PAGE, 32 * PAGE), -ENOMEM);
+    cr_assert_eq(eager_admit(0, 32 * PAGE), -ENOMEM);
     cr_assert_eq(hand_out(200, 32), -ENOMEM);
     set_alive(200, 32, false);
     cr_assert_eq(hand_out(240, 4), 0, "what fits passes still");
-    cr_assert_eq(registry_offer(START + 160 * PAGE, 32 * PAGE), 0, "and what is registered");
-    cr_assert_eq(registry_admit(START + 160 * PAGE, 32 * PAGE), 0);
+    cr_assert_eq(eager_offer(START + 160 * PAGE, 32 * PAGE), 0, "and what is registered");
+    cr_assert_eq(eager_admit(START + 160 * PAGE, 32 * PAGE), 0);
     set_alive(160, 32, false);
     registry_forget(START + 160 * PAGE, 32 * PAGE);
     cr_assert_eq(hand_out(200, 32), 0, "once there is room again");
@@ -123,7 +127,7 @@ Test(eager, a_mapping_of_the_applications_that_fails_costs_nothing, .init = atta
 Test(eager, an_address_that_is_taken_is_left_out, .init = start_registry)
 {
     config.limit_bytes = UINT64_C(1) << 40;
-    registry_note_lookup();
+    eager_note_lookup();
     cr_assert_eq(attach_fake(FD, MANY, ALL_IOVAS), 0);
     cr_assert_eq(app_map(START + 20 * PAGE, 100, 4), 0);
     config.mode = MODE_EAGER;

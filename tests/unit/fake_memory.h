@@ -13,8 +13,13 @@
 #include <string.h>
 
 #include "anydma.h"
+#include "dma/application.h"
+#include "dma/attachments.h"
+#include "dma/dma.h"
 #include "dma/pagemap.h"
-#include "dma/registration.h"
+#include "dma/registry.h"
+#include "dma/stats.h"
+#include "iommu/iommu.h"
 
 #define START ((uintptr_t)300 << 30)
 #define PAGE ((size_t)4096)
@@ -212,7 +217,7 @@ __attribute__((unused)) static struct iommu fake_container(int fd, uint64_t max_
 __attribute__((unused)) static int attach_fake(int fd, uint64_t max_entries, uint64_t last_iova)
 {
     struct iommu iommu = fake_container(fd, max_entries, last_iova);
-    return registry_attach(&iommu);
+    return attachments_add(&iommu);
 }
 
 /* The application's own calls, as the door reads them. */
@@ -220,14 +225,14 @@ __attribute__((unused)) static int app_map_at(int fd, uint64_t iova, uintptr_t v
 {
     struct vfio_iommu_type1_dma_map map = {
         .argsz = sizeof(map), .flags = 3, .vaddr = va, .iova = iova, .size = len};
-    return registry_app_map(&(struct dma_request){.fd = fd,
-                                                  .call = VFIO_IOMMU_MAP_DMA,
-                                                  .arg = &map,
-                                                  .is_plain = true,
-                                                  .is_accessible = true,
-                                                  .iova = iova,
-                                                  .va = va,
-                                                  .len = len});
+    return application_map(&(struct dma_request){.fd = fd,
+                                                 .call = VFIO_IOMMU_MAP_DMA,
+                                                 .arg = &map,
+                                                 .is_plain = true,
+                                                 .is_accessible = true,
+                                                 .iova = iova,
+                                                 .va = va,
+                                                 .len = len});
 }
 
 /* Returns the bytes that were unmapped, or -errno. */
@@ -235,15 +240,15 @@ __attribute__((unused)) static int64_t app_unmap_at(int fd, uint64_t iova, uint6
 {
     struct vfio_iommu_type1_dma_unmap unmap = {
         .argsz = sizeof(unmap), .flags = is_all ? VFIO_DMA_UNMAP_FLAG_ALL : 0, .iova = iova, .size = len};
-    int error = registry_app_unmap(&(struct dma_request){.fd = fd,
-                                                         .call = VFIO_IOMMU_UNMAP_DMA,
-                                                         .arg = &unmap,
-                                                         .is_plain = true,
-                                                         .is_all = is_all,
-                                                         .is_divisible = true,
-                                                         .iova = iova,
-                                                         .len = len,
-                                                         .undone = (uint64_t *)&unmap.size});
+    int error = application_unmap(&(struct dma_request){.fd = fd,
+                                                        .call = VFIO_IOMMU_UNMAP_DMA,
+                                                        .arg = &unmap,
+                                                        .is_plain = true,
+                                                        .is_all = is_all,
+                                                        .is_divisible = true,
+                                                        .iova = iova,
+                                                        .len = len,
+                                                        .undone = (uint64_t *)&unmap.size});
     return error ? error : (int64_t)unmap.size;
 }
 
@@ -255,7 +260,7 @@ __attribute__((unused)) static void set_alive(size_t first, size_t nr, bool aliv
 __attribute__((unused)) static struct anydma_stats stats_now(void)
 {
     struct anydma_stats stats = {0};
-    registry_fill_stats(&stats);
+    stats_fill(&stats);
     return stats;
 }
 
@@ -271,7 +276,7 @@ __attribute__((unused)) static int64_t look_up(size_t page)
 __attribute__((unused)) static void start_registry(void)
 {
     cr_assert_eq(pagemap_init(), 0);
-    registry_init(&fake_memory);
+    dma_init(&fake_memory);
     set_alive(0, NR_PAGES / 2, true);
 }
 

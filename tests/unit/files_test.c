@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #include "attached.h"
-#include "dma/registration.h"
+#include "dma/counts.h"
+#include "dma/registry.h"
 #include "memory/files.h"
 #include "memory/owners.h"
 
@@ -82,7 +83,7 @@ Test(files, when_nothing_is_left_it_is_registered_no_more, .init = start)
 {
     cr_assert_eq(look_up(at, NR * PAGE), 0);
     cr_assert_eq(punch(fd, 0, NR * PAGE), 0);
-    cr_expect_eq(registry_counts()->pinned, 0);
+    cr_expect_eq(counts_of(COUNTS_OURS)->pinned, 0);
 }
 
 Test(files, every_mapping_of_the_file_is_found, .init = start)
@@ -91,7 +92,7 @@ Test(files, every_mapping_of_the_file_is_found, .init = start)
     cr_assert_eq(look_up(at, PAGE), 0);
     cr_assert_eq(look_up(other, NR * PAGE), 0);
     cr_assert_eq(punch(fd, 0, PAGE), 0);
-    cr_expect_eq(registry_counts()->pinned, NR * PAGE);
+    cr_expect_eq(counts_of(COUNTS_OURS)->pinned, NR * PAGE);
     cr_expect_eq(look_up(other, 1), -ESTALE);
     cr_expect_eq(look_up(other + PAGE, 1), 0);
 }
@@ -102,7 +103,7 @@ Test(files, another_file_is_left_alone, .init = start)
     cr_assert_eq(look_up(at, NR * PAGE), 0);
     cr_assert_eq(punch(another, 0, NR * PAGE), 0);
     cr_expect_eq(look_up(at, NR * PAGE), 0);
-    cr_expect_eq(registry_counts()->unmaps, 0);
+    cr_expect_eq(counts_of(COUNTS_OURS)->unmaps, 0);
 }
 
 Test(files, a_call_that_the_kernel_refuses_takes_nothing, .init = start)

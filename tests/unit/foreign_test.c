@@ -7,7 +7,8 @@
 #include <sys/mman.h>
 
 #include "attached.h"
-#include "dma/registration.h"
+#include "dma/counts.h"
+#include "dma/registry.h"
 #include "memory/foreign.h"
 #include "memory/owners.h"
 
@@ -44,10 +45,10 @@ Test(foreign, exactly_the_pages_asked_for_are_registered, .init = start)
 {
     char *at = map(MAP_PRIVATE);
     cr_assert_eq(look_up(at + PAGE + 100, PAGE), 0);
-    cr_expect_eq(registry_counts()->pinned, 2 * PAGE);
+    cr_expect_eq(counts_of(COUNTS_OURS)->pinned, 2 * PAGE);
     cr_expect_eq(run_len, 2 * PAGE - 100);
     cr_assert_eq(look_up(at + PAGE, 1), 0);
-    cr_expect_eq(registry_counts()->maps, 1);
+    cr_expect_eq(counts_of(COUNTS_OURS)->maps, 1);
 }
 
 Test(foreign, without_trust_shared_memory_is_refused, .init = start)
@@ -92,10 +93,10 @@ Test(foreign, what_was_unmapped_whole_is_registered_afresh, .init = start)
     char *at = map(MAP_PRIVATE);
     cr_assert_eq(look_up(at, NR * PAGE), 0);
     unmap(at, NR * PAGE);
-    cr_expect_eq(registry_counts()->pinned, 0);
+    cr_expect_eq(counts_of(COUNTS_OURS)->pinned, 0);
     map_again(at, NR * PAGE);
     cr_assert_eq(look_up(at, PAGE), 0);
-    cr_expect_eq(registry_counts()->maps, 2);
+    cr_expect_eq(counts_of(COUNTS_OURS)->maps, 2);
 }
 
 Test(foreign, a_part_that_was_unmapped_is_refused_and_its_neighbours_stay, .init = start)
@@ -107,7 +108,7 @@ Test(foreign, a_part_that_was_unmapped_is_refused_and_its_neighbours_stay, .init
     cr_expect_eq(look_up(at + PAGE, PAGE), -ESTALE);
     cr_expect_eq(look_up(at, PAGE), 0);
     cr_expect_eq(look_up(at + 2 * PAGE, PAGE), 0);
-    cr_expect_eq(registry_counts()->unmaps, 0);
+    cr_expect_eq(counts_of(COUNTS_OURS)->unmaps, 0);
 }
 
 Test(foreign, a_call_that_failed_has_taken_nothing, .init = start)
@@ -117,7 +118,7 @@ Test(foreign, a_call_that_failed_has_taken_nothing, .init = start)
     foreign_begin((uintptr_t)at, NR * PAGE);
     foreign_end((uintptr_t)at, NR * PAGE, true);
     cr_expect_eq(look_up(at, PAGE), 0);
-    cr_expect_eq(registry_counts()->maps, 1);
+    cr_expect_eq(counts_of(COUNTS_OURS)->maps, 1);
 }
 
 Test(foreign, a_purge_zeroes_what_is_registered_where_it_is, .init = start)
@@ -128,7 +129,7 @@ Test(foreign, a_purge_zeroes_what_is_registered_where_it_is, .init = start)
     for (size_t i = 0; i < NR * PAGE; i += PAGE)
         cr_expect_eq(at[i], 0);
     cr_expect_eq(look_up(at + PAGE, PAGE), 0);
-    cr_expect_eq(registry_counts()->maps, 1);
+    cr_expect_eq(counts_of(COUNTS_OURS)->maps, 1);
 }
 
 Test(foreign, what_the_program_watches_itself_is_let_go, .init = start)

@@ -4,19 +4,24 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "dma/attachments.h"
+#include "dma/dma.h"
 #include "dma/hazards.h"
+#include "dma/pins.h"
+#include "dma/registry.h"
 #include "fake_memory.h"
+#include "iommu/iommu.h"
 
 /* 16 pages, of which the fourth to the sixth are held. */
 static void start(void)
 {
     struct iommu iommu = fake_container(3, 100, UINT64_MAX);
     cr_assert_eq(pagemap_init(), 0);
-    registry_init(&fake_memory);
-    cr_assert_eq(registry_attach(&iommu), 0);
+    dma_init(&fake_memory);
+    cr_assert_eq(attachments_add(&iommu), 0);
     memset(is_page_alive, true, 16);
     config.check = 1;
-    cr_assert_eq(registry_pin(START + 3 * PAGE, 3 * PAGE), 0);
+    cr_assert_eq(pins_add(START + 3 * PAGE, 3 * PAGE), 0);
 }
 
 Test(hazards, what_is_held_is_one_when_it_goes, .init = start)
@@ -48,11 +53,11 @@ Test(hazards, what_is_registered_and_not_held_is_none, .init = start)
 
 Test(hazards, what_is_no_longer_held_is_none, .init = start)
 {
-    cr_assert_eq(registry_pin(START + 3 * PAGE, 3 * PAGE), 0);
-    cr_assert_eq(registry_unpin(START + 3 * PAGE, 3 * PAGE), 0);
+    cr_assert_eq(pins_add(START + 3 * PAGE, 3 * PAGE), 0);
+    cr_assert_eq(pins_remove(START + 3 * PAGE, 3 * PAGE), 0);
     hazards_look(START + 4 * PAGE, PAGE, true); /* held once more than let go */
     cr_expect_eq(hazards_seen(), 1);
-    cr_assert_eq(registry_unpin(START + 3 * PAGE, 3 * PAGE), 0);
+    cr_assert_eq(pins_remove(START + 3 * PAGE, 3 * PAGE), 0);
     hazards_look(START + 4 * PAGE, PAGE, true);
     cr_expect_eq(hazards_seen(), 1);
 }

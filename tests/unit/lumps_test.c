@@ -5,7 +5,10 @@
 
 #include "anydma.h"
 #include "attached.h"
-#include "dma/registration.h"
+#include "dma/attachments.h"
+#include "dma/pins.h"
+#include "dma/registry.h"
+#include "dma/stats.h"
 #include "memory/extents.h"
 #include "memory/mappings.h"
 #include "memory/places.h"
@@ -28,7 +31,7 @@ static void attach(int fd, uint64_t memlock_bytes)
     sim.memlock_bytes = memlock_bytes;
     cr_assert_eq(sim_init(&iommu, &sim), 0);
     iommu.fd = fd;
-    cr_assert_eq(registry_attach(&iommu), 0);
+    cr_assert_eq(attachments_add(&iommu), 0);
 }
 
 static void unattached(void)
@@ -45,7 +48,7 @@ static void attached(void)
 static struct anydma_stats stats_now(void)
 {
     struct anydma_stats stats = {0};
-    registry_fill_stats(&stats);
+    stats_fill(&stats);
     return stats;
 }
 
@@ -101,9 +104,9 @@ static void expect_nothing_left(void)
 Test(lumps, a_pin_of_an_allocation_is_few_calls_and_so_is_its_end, .init = attached)
 {
     uintptr_t at = allocate(GIB);
-    cr_assert_eq(registry_pin(at, GIB), 0);
+    cr_assert_eq(pins_add(at, GIB), 0);
     expect_few_calls(GIB);
-    cr_assert_eq(registry_unpin(at, GIB), 0);
+    cr_assert_eq(pins_remove(at, GIB), 0);
     extents_give(at, GIB);
     expect_nothing_left();
 }
@@ -138,7 +141,7 @@ Test(lumps, no_lookup_asks_twice_for_what_one_call_registered, .init = attached)
 {
     uintptr_t at = allocate(GIB);
     uint64_t iova;
-    cr_assert_eq(registry_pin(at, GIB), 0);
+    cr_assert_eq(pins_add(at, GIB), 0);
     cr_assert_eq(look_up(at + 512 * MIB, 1), 0);
     cr_assert(pagemap_lookup(at + 512 * MIB + 63 * MIB, &iova), "the whole registration answers");
     cr_assert_eq(iova, at + 512 * MIB + 63 * MIB);

@@ -9,8 +9,10 @@
 #include "anydma.h"
 #include "attached.h"
 #include "base/config.h"
+#include "dma/dma.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
+#include "dma/stats.h"
 #include "memory/arena.h"
 #include "memory/mappings.h"
 #include "memory/moves.h"
@@ -93,7 +95,7 @@ static int look_up(uintptr_t va)
 static struct anydma_stats stats_now(void)
 {
     struct anydma_stats stats = {0};
-    registry_fill_stats(&stats);
+    stats_fill(&stats);
     return stats;
 }
 
@@ -262,7 +264,7 @@ Test(mappings, what_is_mapped_over_an_unmap_in_progress_stays, .init = start)
 
 static void a_child_is_forked(void)
 {
-    registry_reset();
+    dma_reset();
     pagemap_reset();
     arena_reset();
     cr_assert(mappings_are_used(theirs, 8 * PAGE, 0));

@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "dma/eager.h"
+#include "dma/pins.h"
 #include "fake_memory.h"
 
 #define IDENTITY(page) ((int64_t)(START + (page)*PAGE))
@@ -121,7 +123,7 @@ static void go_around(uint64_t last_iova)
     struct iommu iommu = fake_container(5, 100, last_iova);
     uint64_t before = stats_now().maps;
     cr_assert_eq(iommu.ops->map(&iommu, START, START, UNIT), 0);
-    cr_assert_eq(registry_attach(&iommu), 0);
+    cr_assert_eq(attachments_add(&iommu), 0);
     for (size_t page = 0; page < 3 * UNIT / PAGE; page += UNIT / PAGE) {
         uint64_t va;
         int64_t iova = look_up(page);
@@ -129,12 +131,12 @@ static void go_around(uint64_t last_iova)
         cr_assert(sim_translate(&iommu, (uint64_t)iova, &va) == 0 && va == START + page * PAGE);
     }
     cr_assert_eq(stats_now().maps - before, 1 + 3, "the other's is run into once");
-    cr_assert_eq(registry_detach(5, 0), 0);
+    cr_assert_eq(attachments_end(5, 0), 0);
 }
 
 Test(registry, what_another_process_has_mapped_is_gone_around, .init = start_registry)
 {
-    registry_note_lookup();
+    eager_note_lookup();
     for (unsigned i = 0; i < 30; i++)
         go_around(i % 2 ? ALL_IOVAS : (UINT64_C(1) << 39) - 1);
     cr_assert_eq(attach_fake(-1, 100, ALL_IOVAS), 0);
@@ -174,7 +176,7 @@ static void unmap_must_not_be_trusted(void)
     unmaps_nothing = false;
     set_alive(0, 16, true);
     cr_assert_eq(look_up(0), -ESTALE);
-    cr_assert_eq(registry_pin(START, PAGE), -ESTALE);
+    cr_assert_eq(pins_add(START, PAGE), -ESTALE);
     cr_assert_not(is_answered(0));
 }
 
@@ -196,7 +198,7 @@ Test(registry, an_unmap_that_fails_at_detach_sets_the_memory_aside_for_the_next_
     cr_assert_eq(attach_fake(7, 100, ALL_IOVAS), 0);
     look_up(0);
     fail_unmap = -EINVAL;
-    cr_assert_eq(registry_detach_fd(7), 0);
+    cr_assert_eq(attachments_end_all(7), 0);
     fail_unmap = 0;
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_eq(attach_fake(8, 100, ALL_IOVAS), 0);
@@ -207,7 +209,7 @@ Test(registry, an_unmap_that_fails_at_detach_sets_the_memory_aside_for_the_next_
     cr_assert_eq(nr_released, 0, "its pages are never given to others");
     cr_assert(registry_covers(START, UNIT));
     cr_assert_eq(look_up(16), IDENTITY(16));
-    cr_assert_eq(registry_detach_fd(8), 0);
+    cr_assert_eq(attachments_end_all(8), 0);
     cr_assert_eq(nr_released, 1);
 }
 
@@ -218,7 +220,7 @@ Test(registry, what_was_replaced_is_refused_until_nothing_of_it_is_left, .init =
     is_page_stale[0] = true;
     registry_forget(START, PAGE);
     cr_assert_eq(look_up(0), -ESTALE);
-    cr_assert_eq(registry_pin(START, 4 * PAGE), -ESTALE);
+    cr_assert_eq(pins_add(START, 4 * PAGE), -ESTALE);
     cr_assert_eq(look_up(1), IDENTITY(1));
     set_alive(0, 16, false);
     registry_forget(START, UNIT);
@@ -229,7 +231,7 @@ Test(registry, what_was_replaced_is_refused_until_nothing_of_it_is_left, .init =
 Test(registry, a_forked_child_has_nothing_and_no_promises, .init = attached)
 {
     look_up(0);
-    registry_reset();
+    dma_reset();
     pagemap_reset();
     cr_assert_eq(stats_now().registrations, 0);
     cr_assert_eq(look_up(0), -ENODEV);
@@ -243,41 +245,41 @@ Test(registry, a_forked_child_has_nothing_and_no_promises, .init = attached)
 
 Test(pins, a_hold_outlives_the_memory_and_its_end_unregisters, .init = attached)
 {
-    cr_assert_eq(registry_pin(START, 4 * PAGE), 0);
+    cr_assert_eq(pins_add(START, 4 * PAGE), 0);
     set_alive(0, 16, false);
     registry_forget(START, UNIT);
     cr_assert_eq(stats_now().pinned, UNIT);
-    cr_assert_eq(registry_unpin(START, 4 * PAGE), 0);
+    cr_assert_eq(pins_remove(START, 4 * PAGE), 0);
     cr_assert_eq(stats_now().pinned, 0);
 }
 
 Test(pins, holds_are_counted_for_each_exact_range, .init = attached)
 {
-    cr_assert_eq(registry_pin(START, PAGE), 0);
-    cr_assert_eq(registry_pin(START, PAGE), 0);
-    cr_assert_eq(registry_pin(START, 2 * PAGE), 0);
-    cr_assert_eq(registry_unpin(START, PAGE), 0);
-    cr_assert_eq(registry_unpin(START, PAGE), 0);
-    cr_assert_eq(registry_unpin(START, PAGE), -ENOENT);
-    cr_assert_eq(registry_unpin(START + PAGE, PAGE), -ENOENT);
-    cr_assert_eq(registry_unpin(START, 2 * PAGE), 0);
+    cr_assert_eq(pins_add(START, PAGE), 0);
+    cr_assert_eq(pins_add(START, PAGE), 0);
+    cr_assert_eq(pins_add(START, 2 * PAGE), 0);
+    cr_assert_eq(pins_remove(START, PAGE), 0);
+    cr_assert_eq(pins_remove(START, PAGE), 0);
+    cr_assert_eq(pins_remove(START, PAGE), -ENOENT);
+    cr_assert_eq(pins_remove(START + PAGE, PAGE), -ENOENT);
+    cr_assert_eq(pins_remove(START, 2 * PAGE), 0);
 }
 
 Test(pins, what_is_held_and_gone_is_not_held_once_more, .init = attached)
 {
-    cr_assert_eq(registry_pin(START, 4 * PAGE), 0);
+    cr_assert_eq(pins_add(START, 4 * PAGE), 0);
     set_alive(2, 1, false);
     registry_forget(START + 2 * PAGE, PAGE);
-    cr_assert_eq(registry_pin(START, 4 * PAGE), -EFAULT);
-    cr_assert_eq(registry_unpin(START, 4 * PAGE), 0);
-    cr_assert_eq(registry_unpin(START, 4 * PAGE), -ENOENT);
+    cr_assert_eq(pins_add(START, 4 * PAGE), -EFAULT);
+    cr_assert_eq(pins_remove(START, 4 * PAGE), 0);
+    cr_assert_eq(pins_remove(START, 4 * PAGE), -ENOENT);
 }
 
 Test(pins, nonsense_is_refused, .init = attached)
 {
-    cr_assert_eq(registry_pin(START, 0), -EINVAL);
-    cr_assert_eq(registry_pin(START, SIZE_MAX), -EINVAL);
-    cr_assert_eq(registry_unpin(START, PAGE), -ENOENT);
+    cr_assert_eq(pins_add(START, 0), -EINVAL);
+    cr_assert_eq(pins_add(START, SIZE_MAX), -EINVAL);
+    cr_assert_eq(pins_remove(START, PAGE), -ENOENT);
 }
 
 Test(pins, what_is_not_all_there_is_not_held, .init = attached)
@@ -285,22 +287,22 @@ Test(pins, what_is_not_all_there_is_not_held, .init = attached)
     look_up(0);
     set_alive(3, 1, false);
     registry_forget(START + 3 * PAGE, PAGE);
-    cr_assert_eq(registry_pin(START, 8 * PAGE), -EFAULT);
-    cr_assert_eq(registry_unpin(START, 8 * PAGE), -ENOENT);
+    cr_assert_eq(pins_add(START, 8 * PAGE), -EFAULT);
+    cr_assert_eq(pins_remove(START, 8 * PAGE), -ENOENT);
 }
 
 Test(pins, a_hold_outlives_the_container_and_its_end_is_counted_once, .init = start_registry)
 {
     cr_assert_eq(attach_fake(40, 100, ALL_IOVAS), 0);
-    cr_assert_eq(registry_pin(START, 4 * PAGE), 0);
-    cr_assert_eq(registry_detach_fd(40), 0);
+    cr_assert_eq(pins_add(START, 4 * PAGE), 0);
+    cr_assert_eq(attachments_end_all(40), 0);
     cr_assert_eq(stats_now().pinned, 0);
     cr_assert_eq(attach_fake(41, 100, ALL_IOVAS), 0);
     cr_assert_eq(look_up(0), IDENTITY(0));
     set_alive(0, 16, false);
     registry_forget(START, UNIT);
     cr_assert_eq(stats_now().pinned, UNIT, "still held");
-    cr_assert_eq(registry_unpin(START, 4 * PAGE), 0);
+    cr_assert_eq(pins_remove(START, 4 * PAGE), 0);
     cr_assert_eq(stats_now().pinned, 0);
 }
 
@@ -310,7 +312,7 @@ static int snapshot_pipe[2];
 
 static void *write_snapshot(void *arg)
 {
-    *(int *)arg = registry_snapshot(snapshot_pipe[1]);
+    *(int *)arg = stats_snapshot(snapshot_pipe[1]);
     close(snapshot_pipe[1]);
     return NULL;
 }
@@ -346,5 +348,5 @@ Test(registry, a_snapshot_says_what_came_of_it, .init = start_registry)
 {
     int full = open("/dev/full", O_WRONLY);
     look_up(0);
-    cr_assert_eq(registry_snapshot(full), -ENOSPC);
+    cr_assert_eq(stats_snapshot(full), -ENOSPC);
 }

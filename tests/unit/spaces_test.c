@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Address spaces of an iommufd: known from their making on, with what the application maps there, and holding what is registered
  * while a device is attached to them. */
+#include "dma/application.h"
+#include "dma/attachments.h"
 #include "dma/containers.h"
+#include "dma/devices.h"
+#include "dma/eager.h"
+#include "dma/spaces.h"
 #include "fake_memory.h"
 
 #include "base/config.h"
-#include "dma/eager.h"
 
 #define ALL_IOVAS ((UINT64_C(1) << 48) - 1)
 
@@ -16,19 +20,19 @@ static void make_space(uint32_t id)
     struct iommu space = fake_container(FD, UINT64_MAX, ALL_IOVAS);
     space.ioas_id = id;
     lacks_device[id] = true;
-    cr_assert_eq(containers_note_space(&space, false), 0);
+    cr_assert_eq(spaces_note(&space, false), 0);
 }
 
 static void set_device(uint32_t id, bool attached)
 {
     lacks_device[id] = !attached;
-    containers_devices_changed();
+    spaces_changed();
 }
 
 static void one_idle(void)
 {
     start_registry();
-    registry_note_lookup();
+    eager_note_lookup();
     make_space(A);
 }
 
@@ -72,7 +76,7 @@ static int app_map(uint32_t id, uint64_t iova, size_t page, size_t nr)
     request.iova = iova;
     request.va = map.vaddr;
     request.len = map.size;
-    return registry_app_map(&request);
+    return application_map(&request);
 }
 
 static int64_t app_unmap(uint32_t id, uint64_t iova, uint64_t len)
@@ -83,7 +87,7 @@ static int64_t app_unmap(uint32_t id, uint64_t iova, uint64_t len)
     request.iova = iova;
     request.len = len;
     request.undone = (uint64_t *)&unmap.size;
-    int error = registry_app_unmap(&request);
+    int error = application_unmap(&request);
     return error ? error : (int64_t)unmap.size;
 }
 
@@ -206,7 +210,7 @@ Test(spaces, one_that_is_destroyed_is_forgotten_and_its_number_used_again, .init
 {
     cr_assert_eq(app_map(A, 0x100000, 40, 4), 0);
     has_iommu = false;
-    containers_devices_changed();
+    spaces_changed();
     has_iommu = true;
     cr_assert_null(container_find(FD, A));
     make_space(A);
@@ -218,11 +222,11 @@ Test(spaces, all_go_with_the_last_descriptor, .init = one_attached)
     make_space(B);
     set_device(B, true);
     look_up(0);
-    containers_duplicated(FD, FD + 1);
-    containers_closing(FD, FD);
-    containers_closed();
+    devices_duplicated(FD, FD + 1);
+    devices_closing(FD, FD);
+    devices_closed();
     cr_assert_eq(stats_now().containers, 2);
-    containers_closing(FD + 1, FD + 1);
+    devices_closing(FD + 1, FD + 1);
     cr_assert_eq(stats_now().containers, 0);
     cr_assert_eq(stats_now().pinned, 0);
 }
@@ -231,11 +235,11 @@ Test(spaces, making_way_concerns_all_of_them, .init = one_attached)
 {
     make_space(B);
     set_device(B, true);
-    cr_assert_not(registry_make_way(-1, 0));
+    cr_assert_not(attachments_make_way(-1, 0));
     look_up(0);
-    cr_assert(registry_make_way(-1, 0));
+    cr_assert(attachments_make_way(-1, 0));
     cr_assert_eq(entries_in(A) + entries_in(B), 0);
-    registry_restore(-1, 0);
+    attachments_restore(-1, 0);
     cr_assert_eq(leads_to(A, START), START);
     cr_assert_eq(leads_to(B, START), START);
     cr_assert_eq(look_up(0), (int64_t)START);
@@ -243,8 +247,8 @@ Test(spaces, making_way_concerns_all_of_them, .init = one_attached)
 
 Test(spaces, a_device_on_one_without_ranges_taken_away_is_not_served, .init = one_idle)
 {
-    cr_assert_not(containers_serve_space(A));
+    cr_assert_not(spaces_are_served(A));
     set_device(A, true);
-    cr_assert(containers_serve_space(A));
-    cr_assert(containers_serve_space(77), "a page table of it");
+    cr_assert(spaces_are_served(A));
+    cr_assert(spaces_are_served(77), "a page table of it");
 }

@@ -20,7 +20,7 @@ static void start(void)
     cr_assert_eq(pagemap_init(), 0);
     config.thp = THP_NEVER;
     heap_init();
-    registry_init(&owners_memory_ops);
+    dma_init(&owners_memory_ops);
     usage_init();
 }
 

@@ -19,7 +19,6 @@
 #include "base/lock.h"
 #include "base/os.h"
 #include "base/pool.h"
-#include "dma/registry.h"
 #include "interpose/bridges/bind.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/lookup.h"

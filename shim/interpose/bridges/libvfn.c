@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+#include "dma/application.h"
 #include "dma/pagemap.h"
 #include "dma/registry.h"
 #include "interpose/bridges/bind.h"
@@ -217,7 +218,7 @@ static bool is_whole(uint64_t iova, size_t len)
         is_registered_identity(iova, len))
         return true;
     uintptr_t va = registry_address(iova);
-    if (!va && arena_contains(iova) && !registry_is_application(iova))
+    if (!va && arena_contains(iova) && !application_has(iova))
         va = iova;
     return !va || (lookup_run(va, len, &found, &run) == 0 && found == iova && run == len);
 }

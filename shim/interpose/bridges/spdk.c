@@ -19,7 +19,8 @@
 #include <stddef.h>
 
 #include "base/log.h"
-#include "dma/registry.h"
+#include "dma/application.h"
+#include "dma/attachments.h"
 #include "interpose/bridges/bind.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/lookup.h"
@@ -46,9 +47,9 @@ bool bridge_spdk_bind(void)
 /* Whether a device finds the memory where SPDK says; if so, *size is cut to what it finds there. */
 static bool is_true(const void *buf, uint64_t iova, uint64_t *size)
 {
-    if (!has_failed || !registry_is_attached() || bridge_dpdk_owns(buf))
+    if (!has_failed || !attachments_are_there() || bridge_dpdk_owns(buf))
         return true;
-    size_t len = registry_reaches((uintptr_t)buf, iova);
+    size_t len = application_reaches((uintptr_t)buf, iova);
     if (len && size && *size > len)
         *size = len;
     return len != 0;
@@ -71,7 +72,7 @@ static uint64_t bridge_vtophys(const void *buf, uint64_t *size)
 
 void bridge_spdk_map_failed(const void *caller, uintptr_t va, uint64_t iova, uint64_t len, int error)
 {
-    if (!bind_contains(&spdk, caller) || registry_reaches(va, iova) >= len)
+    if (!bind_contains(&spdk, caller) || application_reaches(va, iova) >= len)
         return; /* EEXIST for what is there already does no harm */
     has_failed = true;
     log_write(LOG_ERROR,

@@ -22,8 +22,10 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "dma/application.h"
+#include "dma/attachments.h"
 #include "dma/eager.h"
-#include "dma/registry.h"
+#include "dma/follow.h"
 #include "interpose/bridges/bridges.h"
 #include "interpose/bridges/symtab.h"
 #include "memory/mappings.h"
@@ -66,7 +68,7 @@ static bool is_reached(uint64_t start, uint64_t end)
     for (size_t len; start < end; start += len) {
         struct page_kind kind = mappings_at(start, &len);
         len = len < end - start ? len : end - start;
-        if (page_is_mapped(kind) && kind.prot && !registry_is_identity(start, len))
+        if (page_is_mapped(kind) && kind.prot && !follow_is_identity(start, len))
             return false;
     }
     return true;
@@ -101,7 +103,7 @@ static void leave_out(uint64_t block, uint64_t start, uint64_t end, bool is_loud
 
 static void settle(uint64_t block)
 {
-    bool has_some = registry_has_identity(block, BLOCK_BYTES);
+    bool has_some = follow_has_identity(block, BLOCK_BYTES);
     if (has_some && is_tainted(block) && !is_reached(block, block + BLOCK_BYTES))
         return;
     taint(block, false);
@@ -174,7 +176,7 @@ static enum finding follow(void)
     spdk.clear = (__typeof__(spdk.clear))names[4].address;
     if (eager_is_on()) {
         make_tables();
-        if (registry_follow(changed))
+        if (follow_start(changed))
             return FOLLOWED;
     }
     if (!was_refused)
@@ -189,7 +191,7 @@ static enum finding follow(void)
 void bridge_spdk_static_look(void)
 {
     static atomic_flag is_looking = ATOMIC_FLAG_INIT;
-    if (finding == ABSENT || finding == FOLLOWED || !registry_is_attached() ||
+    if (finding == ABSENT || finding == FOLLOWED || !attachments_are_there() ||
         atomic_flag_test_and_set(&is_looking))
         return;
     if (finding == NOT_LOOKED)
@@ -201,7 +203,7 @@ void bridge_spdk_static_look(void)
 
 void bridge_spdk_static_map_failed(uintptr_t va, uint64_t iova, uint64_t len, int error)
 {
-    if ((finding != PRESENT && finding != FOLLOWED) || registry_reaches(va, iova) >= len)
+    if ((finding != PRESENT && finding != FOLLOWED) || application_reaches(va, iova) >= len)
         return;
     log_write(LOG_ERROR,
               "0x%lx (%lu bytes) could not be mapped at IOVA 0x%lx (error %d). If it was SPDK that tried, it "

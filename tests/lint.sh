@@ -91,20 +91,64 @@ libc_doors() {
     nm -D --defined-only "$(gcc -print-file-name=libc.so.6)" | awk '{sub(/@.*/, "", $3); print $3}' | sort -u
 }
 
-# The records of dma/ call nothing of dma/ that lies above them.
-records_call_nothing_above() {
+# dma/ from the ground up: a floor a line, whose files are called and included from above only. dma/clients.h is a face of registry.c.
+floors_of_dma() {
+    cat <<'FLOORS'
+registrations descriptors pagemap app_maps holds holders counts changes
+publish lumps
+containers
+iova
+registry
+eager pins
+application follow promises
+hazards attachments
+stats spaces devices
+dma
+FLOORS
+}
+
+# dma_symbols FILE...: what the objects of these define for others.
+dma_symbols() {
     local name
-    for name in registrations descriptors pagemap; do
-        nm -u "$BUILD/pic/shim/dma/$name.o" | awk '{print $2}' | sort -u |
-            comm -12 - <(layer_objects dma "$name.c" | xargs nm --defined-only -g | awk '$2 ~ /[TDBR]/ {print $3}' |
-                sort -u) | sed "s|^|shim/dma/$name.c calls |"
+    for name; do nm --defined-only -g "$BUILD/pic/shim/dma/$name.o" | awk '$2 ~ /[TDBRV]/ {print $3}'; done | sort -u
+}
+
+dma_has_floors() {
+    local floor below='' name all header
+    all=$(find shim/dma -name '*.c' -exec basename -s .c {} + | sort)
+    diff <(echo "$all") <(floors_of_dma | tr ' ' '\n' | sort)
+    while read -r floor; do
+        for name in $floor; do
+            # shellcheck disable=SC2086 # lists of names
+            nm -u "$BUILD/pic/shim/dma/$name.o" | awk '{print $2}' | sort -u |
+                comm -12 - <(dma_symbols $all) | comm -23 - <(dma_symbols $below) |
+                sed "s|^|shim/dma/$name.c calls what is not below it: |"
+            for header in $(grep -ohE '^#include "dma/[a-z_]+' "shim/dma/$name.c" "shim/dma/$name.h" | sed 's|.*/||; s|^clients$|registry|'); do
+                [[ " $below $name " == *" $header "* ]] || echo "shim/dma/$name includes what is not below it: $header"
+            done
+        done
+        below="$below $floor"
+    done < <(floors_of_dma)
+}
+
+# A function of dma/ is named after its file, or after one of the things that the file is of.
+dma_names_its_files() {
+    local name
+    for name in $(floors_of_dma); do
+        dma_symbols "$name" | grep -vE "^(${name}|${name%s})_" | grep -vx anydma_table_v1 | sed "s|^|shim/dma/$name.c defines |"
     done
+    true
+}
+
+# Whoever wants the lock, or knows whose pages they are, asks registry.c.
+registry_alone_locks_and_asks() {
+    grep -nE '\block_(take|release)\(|\bmemory->' shim/dma/*.c | grep -v '^shim/dma/registry\.c:'
     true
 }
 
 # The kernel's structures are read and written by the doors and the backends; what lies between speaks of requests.
 vfio_stays_at_the_edges() {
-    grep -rnE '<linux/(vfio|iommufd)\.h>|\bstruct (vfio|iommu)_(iommu_|device_|group_|ioas|region_)' shim/dma shim/memory shim/profile shim/base
+    grep -rnE '<linux/(vfio|iommufd)\.h>|iommufd_abi\.h|\b(VFIO|IOMMUFD)_[A-Z]|\bstruct (vfio|iommu|iommufd)_(iommu_|device_|group_|ioas|region_|hwpt_)' shim/dma shim/memory shim/profile shim/base
     true
 }
 
@@ -184,7 +228,9 @@ habit headers_compile_alone headers_compile_alone
 habit public_header_is_c_and_cxx public_header_is_c_and_cxx
 habit includes_follow_the_layers includes_follow_the_layers
 habit calls_follow_the_layers calls_follow_the_layers
-habit records_call_nothing_above records_call_nothing_above
+habit dma_has_floors dma_has_floors
+habit dma_names_its_files dma_names_its_files
+habit registry_alone_locks_and_asks registry_alone_locks_and_asks
 habit vfio_stays_at_the_edges vfio_stays_at_the_edges
 habit exports_equal_the_map exports_equal_the_map
 habit no_allocation_or_stdio_in_hot_modules no_allocation_or_stdio_in_hot_modules

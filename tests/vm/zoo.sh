@@ -334,22 +334,36 @@ img_convert() {
 img_bench() {
     kicked 60 "${launcher[@]}" qemu-img bench -f raw -c 200 -d 4 -s 4096 "nvme://$NVME_BDF/1" && echo '200 reads' >&3
 }
-# storage_daemon COMMAND...: the drive as a network block device, and a client.
-storage_daemon() {
-    local socket=$work/guest.nbd pid
-    kicked 60 "${launcher[@]}" qemu-storage-daemon --blockdev "nvme,node-name=d,device=$NVME_BDF,namespace=1" \
-        --nbd-server "addr.type=unix,addr.path=$socket" --export "nbd,id=e,node-name=d,writable=on,name=disk" \
-        --pidfile "$work/guest.pid" &
+io_patterns() {
+    kicked 40 "${launcher[@]}" qemu-io -f raw -c 'write -P 90 0 1M' -c 'read -P 90 0 1M' "nvme://$NVME_BDF/1" 2>&1 | tee "$work/guest.io"
+    ! grep -qa 'failed' "$work/guest.io" && grep -qa 'read 1048576/1048576' "$work/guest.io" && echo '1 MiB verified' >&3
+}
+# serve COMMAND... -- CLIENT...: the first lets clients in by the socket, and leaves its number in guest.pid; the client is called
+# when it does.
+serve() {
+    local server=() pid status
+    while [ "$1" != -- ]; do
+        server+=("$1")
+        shift
+    done
+    shift
+    kicked 60 "${launcher[@]}" "${server[@]}" &
     pid=$!
     for _ in $(seq 100); do
-        [ ! -S "$socket" ] || break
+        [ ! -S "$work/guest.nbd" ] || break
         sleep 0.2
     done
-    "$@" "nbd+unix:///disk?socket=$socket"
-    local status=$?
+    "$@"
+    status=$?
     kill "$(<"$work/guest.pid")"
     wait $pid
     return $status
+}
+# storage_daemon COMMAND...: the drive as a network block device, and a client.
+storage_daemon() {
+    serve qemu-storage-daemon --blockdev "nvme,node-name=d,device=$NVME_BDF,namespace=1" \
+        --nbd-server "addr.type=unix,addr.path=$work/guest.nbd" --export "nbd,id=e,node-name=d,writable=on,name=disk" \
+        --pidfile "$work/guest.pid" -- "$@" "nbd+unix:///disk?socket=$work/guest.nbd"
 }
 copy_by_nbd() {
     random_file
@@ -359,6 +373,10 @@ copy_by_nbd() {
 fio_by_nbd() {
     "${launcher[@]}" fio --name=zoo --ioengine=nbd --uri="$1" --rw=randrw --bs=4k --size=1M --iodepth=8 --verify=crc32c --minimal &&
         echo '1 MiB verified' >&3
+}
+nbd_nbdcopy() {
+    serve qemu-nbd -t -f raw -k "$work/guest.nbd" --pid-file="$work/guest.pid" "nvme://$NVME_BDF/1" -- \
+        copy_by_nbd "nbd+unix:///?socket=$work/guest.nbd"
 }
 daemon_nbdcopy() { storage_daemon copy_by_nbd; }
 daemon_fio() { storage_daemon fio_by_nbd; }
@@ -459,6 +477,8 @@ animal dpdk-dumpcap dpdk 'secondary process of testpmd' identity secondary_dump
 animal ovs-vswitchd openvswitch-switch-dpdk 'daemon, --mlockall, two e1000e ports' identity ovs
 animal qemu-img qemu-utils 'convert, dd, nvme://' own img_convert
 animal qemu-img qemu-utils 'bench, nvme://' own img_bench
+animal qemu-io qemu-utils 'patterns, nvme://' own io_patterns
+animal qemu-nbd qemu-utils 'nvme:// to nbdcopy (libnbd-bin)' own nbd_nbdcopy
 animal qemu-storage-daemon qemu-system-common 'nvme:// to nbdcopy (libnbd-bin)' own daemon_nbdcopy
 animal fio fio 'nbd, from qemu-storage-daemon on nvme://' own daemon_fio
 NESTED_KERNEL=$BUILD/vm/kernel-iommufd/vmlinux # it has NVMe's driver built in
@@ -479,7 +499,7 @@ if [ -n "${UNSTABLE:-}" ]; then
     cp "$SHIM" "$world/$SHIM"
     mount --bind "$work" "$world$work"
     chroot=(chroot "$world")
-    version=$(chroot $world dpdk-testpmd --version 2>&1 | sed -n 's/.*DPDK //p' | head -n 1)
+    version=$(timeout 60 chroot $world dpdk-testpmd --version 2>&1 | sed -n 's/.*DPDK //p' | head -n 1)
     animal dpdk-testpmd "dpdk-dev ${version:-of unstable}" 'two e1000e ports, round' identity io_e1000e
     animal dpdk-testpmd "dpdk-dev ${version:-of unstable}" 'external memory (xmem), e1000e' none txonly_xmem better
     animal dpdk-test "dpdk-dev ${version:-of unstable}" 'autotests' identity autotests

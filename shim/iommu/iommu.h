@@ -77,8 +77,9 @@ struct sim_config {
     uint64_t page_sizes;
     uint64_t max_entries;   /* like vfio_iommu_type1's dma_entry_limit; SIM_IOMMUFD has no such limit */
     uint64_t memlock_bytes; /* UINT64_MAX: unlimited */
-    bool
-        ends_are_seen; /* type1 of Linux 7: EOVERFLOW for what wraps; what ends with the address space counts */
+    /* Linux 7. type1: EOVERFLOW for what wraps; what ends with the address space counts. iommufd: memory that wraps is looked for
+     * before its length is. */
+    bool ends_are_seen;
     bool populate;     /* fault pages in, EFAULT for what can't be pinned; off: touch nothing */
     /* Told of each success, for a simulated device; may be NULL. A non-zero return of mapped fails the map
      * with it. */

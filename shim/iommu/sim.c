@@ -135,6 +135,8 @@ static int check_map_iommufd(struct sim *sim, uint64_t iova, uint64_t va, uint64
 {
     if (iova == UINT64_MAX || len == UINT64_MAX)
         return -EOVERFLOW;
+    if (sim->config.ends_are_seen && va + len < va)
+        return -EOVERFLOW;
     if (len == 0 || len > UINT64_MAX - OS_PAGE_SIZE)
         return -EINVAL;
     if (va + len < va)

@@ -89,6 +89,16 @@ Test(sim_iommufd, wrapping_gives_eoverflow)
     cr_expect_eq(unmap(-PAGE, 2 * PAGE), -EOVERFLOW);
 }
 
+Test(sim_iommufd, a_length_of_all_is_invalid_and_to_linux_7_memory_that_wraps)
+{
+    cr_expect_eq(map(IOVA, VA, -PAGE), -EINVAL);
+    config.ends_are_seen = true;
+    sim.ops->close(&sim);
+    cr_assert_eq(sim_init(&sim, &config), 0);
+    cr_expect_eq(map(IOVA, VA, -PAGE), -EOVERFLOW);
+    cr_expect_eq(map(IOVA, VA, 0), -EINVAL);
+}
+
 Test(sim_iommufd, aperture_is_checked_before_overlap)
 {
     cr_assert_eq(map(0xfedff000, VA, PAGE), 0);

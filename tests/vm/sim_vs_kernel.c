@@ -337,11 +337,12 @@ static void open_ioas(struct bench *bench)
         die("IOMMU_IOAS_IOVA_RANGES");
 }
 
-/* Which type1 it is: the newer one says EOVERFLOW of a range that wraps. */
-static bool ends_are_seen(struct iommu *kernel)
+/* Which kernel it is: the newer one says EOVERFLOW of a range that wraps, and iommufd does whatever the length is. */
+static bool ends_are_seen(struct iommu *kernel, bool is_type1)
 {
     uint64_t unmapped;
-    return kernel->ops->unmap(kernel, 2 * PAGE, -PAGE, &unmapped) == -EOVERFLOW;
+    return (is_type1 ? kernel->ops->unmap(kernel, 2 * PAGE, -PAGE, &unmapped)
+                     : kernel->ops->map(kernel, 2 * PAGE, 2 * PAGE, -PAGE)) == -EOVERFLOW;
 }
 
 static void open_sim(struct bench *bench, const struct scenario *scenario)
@@ -349,7 +350,7 @@ static void open_sim(struct bench *bench, const struct scenario *scenario)
     struct sim_config config;
     sim_config_default(&config);
     config.rules = scenario->rules;
-    config.ends_are_seen = scenario->vfio_type && ends_are_seen(&bench->kernel);
+    config.ends_are_seen = ends_are_seen(&bench->kernel, scenario->vfio_type);
     memcpy(config.ranges, bench->info.ranges, sizeof(config.ranges));
     config.nr_ranges = bench->info.nr_ranges;
     config.page_sizes = bench->info.page_sizes;

@@ -155,6 +155,11 @@ static void put_limit(const struct process *p, char *cell, size_t size)
     snprintf(cell, size, "%s", p->memlock == UINT64_MAX ? "none" : text_size(text, p->memlock));
 }
 
+static void put_counter(const struct process *p, char *cell, size_t size)
+{
+    snprintf(cell, size, "%s", p->now.is_per_user ? "user" : "process");
+}
+
 static void put_own(const struct process *p, char *cell, size_t size)
 {
     char text[32];
@@ -179,10 +184,15 @@ static const struct column {
     uint64_t (*bytes)(const struct process *p);
     void (*put)(const struct process *p, char *cell, size_t size);
 } columns[] = {
-    {"PID", 7, 0, pid_of, NULL, NULL},       {"PINNED", 11, 0, NULL, pinned_of, NULL},
-    {"PEAK", 11, 1, NULL, peak_of, NULL},    {"ITS OWN", 11, 5, NULL, NULL, put_own},
-    {"LIMIT", 11, 4, NULL, NULL, put_limit}, {"MAPPINGS", 13, 3, NULL, NULL, put_mappings},
-    {"MAP/S", 9, 2, maps_of, NULL, NULL},    {"UNMAP/S", 9, 6, unmaps_of, NULL, NULL},
+    {"PID", 7, 0, pid_of, NULL, NULL},
+    {"PINNED", 11, 0, NULL, pinned_of, NULL},
+    {"PEAK", 11, 1, NULL, peak_of, NULL},
+    {"ITS OWN", 11, 5, NULL, NULL, put_own},
+    {"LIMIT", 11, 4, NULL, NULL, put_limit},
+    {"LIMIT OF", 10, 6, NULL, NULL, put_counter},
+    {"MAPPINGS", 13, 3, NULL, NULL, put_mappings},
+    {"MAP/S", 9, 2, maps_of, NULL, NULL},
+    {"UNMAP/S", 9, 6, unmaps_of, NULL, NULL},
     {"FAILED", 8, 1, failed_of, NULL, NULL},
 };
 enum { NR_COLUMNS = sizeof(columns) / sizeof(columns[0]), LEAST_COMMAND = 16, WIDE = 1000 };
@@ -269,7 +279,11 @@ static void draw_help(void)
     mvaddnstr(y + 1, 0,
               "FAILED counts maps, unmaps, lookups that were refused, and the application's own calls.",
               COLS);
-    mvaddnstr(y + 2, 0, "A wider terminal shows more columns. Any key goes back.", COLS);
+    mvaddnstr(
+        y + 2, 0,
+        "LIMIT is memlock, of what the process has locked (VmLck), or, with iommufd, all of its user's.",
+        COLS);
+    mvaddnstr(y + 3, 0, "A wider terminal shows more columns. Any key goes back.", COLS);
     refresh();
 }
 

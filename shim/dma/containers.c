@@ -177,14 +177,16 @@ void container_look_again(struct container *container)
 static void publish(void)
 {
     uint64_t nr = 0, used = 0, limit = UINT64_MAX;
+    bool is_per_user = false;
     for (unsigned i = containers_next(attached, 0); i < MAX_CONTAINERS;
          i = containers_next(attached, i + 1)) {
         const struct container *container = &containers[i];
         nr++;
         used = container->nr_entries > used ? container->nr_entries : used;
         limit = container->info.nr_entries < limit ? container->info.nr_entries : limit;
+        is_per_user |= container->info.is_per_user;
     }
-    publish_numbers(nr, used, nr ? limit : last_info.nr_entries);
+    publish_numbers(nr, used, nr ? limit : last_info.nr_entries, is_per_user);
 }
 
 void containers_changed(void)

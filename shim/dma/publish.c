@@ -7,7 +7,7 @@
 #include "profile/failures.h"
 #include "profile/live.h"
 
-void publish_numbers(uint64_t containers, uint64_t entries_used, uint64_t entries_limit)
+void publish_numbers(uint64_t containers, uint64_t entries_used, uint64_t entries_limit, bool is_per_user)
 {
     const struct counts *ours = counts_of(COUNTS_OURS), *its = counts_of(COUNTS_APPLICATIONS);
     const struct live_numbers numbers = {
@@ -28,6 +28,7 @@ void publish_numbers(uint64_t containers, uint64_t entries_used, uint64_t entrie
         .containers = containers,
         .entries_used = entries_used,
         .entries_limit = entries_limit,
+        .is_per_user = is_per_user,
     };
     live_write(&numbers);
 }

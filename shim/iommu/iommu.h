@@ -24,6 +24,7 @@ struct iommu_info {
     uint64_t nr_entries; /* mappings that can still be made; UINT64_MAX: unlimited */
     /* Whose pinned pages the limit on locked memory is held against, and where the kernel shows them. */
     const char *counter;
+    bool is_per_user; /* the user's, of all of its processes */
     /* An address space that no device is attached to: nothing in it is pinned, and what an attach would leave of its ranges
      * is not known. */
     bool is_idle;
@@ -80,7 +81,7 @@ struct sim_config {
     /* Linux 7. type1: EOVERFLOW for what wraps; what ends with the address space counts. iommufd: memory that wraps is looked for
      * before its length is. */
     bool ends_are_seen;
-    bool populate;     /* fault pages in, EFAULT for what can't be pinned; off: touch nothing */
+    bool populate; /* fault pages in, EFAULT for what can't be pinned; off: touch nothing */
     /* Told of each success, for a simulated device; may be NULL. A non-zero return of mapped fails the map
      * with it. */
     int (*mapped)(void *arg, uint64_t iova, uint64_t va, uint64_t len);

@@ -26,14 +26,15 @@ static bool is_whole(const struct iommu_info *info)
 }
 
 /* Source: do_update_pinned in drivers/iommu/iommufd/pages.c. */
-static const char *counter_of(const struct iommu *iommu)
+static void find_counter(const struct iommu *iommu, struct iommu_info *info)
 {
     struct iommufd_option mode = {
         .size = sizeof(mode), .option_id = IOMMUFD_OPTION_RLIMIT_MODE, .op = IOMMUFD_OPTION_GET};
-    bool is_per_process = call(iommu, IOMMUFD_OPTION, &mode) == 0 && mode.val64;
-    return is_per_process
-               ? "this process's, VmLck in /proc/PID/status"
-               : "the user's, of all processes and io_uring; this one's are VmPin in /proc/PID/status";
+    info->is_per_user = call(iommu, IOMMUFD_OPTION, &mode) != 0 || !mode.val64;
+    info->counter =
+        info->is_per_user
+            ? "the user's, of all processes and io_uring; this one's are VmPin in /proc/PID/status"
+            : "this process's, VmLck in /proc/PID/status";
 }
 
 static int iommufd_query(struct iommu *iommu, struct iommu_info *info)
@@ -53,7 +54,7 @@ static int iommufd_query(struct iommu *iommu, struct iommu_info *info)
         info->ranges[i] = (struct iommu_range){ranges[i].start, ranges[i].last};
     info->page_sizes = ask.out_iova_alignment;
     info->nr_entries = UINT64_MAX;
-    info->counter = counter_of(iommu);
+    find_counter(iommu, info);
     info->is_idle = is_whole(info);
     return 0;
 }

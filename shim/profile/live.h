@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LIVE_MAGIC UINT64_C(0x3345564c41444e41) /* "ANDALVE3" */
+#define LIVE_MAGIC UINT64_C(0x3445564c41444e41) /* "ANDALVE4" */
 
 enum { LIVE_BYTES = 4096, LIVE_PATH_BYTES = 3072 };
 
@@ -26,6 +26,7 @@ struct live_numbers {
     uint64_t maps, unmaps, map_failures, unmap_failures, app_maps, app_unmaps;
     uint64_t app_failures, refused;
     uint64_t containers, entries_used, entries_limit; /* of the fullest container */
+    uint64_t is_per_user; /* 1: the limit is on what all of the user's processes have pinned */
 };
 
 struct live_page {

@@ -32,6 +32,7 @@ pid=$run_PID
 page=$(ls "$XDG_RUNTIME_DIR/anydma" | head -n 1)
 expect "a process with a device has a page of mode 0600" bash -c "[ \"\$(stat -c %a '$XDG_RUNTIME_DIR/anydma/$page')\" = 600 ]"
 expect "top shows it with what it has pinned" bash -c "'$ANYDMA' top --batch | grep -E '^ *$page +1 MiB'"
+expect "and whose limit counts that" bash -c "'$ANYDMA' top --batch | grep -E '^ *$page .* process '"
 for bad in x 12x 0; do
     expect "what is no process id is refused: $bad" bash -c "'$ANYDMA' top --batch $bad 2>&1 | grep -qx \"anydma top: '$bad' is not a process id\""
 done

@@ -93,6 +93,25 @@ static uintptr_t take_locked(size_t len, size_t align, struct zone **from, uintp
     return error ? 0 : start;
 }
 
+/* The same for [start, start + len), if it is free: what is committed of it, then what is not. */
+static int take_at_locked(struct zone *zone, uintptr_t start, size_t len, uintptr_t *committed_end)
+{
+    uintptr_t end = start + len, fresh = start;
+    struct run *run = runs_at(&zone->runs, start);
+    if (run->kind.state == PAGE_READY) {
+        fresh = run->start + run->len;
+        run = fresh < end && fresh < zone->end ? runs_next(run) : run;
+    }
+    if (fresh < end) {
+        if (run->kind.state != PAGE_NONE || run->start + run->len < end || fresh & (BLOCK_SIZE - 1))
+            return -ENOSPC;
+        int error = commit(zone, run, fresh, end - fresh, committed_end);
+        if (error)
+            return error;
+    }
+    return allocated(zone, start, len);
+}
+
 /* Where the stretch of blocks that are all pinned, or all not, ends. */
 static uintptr_t same_pinned_until(uintptr_t start, uintptr_t end, bool *is_pinned)
 {
@@ -133,15 +152,10 @@ void extents_give(uintptr_t start, size_t len)
         registry_settle(start, len);
 }
 
-uintptr_t extents_take(size_t len, size_t align, bool *is_zero)
+/* What was taken is cleared, if it is to be, and offered to eager mode. */
+static uintptr_t hand_out(struct zone *zone, uintptr_t start, size_t len, uintptr_t committed_end,
+                          bool *is_zero)
 {
-    struct zone *zone = NULL;
-    uintptr_t committed_end = 0;
-    lock_take(&zones_lock);
-    uintptr_t start = take_locked(len, align, &zone, &committed_end);
-    lock_release(&zones_lock);
-    if (!start)
-        return 0;
     if (*is_zero)
         dirty_zero(zone, start, len);
     else
@@ -150,6 +164,28 @@ uintptr_t extents_take(size_t len, size_t align, bool *is_zero)
         return start;
     extents_give(start, len);
     return 0;
+}
+
+uintptr_t extents_take(size_t len, size_t align, bool *is_zero)
+{
+    struct zone *zone = NULL;
+    uintptr_t committed_end = 0;
+    lock_take(&zones_lock);
+    uintptr_t start = take_locked(len, align, &zone, &committed_end);
+    lock_release(&zones_lock);
+    return start ? hand_out(zone, start, len, committed_end, is_zero) : 0;
+}
+
+uintptr_t extents_take_at(uintptr_t start, size_t len, bool *is_zero)
+{
+    struct zone *zone = zone_of(start);
+    uintptr_t committed_end = 0;
+    if (!zone || zone->kind != ZONE_HEAP || len > zone->end - start)
+        return 0;
+    lock_take(&zones_lock);
+    int error = take_at_locked(zone, start, len, &committed_end);
+    lock_release(&zones_lock);
+    return error ? 0 : hand_out(zone, start, len, committed_end, is_zero);
 }
 
 /* Unmaps the whole blocks of a run that are nobody's and not pinned. */

@@ -10,6 +10,8 @@
 /* `len` bytes (whole pages) at a multiple of `align`; 0 when there are none. *is_zero: whether they have to be zeroed, and
  * then whether they are. */
 uintptr_t extents_take(size_t len, size_t align, bool *is_zero);
+/* The same at `start`; 0 when it is not free: what lies before it grows where it is. */
+uintptr_t extents_take_at(uintptr_t start, size_t len, bool *is_zero);
 void extents_give(uintptr_t start, size_t len);
 /* The program has a limit on its address space or data: nothing stays committed for later, but what may be pinned. */
 void extents_economize(void);

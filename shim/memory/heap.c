@@ -86,14 +86,13 @@ void *heap_metadata_map(void *addr, size_t len, size_t align, bool *is_zero, boo
     return (void *)start;
 }
 
-/* An extent. *is_zero: whether it has to be zeroed, and then whether it is. */
+/* An extent; at `addr`, if that is not NULL: what lies before it is to grow. *is_zero: whether it has to be zeroed, and then whether it is. */
 void *heap_extent_map(void *addr, size_t len, size_t align, bool *is_zero, bool *is_committed)
 {
     if (!arena_first_heap.len)
         return heap_metadata_map(addr, len, align, is_zero, is_committed);
-    if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
-        return NULL;
-    uintptr_t start = extents_take(len, align, is_zero);
+    uintptr_t start =
+        addr ? extents_take_at((uintptr_t)addr, len, is_zero) : extents_take(len, align, is_zero);
     *is_committed = true;
     return (void *)start;
 }

@@ -374,6 +374,25 @@ static void freed_pages_are_used_again(void)
         free(small[i]);
 }
 
+/* To the size of 64 steps it is copied where its place ends, no oftener. */
+static void grows_in_place(void)
+{
+    const size_t step = (size_t)16 << 20;
+    unsigned nr_moves = 0;
+    char *block = malloc(step);
+    for (size_t len = 2 * step; len <= 64 * step; len += step) {
+        char *grown = realloc(block, len);
+        if (!EXPECT(grown))
+            return;
+        nr_moves += grown != block;
+        block = grown;
+        block[len - 1] = (char)(len / step);
+        EXPECT(block[len - step - 1] == (char)(len / step - 1) || len == 2 * step);
+    }
+    EXPECT(nr_moves <= 4);
+    free(block);
+}
+
 static void mallinfo_counts(void)
 {
     struct mallinfo2 before = mallinfo2();
@@ -430,6 +449,7 @@ int main(void)
     behaviour("malloc_info_is_xml", malloc_info_is_xml);
     behaviour("calloc_is_zero_where_pages_stay", calloc_is_zero_where_pages_stay);
     behaviour("freed_pages_are_used_again", freed_pages_are_used_again);
+    behaviour("a_block_grows_where_it_is", grows_in_place);
     behaviour("mallinfo_counts_live_bytes", mallinfo_counts);
     behaviour("libc_itself_allocates_here", libc_allocates_here);
     return behaviours_end();

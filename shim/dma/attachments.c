@@ -142,8 +142,7 @@ void attachments_reap(void)
 static void look_at_all(void)
 {
     struct iommu_info info;
-    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1))
+    CONTAINERS_EACH(i, containers_attached())
         if (container_look_at(container_at(i), &info) && info.is_idle)
             attachments_take_out(container_at(i));
     attachments_reap();
@@ -220,8 +219,7 @@ static uint32_t concerned(int fd, uint32_t ioas_id)
 {
     const struct container *one = fd >= 0 ? container_find(fd, ioas_id) : NULL;
     uint32_t set = 0;
-    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1))
+    CONTAINERS_EACH(i, containers_attached())
         if (fd < 0 ? container_is_space(container_at(i)) : container_at(i) == one)
             set |= 1u << i;
     return set;
@@ -236,8 +234,7 @@ bool attachments_make_way(int fd, uint32_t ioas_id)
         if (!(reg->mapped & set))
             continue;
         pagemap_clear(reg->start, reg->len);
-        for (unsigned i = containers_next(reg->mapped & set, 0); i < MAX_CONTAINERS;
-             i = containers_next(reg->mapped & set, i + 1))
+        CONTAINERS_EACH(i, reg->mapped & set)
             has_made_way |= container_unmap(container_at(i), reg);
     }
     registry_exit();
@@ -248,7 +245,7 @@ void attachments_restore(int fd, uint32_t ioas_id)
 {
     registry_enter();
     uint32_t set = concerned(fd, ioas_id);
-    for (unsigned i = containers_next(set, 0); i < MAX_CONTAINERS; i = containers_next(set, i + 1))
+    CONTAINERS_EACH(i, set)
         container_look_again(container_at(i));
     if (set)
         promises_keep();

@@ -122,8 +122,7 @@ static void set_attached(const struct container *container, bool is_attached)
     uint32_t bit = 1u << container_index(container), before = 0;
     attached = is_attached ? attached | bit : attached & ~bit;
     nr_pinning = 0;
-    for (unsigned i = containers_next(attached, 0); i < MAX_CONTAINERS;
-         i = containers_next(attached, i + 1)) {
+    CONTAINERS_EACH(i, attached) {
         uint32_t file = 1u << (containers[i].file - files);
         nr_pinning += !(before & file);
         before |= file;
@@ -178,8 +177,7 @@ static void publish(void)
 {
     uint64_t nr = 0, used = 0, limit = UINT64_MAX;
     bool is_per_user = false;
-    for (unsigned i = containers_next(attached, 0); i < MAX_CONTAINERS;
-         i = containers_next(attached, i + 1)) {
+    CONTAINERS_EACH(i, attached) {
         const struct container *container = &containers[i];
         nr++;
         used = container->nr_entries > used ? container->nr_entries : used;
@@ -227,7 +225,7 @@ static struct profile_mapping profile_of(const struct registration *reg, const s
 static const struct container *find_sharer(const struct registration *reg, const struct container *container)
 {
     uint32_t others = reg->mapped & ~(1u << container_index(container));
-    for (unsigned i = containers_next(others, 0); i < MAX_CONTAINERS; i = containers_next(others, i + 1))
+    CONTAINERS_EACH(i, others)
         if (containers[i].file == container->file)
             return &containers[i];
     return NULL;
@@ -268,8 +266,7 @@ static int map_in(struct container *container, struct registration *reg)
 int containers_map(struct registration *reg)
 {
     uint32_t had = reg->mapped;
-    for (unsigned i = containers_next(attached & ~reg->mapped, 0); i < MAX_CONTAINERS;
-         i = containers_next(attached & ~reg->mapped, i + 1)) {
+    CONTAINERS_EACH(i, attached & ~reg->mapped) {
         int error = map_in(&containers[i], reg);
         if (!error)
             continue;
@@ -329,8 +326,7 @@ bool container_unmap(struct container *container, struct registration *reg)
 
 bool containers_unmap(struct registration *reg)
 {
-    for (unsigned i = containers_next(reg->mapped, 0); i < MAX_CONTAINERS;
-         i = containers_next(reg->mapped, i + 1))
+    CONTAINERS_EACH(i, reg->mapped)
         container_unmap(&containers[i], reg);
     return !reg->is_stuck;
 }

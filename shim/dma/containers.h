@@ -40,6 +40,9 @@ static inline unsigned containers_next(uint32_t set, unsigned from)
     set = from < MAX_CONTAINERS ? set >> from << from : 0;
     return set ? (unsigned)__builtin_ctz(set) : MAX_CONTAINERS;
 }
+/* A loop over those of `set`, which is asked for again at each step. */
+#define CONTAINERS_EACH(i, set)                                                                              \
+    for (unsigned i = containers_next(set, 0); i < MAX_CONTAINERS; i = containers_next(set, i + 1))
 /* One by the number of its bit, and the other way round. */
 struct container *container_at(unsigned index);
 unsigned container_index(const struct container *container);

@@ -37,8 +37,7 @@ static bool is_identity(const struct registration *reg)
 
 static bool has_application(uintptr_t start, size_t len)
 {
-    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1)) {
+    CONTAINERS_EACH(i, containers_attached()) {
         struct app_map *map = app_maps_from(&container_at(i)->app_maps, start);
         while (map && map->iova < start + len && map->iova != map->va)
             map = app_maps_next(map);

@@ -29,8 +29,7 @@ void iova_come_together(void)
 
 static bool is_usable_everywhere(uint64_t iova, uint64_t len)
 {
-    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1))
+    CONTAINERS_EACH(i, containers_attached())
         if (!container_can_reach(container_at(i), iova, len))
             return false;
     return true;
@@ -38,8 +37,7 @@ static bool is_usable_everywhere(uint64_t iova, uint64_t len)
 
 bool iova_is_applications(uint64_t iova, uint64_t len, uint64_t *start)
 {
-    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1)) {
+    CONTAINERS_EACH(i, containers_attached()) {
         struct app_map *map = app_maps_from(&container_at(i)->app_maps, iova);
         if (map && map->iova < iova + len) {
             *start = map->iova;
@@ -52,8 +50,7 @@ bool iova_is_applications(uint64_t iova, uint64_t len, uint64_t *start)
 /* Cuts [*start, *end) back to what of it around `iova` no mapping of the application's has. False: `iova` is in one. */
 static bool clip_to_ours(uint64_t iova, uint64_t *start, uint64_t *end)
 {
-    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1)) {
+    CONTAINERS_EACH(i, containers_attached()) {
         struct app_maps *maps = &container_at(i)->app_maps;
         struct app_map *above = app_maps_from(maps, iova), *below = app_maps_before(maps, above);
         if (above && above->iova <= iova)

@@ -25,8 +25,7 @@ static void narrow(struct anydma_stats *stats, const struct iommu_info *info)
 static void fill_containers(struct anydma_stats *stats)
 {
     stats->iova_last = stats->entries_limit = UINT64_MAX;
-    for (unsigned i = containers_next(containers_attached(), 0); i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1)) {
+    CONTAINERS_EACH(i, containers_attached()) {
         const struct container *container = container_at(i);
         stats->containers++;
         stats->app_mappings += container->nr_app_maps;

@@ -439,9 +439,8 @@ size_t application_reaches(uintptr_t va, uint64_t iova)
     struct registration *reg = registration_from(va);
     if (reg && reg->start <= va && reg->mapped && reg->iova - reg->start == iova - va)
         len = reg->start + reg->len - va;
-    for (unsigned i = containers_next(containers_attached(), 0); !len && i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1))
-        len = app_maps_reach(&container_at(i)->app_maps, va, iova);
+    if (!len)
+        len = iova_reach(va, iova);
     registry_exit();
     return len;
 }

@@ -216,14 +216,14 @@ static uintptr_t register_stretch(uintptr_t va, uintptr_t end, int *error)
         return confirmed < end ? confirmed : end;
     }
     uintptr_t gap_end = reg && reg->start < end ? reg->start : end;
-    size_t own_len = registry_is_foreign(va) ? iova_identity(va) : 0;
+    bool is_foreign = registry_is_foreign(va); /* it is registered as it is asked for, in no units */
+    size_t own_len = is_foreign ? iova_reach(va, va) : 0;
     if (own_len) /* DPDK's huge pages */
         return own_len < gap_end - va ? va + own_len : gap_end;
     if (!has_room(gap_end - va)) {
         *error = -EDQUOT;
         return end;
     }
-    bool is_foreign = registry_is_foreign(va); /* it is registered as it is asked for, in no units */
     *error = registry_make(va, gap_end - va, FOR_EAGER, &reg);
     if (*error)
         return is_foreign ? gap_end : (va & ~(OS_PAGE_SIZE - 1)) + OS_PAGE_SIZE;

@@ -52,7 +52,7 @@ bool follow_is_identity(uintptr_t start, size_t len)
     for (uintptr_t va = start, end = start + len; va < end;) {
         struct registration *reg = registration_from(va);
         bool is_ours = reg && reg->start <= va && is_identity(reg);
-        size_t there = is_ours ? reg->start + reg->len - va : iova_identity(va);
+        size_t there = is_ours ? reg->start + reg->len - va : iova_reach(va, va);
         if (!there)
             return false;
         va += there;

@@ -137,11 +137,12 @@ int iova_choose(uintptr_t va, size_t len, uint64_t *iova)
     return -EADDRNOTAVAIL;
 }
 
-size_t iova_identity(uintptr_t va)
+size_t iova_reach(uintptr_t va, uint64_t iova)
 {
-    size_t len = 0;
-    for (unsigned i = containers_next(containers_attached(), 0); !len && i < MAX_CONTAINERS;
-         i = containers_next(containers_attached(), i + 1))
-        len = app_maps_reach(&container_at(i)->app_maps, va, va);
-    return len;
+    CONTAINERS_EACH(i, containers_attached()) {
+        size_t len = app_maps_reach(&container_at(i)->app_maps, va, iova);
+        if (len)
+            return len;
+    }
+    return 0;
 }

@@ -17,7 +17,7 @@ void iova_go_apart(void);
 void iova_come_together(void);
 /* Whether a mapping of the application's reaches into [iova, iova + len); *start gets where one does. */
 bool iova_is_applications(uint64_t iova, uint64_t len, uint64_t *start);
-/* How many bytes from `va` on the application itself has mapped at IOVA == address. */
-size_t iova_identity(uintptr_t va);
+/* How many bytes from `va` on the application itself has mapped from `iova` on. */
+size_t iova_reach(uintptr_t va, uint64_t iova);
 
 #endif

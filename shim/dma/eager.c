@@ -233,15 +233,7 @@ static uintptr_t register_stretch(uintptr_t va, uintptr_t end, int *error)
 /* How much of the range is not registered. */
 static size_t missing_of(uintptr_t start, size_t len)
 {
-    size_t missing = 0;
-    for (uintptr_t va = start, end = start + len, next; va < end; va = next) {
-        struct registration *reg = registration_from(va);
-        bool is_there = reg && reg->start <= va;
-        next = !reg ? end : is_there ? reg->start + reg->len : reg->start;
-        next = next < end ? next : end;
-        missing += is_there ? 0 : next - va;
-    }
-    return missing;
+    return len - registrations_in(start, start + len, len);
 }
 
 /* Returns 0; -ENOMEM when some of it could not be registered; -EINPROGRESS when a part of a registration is just being

@@ -16,19 +16,6 @@
 
 enum { DENSE = 8 };
 
-/* Bytes of [start, end) that are registered; counted no further than `enough`. */
-static size_t registered_in(uintptr_t start, uintptr_t end, size_t enough)
-{
-    size_t sum = 0;
-    struct registration *reg = registration_from(start);
-    for (; reg && reg->start < end && sum < enough; reg = registration_next(reg)) {
-        uintptr_t from = reg->start > start ? reg->start : start;
-        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
-        sum += to - from;
-    }
-    return sum;
-}
-
 /* The longer one of the registrations that touch [start, end), which lies in the lump, and that reach into the lump themselves. */
 static size_t longest_beside(const struct memory_lump *lump, uintptr_t start, uintptr_t end)
 {
@@ -42,7 +29,7 @@ static bool is_worth(const struct memory_lump *lump, uintptr_t start, uintptr_t 
 {
     uintptr_t low = start & ~(step - 1);
     return 2 * longest_beside(lump, start, end) >= step ||
-           registered_in(low, low + step, step / DENSE) >= step / DENSE;
+           registrations_in(low, low + step, step / DENSE) >= step / DENSE;
 }
 
 static void extend(uintptr_t *start, uintptr_t *end, uintptr_t low, uintptr_t high)

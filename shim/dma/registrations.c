@@ -47,6 +47,18 @@ struct registration *registration_at(uintptr_t va)
     return reg && reg->start <= va ? reg : NULL;
 }
 
+size_t registrations_in(uintptr_t start, uintptr_t end, size_t enough)
+{
+    size_t sum = 0;
+    struct registration *reg = registration_from(start);
+    for (; reg && reg->start < end && sum < enough; reg = registration_next(reg)) {
+        uintptr_t from = reg->start > start ? reg->start : start;
+        uintptr_t to = reg->start + reg->len < end ? reg->start + reg->len : end;
+        sum += to - from;
+    }
+    return sum;
+}
+
 struct registration *registration_before(uintptr_t va)
 {
     struct registration *above = registration_from(va);

@@ -32,6 +32,8 @@ struct registration *registration_at(uintptr_t va);
 /* The last one that ends at or below `va`, by address; NULL. */
 struct registration *registration_before(uintptr_t va);
 struct registration *registration_next(struct registration *reg);
+/* Bytes of [start, end) that lie in one; counted no further than `enough`. */
+size_t registrations_in(uintptr_t start, uintptr_t end, size_t enough);
 /* The first that ends above `iova`, by IOVA; NULL. */
 struct registration *registration_from_iova(uint64_t iova);
 /* The last one that ends at or below `iova`, by IOVA; NULL. */

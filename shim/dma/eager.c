@@ -338,52 +338,42 @@ static int leave_out_busy(uintptr_t start, size_t len)
     return -ENOMEM;
 }
 
-int eager_offer(uintptr_t start, size_t len)
+static int offer_alive(uintptr_t start, size_t len)
 {
-    if (!eager_is_on() || pagemap_is_registered(start, len))
-        return 0;
-    unsigned tries = 0;
-    int error;
-    profile_enter();
-    registry_enter();
-    do
-        error = eager_is_on() && containers_attached() ? offer(start, len) : 0;
-    while (registry_try_again(&error, &tries));
-    if (error == -EFAULT)
-        error = leave_out_busy(start, len);
-    registry_leave();
-    profile_leave();
-    return refuses() ? error : 0;
-}
-
-static int offer_alive(uintptr_t cursor, uintptr_t end)
-{
-    uintptr_t start;
-    size_t len;
+    uintptr_t cursor = start, end = start + len, from;
+    size_t part;
     int error = 0;
-    while (error != -EINPROGRESS && registry_next_alive(&cursor, end, &start, &len)) {
-        int result = offer(start, len);
+    while (error != -EINPROGRESS && registry_next_alive(&cursor, end, &from, &part)) {
+        int result = offer(from, part);
         error = result ? result : error;
     }
     return error;
 }
 
-int eager_offer_alive(uintptr_t start, size_t len)
+static int offer_by(int (*offers)(uintptr_t start, size_t len), uintptr_t start, size_t len)
 {
     unsigned tries = 0;
     int error;
-    if (!eager_is_on())
-        return 0;
     profile_enter();
     registry_enter();
     do
-        error = eager_is_on() && containers_attached() ? offer_alive(start, start + len) : 0;
+        error = eager_is_on() && containers_attached() ? offers(start, len) : 0;
     while (registry_try_again(&error, &tries));
     if (error == -EFAULT)
         error = leave_out_busy(start, len);
     registry_leave();
     profile_leave();
     return refuses() ? error : 0;
+}
+
+int eager_offer(uintptr_t start, size_t len)
+{
+    return eager_is_on() && !pagemap_is_registered(start, len) ? offer_by(offer, start, len) : 0;
+}
+
+int eager_offer_alive(uintptr_t start, size_t len)
+{
+    return eager_is_on() ? offer_by(offer_alive, start, len) : 0;
 }
 
 int eager_admit(uintptr_t start, size_t len)

@@ -87,14 +87,15 @@ static void registered(uintptr_t start, size_t len)
 {
 }
 
-static int intact(uintptr_t va, uintptr_t *start, size_t *len)
+/* The unit; and, if `is_whole`, all of its lump, of which any part may have been registered together with it. */
+static int stretch(uintptr_t va, bool is_whole, uintptr_t *start, size_t *len)
 {
     struct zone *zone = zone_of(va);
     uintptr_t end = 0;
     lock_take(&zones_lock);
     int error = unit_locked(zone, va, start, &end);
-    struct run *run = runs_at(&zone->runs, va);
-    if (!error && lump_of(run)) { /* of which any part may have been registered together with the unit */
+    struct run *run = error || !is_whole ? NULL : runs_at(&zone->runs, va);
+    if (run && lump_of(run)) {
         *start = run->start < *start ? run->start : *start;
         end = run->start + run->len > end ? run->start + run->len : end;
     }
@@ -103,16 +104,15 @@ static int intact(uintptr_t va, uintptr_t *start, size_t *len)
     return error;
 }
 
+static int intact(uintptr_t va, uintptr_t *start, size_t *len)
+{
+    return stretch(va, true, start, len);
+}
+
 /* The unit says more than what is wanted. */
 static int plan(uintptr_t va, size_t want_len, uintptr_t *start, size_t *len)
 {
-    struct zone *zone = zone_of(va);
-    uintptr_t end = 0;
-    lock_take(&zones_lock);
-    int error = unit_locked(zone, va, start, &end);
-    lock_release(&zones_lock);
-    *len = end - *start;
-    return error;
+    return stretch(va, false, start, len);
 }
 
 /* The first run of the zone that reaches into [from, end) and is registered in eager mode; NULL: none. */

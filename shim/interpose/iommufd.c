@@ -46,14 +46,26 @@ static bool is_in_the_way(int result)
     return result == -EADDRINUSE || result == -EFAULT || result == -ENOMEM;
 }
 
-int vfio_attach(int fd, unsigned long call, void *arg)
+/* What is said by calls that are refused while anything is mapped. */
+static bool is_in_use(int result)
+{
+    return result == -EINVAL;
+}
+
+/* Once more without ours, if that is what it `is_refused` for. */
+static int call_making_way(int fd, unsigned long call, void *arg, bool (*is_refused)(int result))
 {
     int result = os_ioctl(fd, call, arg);
-    if (is_in_the_way(result) && attachments_make_way(-1, 0)) {
+    if (is_refused(result) && attachments_make_way(-1, 0)) {
         result = os_ioctl(fd, call, arg);
         attachments_restore(-1, 0);
     }
     return result;
+}
+
+int vfio_attach(int fd, unsigned long call, void *arg)
+{
+    return call_making_way(fd, call, arg, is_in_the_way);
 }
 
 /* A page table that is nested in another one translates what its owner, a guest, has written there. By number, of whatever
@@ -102,24 +114,14 @@ static int make_space(int fd, void *arg)
     return result;
 }
 
-/* A call that is refused while ours is mapped. */
-static int call_without_ours(int fd, unsigned long call, void *arg)
-{
-    int result = os_ioctl(fd, call, arg);
-    if (result == -EINVAL && attachments_make_way(-1, 0)) {
-        result = os_ioctl(fd, call, arg);
-        attachments_restore(-1, 0);
-    }
-    return result;
-}
-
 /* Huge pages can't be chosen, or not, while anything is mapped. */
 static int set_option(int fd, void *arg)
 {
     struct iommufd_option option;
     bool is_refused = peek(&option, arg, sizeof(option)) && option.option_id == IOMMUFD_OPTION_HUGE_PAGES &&
                       option.op == IOMMUFD_OPTION_SET;
-    return is_refused ? call_without_ours(fd, IOMMUFD_OPTION, arg) : os_ioctl(fd, IOMMUFD_OPTION, arg);
+    return is_refused ? call_making_way(fd, IOMMUFD_OPTION, arg, is_in_use)
+                      : os_ioctl(fd, IOMMUFD_OPTION, arg);
 }
 
 /* Another process takes over what was mapped from files, if nothing else is. */
@@ -127,7 +129,7 @@ static int change_process(int fd, void *arg)
 {
     struct iommufd_change_process change;
     bool is_whole = peek(&change, arg, sizeof(change)) && change.size >= sizeof(change);
-    return is_whole ? call_without_ours(fd, IOMMUFD_CHANGE_PROCESS, arg)
+    return is_whole ? call_making_way(fd, IOMMUFD_CHANGE_PROCESS, arg, is_in_use)
                     : os_ioctl(fd, IOMMUFD_CHANGE_PROCESS, arg);
 }
 

@@ -27,7 +27,7 @@ headers_compile_alone() {
     for header in shim/*/*.h examples/*.h; do
         gcc "${flags[@]}" -x c "$header" || return
     done
-    for header in tests/vm/*.h tests/preload/*.h; do # these use the public interface
+    for header in tests/*.h tests/vm/*.h tests/preload/*.h; do # these use the public interface
         [ ! -e "$header" ] || gcc "${flags[@]}" -UANYDMA_BUILDING_SHIM -x c "$header" || return
     done
 }

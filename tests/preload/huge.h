@@ -3,6 +3,7 @@
 #ifndef TESTS_PRELOAD_HUGE_H
 #define TESTS_PRELOAD_HUGE_H
 
+#include "../proc.h"
 #include "expect.h"
 
 #define BLOCK ((size_t)2 << 20)
@@ -11,14 +12,7 @@
 /* Bytes of huge pages in the whole process. */
 static size_t huge_now(void)
 {
-    FILE *file = fopen("/proc/self/smaps_rollup", "re");
-    char line[256];
-    unsigned long kib = 0;
-    while (file && fgets(line, sizeof(line), file) && sscanf(line, "AnonHugePages: %lu", &kib) != 1)
-        ;
-    if (file)
-        fclose(file);
-    return (size_t)kib << 10;
+    return proc_bytes("/proc/self/smaps_rollup", "AnonHugePages");
 }
 
 /* A machine that is short of huge pages may leave some out. */

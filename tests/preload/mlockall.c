@@ -3,6 +3,7 @@
  * mlockall locks what is mapped and what will be, but not the arena's reservation: as root, as a normal user
  * within and beyond the memlock limit, before and after memory is registered. Errors are the kernel's.
  */
+#include "../proc.h"
 #include "expect.h"
 
 #include <sys/mman.h>
@@ -18,21 +19,14 @@ enum {
     ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS
 };
 
-static size_t status_kib(const char *format)
+static size_t status_kib(const char *name)
 {
-    char line[256];
-    size_t kib = 0;
-    FILE *status = fopen("/proc/self/status", "re");
-    while (status && fgets(line, sizeof(line), status))
-        sscanf(line, format, &kib);
-    if (status)
-        fclose(status);
-    return kib;
+    return proc_bytes("/proc/self/status", name) >> 10;
 }
 
 static size_t locked_kib(void)
 {
-    return status_kib("VmLck: %zu");
+    return status_kib("VmLck");
 }
 
 /* Runs `look` in a child, as a normal user if this is root, with that memlock limit. */
@@ -113,11 +107,11 @@ static void within_the_limit(void)
 
 static void current_alone(void)
 {
-    size_t resident = status_kib("VmRSS: %zu");
+    size_t resident = status_kib("VmRSS");
     if (!EXPECT(mlockall(MCL_CURRENT) == 0)) /* the tables would not fit in */
         return;
     EXPECT(locked_kib() > KIB && locked_kib() < 8 * KIB);
-    EXPECT(status_kib("VmRSS: %zu") < resident + 8 * KIB); /* nor were they filled */
+    EXPECT(status_kib("VmRSS") < resident + 8 * KIB); /* nor were they filled */
     EXPECT(mlockall(MCL_FUTURE) == 0 && mlockall(MCL_CURRENT) == 0);
     size_t before = locked_kib();
     char *mapping = mmap(NULL, 4 * MIB, RW, ANONYMOUS, -1, 0);

@@ -6,6 +6,7 @@
 #ifndef TESTS_VM_CHECK_H
 #define TESTS_VM_CHECK_H
 
+#include "../proc.h"
 #include "anydma.h"
 
 #include <stdarg.h>
@@ -74,17 +75,7 @@ __attribute__((unused)) static const char *vm_locked_name(void)
 /* Bytes of this process that the kernel counts as pinned for devices. */
 __attribute__((unused)) static uint64_t vm_locked_bytes(void)
 {
-    FILE *status = fopen("/proc/self/status", "re");
-    char line[256], name[16];
-    unsigned long kib = 0, found = 0;
-
-    while (status && fgets(line, sizeof(line), status)) {
-        if (sscanf(line, "%15[^:]: %lu", name, &found) == 2 && strcmp(name, vm_locked_name()) == 0)
-            kib = found;
-    }
-    if (status)
-        fclose(status);
-    return (uint64_t)kib << 10;
+    return proc_bytes("/proc/self/status", vm_locked_name());
 }
 
 __attribute__((unused)) static struct anydma_stats stats_now(void)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../proc.h"
 #include "anydma.h"
 #include "bench.h"
 #include "iommu/iommu.h"
@@ -49,14 +50,7 @@ static uint64_t random_below(uint64_t limit)
 /* Bytes of memory that the process has touched, itself and the shim's. */
 static uint64_t resident(void)
 {
-    FILE *status = fopen("/proc/self/status", "re");
-    char line[256];
-    unsigned long kib = 0;
-    while (status && fgets(line, sizeof(line), status) && sscanf(line, "RssAnon: %lu", &kib) != 1)
-        ;
-    if (status)
-        fclose(status);
-    return (uint64_t)kib << 10;
+    return proc_bytes("/proc/self/status", "RssAnon");
 }
 
 static void grow(unsigned from_gib, unsigned to_gib)

@@ -3,6 +3,7 @@
  * Containers come and go over what is registered: attached late, over memory of which a part was unmapped or replaced
  * meanwhile; detached, closed, closed by a duplicate. The device writes through each container that has an IOVA.
  */
+#include "../rights.h"
 #include "device.h"
 #include "expect.h"
 #include "judge.h"
@@ -117,18 +118,10 @@ static void closed_and_duplicated(void)
 /* A descriptor that comes back to the process by a socket. */
 static int sent_to_itself(int fd)
 {
-    int pair[2], received = -1;
-    char byte = 0, room[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec iov = {&byte, 1};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)};
+    int pair[2];
     EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    *rights = (struct cmsghdr){
-        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-    EXPECT(sendmsg(pair[0], &message, 0) == 1 && recvmsg(pair[1], &message, 0) == 1);
-    memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(received));
+    EXPECT(rights_send(pair[0], fd));
+    int received = rights_receive(pair[1]);
     close(pair[0]);
     close(pair[1]);
     return received;

@@ -7,6 +7,7 @@
  * handed_edu BDF-of-edu
  * @vm anydma run -- handed_edu $EDU_BDF
  */
+#include "../rights.h"
 #include "check.h"
 #include "edu.h"
 
@@ -15,7 +16,6 @@
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -36,18 +36,6 @@ static bool reaches(void)
 }
 
 /* --- the other process ----------------------------------------------------------------------------------------------- */
-
-static int receive(int by)
-{
-    char byte, room[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec iov = {&byte, 1};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)};
-    int fd = -1;
-    if (recvmsg(by, &message, 0) == 1 && CMSG_FIRSTHDR(&message))
-        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-    return fd;
-}
 
 static bool map_registers(void)
 {
@@ -95,8 +83,8 @@ static int be_another(char **argv)
 {
     describe_device(argv[strcmp(argv[1], "socket") == 0 ? 3 : strcmp(argv[1], "pidfd") == 0 ? 5 : 4]);
     if (strcmp(argv[1], "socket") == 0) {
-        dev.container_fd = receive(atoi(argv[2]));
-        dev.device_fd = receive(atoi(argv[2]));
+        dev.container_fd = rights_receive(atoi(argv[2]));
+        dev.device_fd = rights_receive(atoi(argv[2]));
     } else if (strcmp(argv[1], "pidfd") == 0) {
         int pidfd = (int)syscall(SYS_pidfd_open, atoi(argv[2]), 0);
         dev.container_fd = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(argv[3]), 0);
@@ -112,15 +100,7 @@ static int be_another(char **argv)
 
 static void send_to(int by, int fd)
 {
-    char byte = 0, room[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec iov = {&byte, 1};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)};
-    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
-    *rights = (struct cmsghdr){
-        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-    check(sendmsg(by, &message, 0) == 1, "descriptor %d is sent", fd);
+    check(rights_send(by, fd), "descriptor %d is sent", fd);
 }
 
 static void execute(const char *way, int a, int b, int c, int d)

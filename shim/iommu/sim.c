@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The in-process IOMMU: the kernel's rules about what may be mapped and unmapped, without a device behind
- * them. LOCK_REGISTRY guards the state here too; tests/vm/sim_vs_kernel.c compares the rules with a real container, errno for errno. One omission: a shared mapping of a file on disk
- * counts as pinnable.
+ * them. LOCK_REGISTRY guards the state here too; tests/vm/sim_vs_kernel.c compares the rules with a real container, errno for
+ * errno. One omission: a shared mapping of a file on disk counts as pinnable.
  */
 #include <bsd/sys/tree.h>
 #include <errno.h>

@@ -36,7 +36,7 @@ static struct page_kind kind_of(enum shared_state state)
 struct range {
     uintptr_t start, end;
     enum shared_state from, to; /* what is in the one state comes to the other */
-    bool is_leaving;            /* answers */
+    bool is_there;              /* answers: what was asked for is in the range */
 };
 
 static void change(void *arg)
@@ -116,9 +116,9 @@ static void look_for_leaving(void *arg)
 {
     struct range *range = arg;
     struct run *run = range->start < USER_END ? runs_at(&areas, range->start) : NULL;
-    range->is_leaving = false;
+    range->is_there = false;
     for (; run && run->start < range->end; run = runs_next(run))
-        range->is_leaving |= run->kind.state == LEAVING;
+        range->is_there |= run->kind.state == LEAVING;
 }
 
 /* The kernel has unmapped what was here before, or nothing could be mapped here now; who did that is about to undo what was
@@ -130,7 +130,7 @@ static void wait_for_leaving(uintptr_t start, size_t len)
     struct range range = {.start = start, .end = start + len};
     for (int i = 0; i < MOST_TRIES; i++) {
         registry_locked(look_for_leaving, &range);
-        if (!range.is_leaving)
+        if (!range.is_there)
             break;
         os_call(SYS_nanosleep, (long)&moment, 0, 0, 0, 0, 0);
     }
@@ -174,7 +174,7 @@ void shared_end(uintptr_t start, size_t len, bool has_failed)
 static void look_for_shared(void *arg)
 {
     struct range *range = arg;
-    range->is_leaving = runs_at(&areas, range->start)->kind.state == SHARED;
+    range->is_there = runs_at(&areas, range->start)->kind.state == SHARED;
 }
 
 bool shared_contains(uintptr_t addr)
@@ -183,7 +183,7 @@ bool shared_contains(uintptr_t addr)
     if (addr >= USER_END || !atomic_load_explicit(&has_areas, memory_order_acquire))
         return false;
     registry_locked(look_for_shared, &range);
-    return range.is_leaving;
+    return range.is_there;
 }
 
 void shared_arrived(uintptr_t start, size_t len)

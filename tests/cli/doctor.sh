@@ -407,14 +407,23 @@ where probe 'room 0000:00:03.0=7' && finds room-short '*room for 7*512*' --size 
 
 # A process whose container is full: the doctor reads the page that it keeps.
 mkdir -m 700 "$XDG_RUNTIME_DIR"
-cat >"$work/full.py" <<'END'
-import os, struct, sys
-numbers = [0] * 14 + [1, 65000, 65535]
-page = struct.pack("<QQQQ64sQ17Q", 0x3345564c41444e41, os.getppid(), 0, 0, b"full", 0, *numbers)
-os.makedirs(sys.argv[1] + "/anydma", exist_ok=True)
-open("%s/anydma/%d" % (sys.argv[1], os.getppid()), "wb").write(page.ljust(4096, b"\0"))
+mkdir "$XDG_RUNTIME_DIR/anydma"
+gcc -x c -Ishim -o "$work/full" - <<'END'
+#include "profile/live.h"
+#include <stdio.h>
+static union {
+    struct live_page page;
+    char bytes[LIVE_BYTES];
+} file = {.page = {.magic = LIVE_MAGIC,
+                   .command = "full",
+                   .numbers = {.containers = 1, .entries_used = 65000, .entries_limit = 65535}}};
+int main(int argc, char **argv)
+{
+    file.page.pid = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    return fwrite(&file, sizeof(file), 1, stdout) != 1;
+}
 END
-python3 "$work/full.py" "$XDG_RUNTIME_DIR"
+"$work/full" $$ >"$XDG_RUNTIME_DIR/anydma/$$"
 "$ANYDMA" doctor --json >"$work/out"
 grep -q '"entries-used-up".*full ([0-9]*) has 65000 of 65535' "$work/out"
 result "entries-used-up, of a process that is there" $?

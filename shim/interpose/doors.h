@@ -23,6 +23,7 @@ DOOR void *door_shmat(int id, const void *addr, int flags);
 DOOR int door_shmdt(const void *addr);
 /* As the system call, but for its result: `action` and `old` are the kernel's struct sigaction. */
 DOOR int door_rt_sigaction(int number, const void *action, void *old, size_t mask_bytes);
+DOOR long door_rt_sigprocmask(int how, const void *mask, void *old, size_t mask_bytes);
 
 /* The call of that number, by its door where it has one; as libc's syscall(). */
 DOOR long routes_syscall(long number, long a, long b, long c, long d, long e, long f);

@@ -222,6 +222,7 @@ int setns(int fd, int type)
     DOOR_OF(SYS_prlimit64, prlimit((int)a, (int)b, (const struct rlimit *)c, (struct rlimit *)d))            \
     DOOR_OF(SYS_remap_file_pages, remap_file_pages((void *)a, (size_t)b, (int)c, (size_t)d, (int)e))         \
     DOOR_OF(SYS_rt_sigaction, door_rt_sigaction((int)a, (const void *)b, (void *)c, (size_t)d))              \
+    DOOR_OF(SYS_rt_sigprocmask, door_rt_sigprocmask((int)a, (const void *)b, (void *)c, (size_t)d))          \
     DOOR_OF(SYS_prctl, prctl((int)a, b, c, d, e))                                                            \
     DOOR_OF(SYS_seccomp, door_seccomp((unsigned)a, (unsigned)b, (void *)c))
 

@@ -63,10 +63,26 @@ __asm__(".text\n"
         "1:\tmovq handlers_kept_out@gottpoff(%rip), %r11\n\t"
         "cmpl $0, %fs:(%r11)\n\t"
         "jne 2f\n\t"
-        "leaq signals_handlers(%rip), %r11\n\t"
+        "cmpb $0, strict_on(%rip)\n\t"
+        "jne 3f\n"
+        "4:\tleaq signals_handlers(%rip), %r11\n\t"
         "jmp *(%r11,%rax,8)\n"
         "2:\tmovl %eax, %ecx\n\t"
         "jmp signals_come_too_early\n"
+        "3:\tpushq %rdi\n\t"
+        "pushq %rsi\n\t"
+        "pushq %rdx\n\t"
+        "pushq %rax\n\t"
+        "subq $8, %rsp\n\t"
+        ".cfi_adjust_cfa_offset 40\n\t"
+        "call strict_unblock\n\t"
+        "addq $8, %rsp\n\t"
+        "popq %rax\n\t"
+        "popq %rdx\n\t"
+        "popq %rsi\n\t"
+        "popq %rdi\n\t"
+        ".cfi_adjust_cfa_offset -40\n\t"
+        "jmp 4b\n"
         ".cfi_endproc\n");
 // clang-format on
 
@@ -158,7 +174,6 @@ int sigaction(int number, const struct sigaction *action, struct sigaction *old)
         ours = *action;
         ours.sa_handler = (sighandler_t)stub_of((function)action->sa_handler, action->sa_flags & SA_SIGINFO);
         remember_once(number, &ours);
-        strict_open_mask(&ours.sa_mask);
     }
     int result = 0;
     if (number == SIGSYS && strict_is_on())
@@ -284,7 +299,7 @@ int door_rt_sigaction(int number, const void *action, void *old, size_t mask_byt
     if (action) {
         memcpy(&ours, action, sizeof(ours));
         function stub = stub_of(ours.handler, ours.flags & SA_SIGINFO);
-        bool is_other = stub != ours.handler || strict_is_on();
+        bool is_other = stub != ours.handler;
         ours.handler = stub;
         ours.mask &= os_signals_all();
         if (is_other)

@@ -33,6 +33,7 @@
 #include "interpose/doors.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
+#include "interpose/ranges.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH /* 5.11 */
 #define PR_SET_SYSCALL_USER_DISPATCH 59
@@ -47,7 +48,7 @@ enum {
     TRAP = 1
 }; /* what the kernel reads in `selector`, at every call from outside the C library */
 
-static _Atomic bool is_on;
+_Atomic bool strict_on __attribute__((visibility("hidden")));
 static volatile char selector = TRAP;
 static uintptr_t libc_start, libc_end; /* its code */
 static long (*libc_syscall)(long number, ...);
@@ -56,7 +57,7 @@ static struct sigaction programs; /* the program's for SIGSYS */
 
 bool strict_is_on(void)
 {
-    return atomic_load_explicit(&is_on, memory_order_relaxed);
+    return atomic_load_explicit(&strict_on, memory_order_relaxed);
 }
 
 /* --- a thread --------------------------------------------------------------------------------------------------------- */
@@ -68,11 +69,27 @@ static int dispatch(long whether)
                         is_wanted ? (long)(libc_end - libc_start) : 0, is_wanted ? (long)&selector : 0, 0);
 }
 
+void strict_unblock(void)
+{
+    uint64_t sigsys = UINT64_C(1) << (SIGSYS - 1);
+    os_call(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&sigsys, 0, sizeof(sigsys), 0, 0);
+}
+
+long door_rt_sigprocmask(int how, const void *mask, void *old, size_t mask_bytes)
+{
+    long result = to_libc(os_call(SYS_rt_sigprocmask, how, (long)mask, (long)old, (long)mask_bytes, 0, 0));
+    if (mask && strict_is_on())
+        strict_unblock();
+    return result;
+}
+
 static int enter_thread(void)
 {
     int error = dispatch(PR_SYS_DISPATCH_ON);
-    if (!error)
+    if (!error) {
         os_call_by(libc_syscall);
+        strict_unblock();
+    }
     return error;
 }
 
@@ -143,10 +160,8 @@ static long make(ucontext_t *interrupted, long number)
     errno = 0;
     long result = routes_syscall(number, a, b, c, d, registers[REG_R8], registers[REG_R9]);
     result = result == -1 ? -errno : result;
-    if (number == SYS_rt_sigprocmask) {
+    if (number == SYS_rt_sigprocmask)
         os_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&interrupted->uc_sigmask, sizeof(uint64_t), 0, 0);
-        strict_open_mask(&interrupted->uc_sigmask);
-    }
     if (!result && (number == SYS_fork || number == SYS_clone))
         lifecycle_enter(); /* the child, which no handler of fork's has told */
     return result;
@@ -225,7 +240,6 @@ static bool install_handler(void)
 
 void strict_start(void)
 {
-    uint64_t sigsys = UINT64_C(1) << (SIGSYS - 1);
     if (!config.strict)
         return;
     int error = find_libc() && install_handler() ? enter_thread() : -ENOSYS;
@@ -239,13 +253,12 @@ void strict_start(void)
                   -error);
         return;
     }
-    os_call(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&sigsys, 0, sizeof(sigsys), 0, 0);
-    atomic_store_explicit(&is_on, true, memory_order_relaxed);
+    atomic_store_explicit(&strict_on, true, memory_order_relaxed);
 }
 
 void strict_end(const char *because)
 {
-    if (!atomic_exchange(&is_on, false))
+    if (!atomic_exchange(&strict_on, false))
         return;
     log_write(LOG_WARNING, "ANYDMA_STRICT ends: %s", because);
     selector = PASS;
@@ -261,12 +274,6 @@ void strict_keep_action(const struct sigaction *action, struct sigaction *old)
         *old = before;
 }
 
-void strict_open_mask(sigset_t *mask)
-{
-    if (strict_is_on())
-        sigdelset(mask, SIGSYS);
-}
-
 /* --- doors -------------------------------------------------------------------------------------------------------------- */
 
 static const sigset_t *opened(const sigset_t *mask, sigset_t *copy)
@@ -274,7 +281,7 @@ static const sigset_t *opened(const sigset_t *mask, sigset_t *copy)
     if (!mask || !strict_is_on())
         return mask;
     *copy = *mask;
-    strict_open_mask(copy);
+    sigdelset(copy, SIGSYS);
     return copy;
 }
 

@@ -22,7 +22,8 @@ void strict_end(const char *because);
 
 /* While it is on: the program's action for SIGSYS is kept here, and is called for what is not ours. As sigaction(2). */
 void strict_keep_action(const struct sigaction *action, struct sigaction *old);
-/* A mask of the program's without SIGSYS, which must not be blocked while it is on. */
-void strict_open_mask(sigset_t *mask);
+/* SIGSYS must not be blocked while it is on: it would end the program. Unblocks it in this thread; called at the begin of each
+ * handler, whose mask adds to that of the call that waits (ppoll). */
+void strict_unblock(void);
 
 #endif

@@ -15,7 +15,9 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/select.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <threads.h>
@@ -109,6 +111,14 @@ static void look_and_jump(int number)
     siglongjmp(back, 1);
 }
 
+/* libc's syscall() blocks it as well as any. */
+static void masks_by_number(void)
+{
+    uint64_t all = UINT64_MAX, before = 0;
+    EXPECT(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8) == 0 && is_seen());
+    EXPECT(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8) == 0 && is_seen());
+}
+
 static void handle(int number, void (*handler)(int), int flags)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
@@ -122,6 +132,32 @@ static void handlers(void)
     was_seen = nr_signals = 0;
     EXPECT(raw(SYS_tgkill, getpid(), raw(SYS_gettid, 0, 0, 0, 0), SIGUSR1, 0) == 0);
     EXPECT(nr_signals == 1 && was_seen && is_seen());
+}
+
+/* A handler that comes while a call waits has what that blocks, as well. */
+static void waits(void)
+{
+    sigset_t all_others, before;
+    struct timespec long_enough = {.tv_sec = 20};
+    sigfillset(&all_others);
+    sigdelset(&all_others, SIGUSR1);
+    handle(SIGUSR1, look, 0);
+    for (int i = 0; i < 5; i++) {
+        int epoll = epoll_create1(0), result = 0;
+        was_seen = 0;
+        EXPECT(sigprocmask(SIG_BLOCK, &(sigset_t){{1u << (SIGUSR1 - 1)}}, &before) == 0 &&
+               raise(SIGUSR1) == 0 && !was_seen);
+        switch (i) {
+        case 0: result = ppoll(NULL, 0, &long_enough, &all_others); break;
+        case 1: result = pselect(0, NULL, NULL, NULL, &long_enough, &all_others); break;
+        case 2: result = epoll_pwait(epoll, &(struct epoll_event){0}, 1, 20000, &all_others); break;
+        case 3: result = sigsuspend(&all_others); break;
+        default: result = (int)raw_call(SYS_ppoll, 0, 0, (long)&long_enough, (long)&all_others, 8, 0); break;
+        }
+        EXPECT((result == -1 || result == -EINTR) && was_seen);
+        EXPECT(sigprocmask(SIG_SETMASK, &before, NULL) == 0 && is_seen());
+        close(epoll);
+    }
 }
 
 /* Out of a call that blocks, made by an instruction, and out of one that is begun anew. */
@@ -244,6 +280,21 @@ static void threads(void)
     EXPECT(thrd_create(&other, is_seen_in_c11, &back) == thrd_success &&
            thrd_join(other, &value) == thrd_success);
     EXPECT(value == 1);
+}
+
+/* A thread may be begun with a mask. */
+static void masked_thread(void)
+{
+    pthread_attr_t attributes;
+    sigset_t everything;
+    pthread_t thread;
+    void *result = NULL;
+    sigfillset(&everything);
+    EXPECT(pthread_attr_init(&attributes) == 0 && pthread_attr_setsigmask_np(&attributes, &everything) == 0);
+    EXPECT(pthread_create(&thread, &attributes, is_seen_in_thread, &back) == 0 &&
+           pthread_join(thread, &result) == 0);
+    EXPECT(result == &back);
+    pthread_attr_destroy(&attributes);
 }
 
 static int status_of(pid_t child)
@@ -441,12 +492,15 @@ int main(int argc, char **argv)
     behaviour("calls_by_instructions_are_seen_and_give_the_same", calls);
     behaviour("registers_and_the_red_zone_stay", registers);
     behaviour("a_mask_that_blocks_everything_ends_nothing", masks);
+    behaviour("a_mask_set_by_its_number_ends_nothing", masks_by_number);
     behaviour("handlers_are_seen", handlers);
+    behaviour("handlers_are_seen_while_a_call_with_a_mask_waits", waits);
     behaviour("jumps_out_of_a_call_that_blocks", jumps);
     behaviour("a_handler_of_its_own_for_sigsys", sigsys);
     behaviour("stacks_for_signals_are_set", stacks);
     behaviour("a_handler_that_returns_by_an_instruction", returns);
     behaviour("threads_are_seen", threads);
+    behaviour("a_thread_begun_with_a_mask_is_seen", masked_thread);
     behaviour("children_are_seen", children);
     behaviour("a_program_that_is_executed_is_seen", programs);
     behaviour("what_ends_it_is_told_in_one_line_and_breaks_nothing", ends);

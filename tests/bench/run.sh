@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Called by `make bench [ONLY=name]`: each figure beside its reference, interleaved in one run. A table on the terminal and
-# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, scale, malloc, start, profile.
+# one JSON object a line in $BUILD/bench.jsonl. Parts: lookup, threads, doors, registration, scale, malloc, start, preload,
+# profile.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath -m "${BUILD:-build}")
@@ -60,6 +61,11 @@ fi
 if wanted start; then
     program start tests/bench/start.c
     PATH=/usr/bin:/bin:$PATH BENCH_SHIM=$SHIM "$bin/start" || status=1
+fi
+if wanted preload; then
+    ${MAKE:-make} -s "$BUILD/tests/preload/plugins/unwinds.so" || exit 1
+    program preload tests/bench/preload.c
+    BENCH_SHIM=$SHIM BENCH_PLUGIN=$BUILD/tests/preload/plugins/unwinds.so "$bin/preload" || status=1
 fi
 if wanted profile; then
     bash tests/bench/profile.sh || status=1

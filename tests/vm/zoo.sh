@@ -499,7 +499,7 @@ if [ -n "${UNSTABLE:-}" ]; then
     cp "$SHIM" "$world/$SHIM"
     mount --bind "$work" "$world$work"
     chroot=(chroot "$world")
-    version=$(timeout 60 chroot $world dpdk-testpmd --version 2>&1 | sed -n 's/.*DPDK //p' | head -n 1)
+    version=$(timeout 60 chroot $world dpdk-testpmd --version 2>&1 | sed -n 's/.*DPDK \([0-9.]*\).*/\1/p' | head -n 1)
     animal dpdk-testpmd "dpdk-dev ${version:-of unstable}" 'two e1000e ports, round' identity io_e1000e
     animal dpdk-testpmd "dpdk-dev ${version:-of unstable}" 'external memory (xmem), e1000e' none txonly_xmem better
     animal dpdk-test "dpdk-dev ${version:-of unstable}" 'autotests' identity autotests

@@ -15,7 +15,7 @@
 /* Windows of processes that share a container lie apart: none knows what the others have mapped there, at the same addresses,
  * it may be. Who has met another's takes one of these parts of each range, by chance. */
 enum { NR_PARTS = 64 };
-static unsigned part; /* 0: identity where possible, windows from the top */
+static unsigned part; /* 0: identity where possible, windows in all of the range */
 
 void iova_go_apart(void)
 {
@@ -75,13 +75,32 @@ static bool collides(uint64_t iova, uint64_t len, uint64_t *below)
     return iova_is_applications(iova, len, below);
 }
 
-/* The highest place below `limit` in `range` that is free and congruent to `va`; 0 for none. */
+/* Where windows end in the range. */
+static uint64_t windows_end(const struct iommu_range *range)
+{
+    uint64_t end = range->last & ~(PAGEMAP_BLOCK_SIZE - 1);
+    return end < USER_END && end > IDENTITY_BASE ? IDENTITY_BASE : end;
+}
+
+/* The address without its upper bits, in the upper half of the range: so IOVAs go on as the addresses do, in whatever pieces and
+ * order these are asked for. 0: it is taken, or the range too small for places that are far apart. */
+static uint64_t find_alike(const struct iommu_range *range, uintptr_t va, size_t len)
+{
+    enum { LEAST_BITS = 36 };
+    uint64_t end = windows_end(range), below;
+    if (part || end <= range->start || (end - range->start) >> LEAST_BITS == 0)
+        return 0;
+    uint64_t size = UINT64_C(1) << (63 - __builtin_clzl(end - range->start));
+    uint64_t place = va & (size - 1), iova = end - size + place;
+    bool is_free = place + len <= size && is_usable_everywhere(iova, len) && !collides(iova, len, &below);
+    return is_free ? iova : 0;
+}
+
+/* The highest place in `range` that is free and congruent to `va`; 0 for none. */
 static uint64_t find_in_range(const struct iommu_range *range, uintptr_t va, size_t len)
 {
     const uint64_t mask = PAGEMAP_BLOCK_SIZE - 1;
-    uint64_t end = range->last & ~mask;
-    if (end < USER_END && end > IDENTITY_BASE)
-        end = IDENTITY_BASE;
+    uint64_t end = windows_end(range);
     if (part && end > range->start)
         end -= (end - range->start) / NR_PARTS * part & ~mask;
     while (end >= len) {
@@ -130,7 +149,8 @@ int iova_choose(uintptr_t va, size_t len, uint64_t *iova)
         if (!container->attached)
             continue;
         for (unsigned r = container->info.nr_ranges; r-- > 0;)
-            if ((*iova = find_in_range(&container->info.ranges[r], va, len)))
+            if ((*iova = find_alike(&container->info.ranges[r], va, len)) ||
+                (*iova = find_in_range(&container->info.ranges[r], va, len)))
                 return 0;
         break; /* what one container can't reach is no use */
     }

@@ -21,7 +21,7 @@
 #include "dma/stats.h"
 #include "iommu/iommu.h"
 
-#define START ((uintptr_t)300 << 30)
+#define START (((uintptr_t)300 << 30) + PAGEMAP_BLOCK_SIZE * 7 / 8) /* in two blocks */
 #define PAGE ((size_t)4096)
 #define UNIT (16 * PAGE)
 

@@ -117,6 +117,16 @@ Test(registry, out_of_reach_of_the_device_it_gets_a_window_and_the_way_back, .in
     cr_assert_eq(registry_address((uint64_t)iova + 1), START + 5 * PAGE + 1);
 }
 
+Test(registry, windows_go_on_as_the_addresses_do_in_any_order, .init = start_registry)
+{
+    static const size_t order[] = {48, 64, 0, 80, 112};
+    attach_fake(-1, 100, (UINT64_C(1) << 38) - 1);
+    int64_t first = look_up(order[0]) - IDENTITY(order[0]);
+    cr_assert_neq(first, 0);
+    for (size_t i = 1; i < sizeof(order) / sizeof(order[0]); i++)
+        cr_assert_eq(look_up(order[i]) - IDENTITY(order[i]), first);
+}
+
 /* By records of its own, at the same addresses: the container came from it, or was left open over an exec. */
 static void go_around(uint64_t last_iova)
 {

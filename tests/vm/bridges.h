@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a driver does that is written against another library: blocks of an NVMe drive, from and to memory straight from
- * malloc and mmap, each written, read back and compared. The library's own answer for such memory is a refusal.
+ * malloc and mmap, on the stack and in variables, each written, read back and compared. The library's own answer for such
+ * memory is a refusal.
  */
 #ifndef TESTS_VM_BRIDGES_H
 #define TESTS_VM_BRIDGES_H
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { MOST_BYTES = 1 << 20, NR_BUFFERS = 40 };
+enum { MOST_BYTES = 1 << 20, NR_BUFFERS = 80 };
 
 static struct nvme nvme;
 static unsigned nr_moved, nr_refused, nr_wrong;
@@ -56,6 +57,20 @@ static void move_of_mmap(size_t bytes, size_t offset)
     munmap(both, 3 * MOST_BYTES);
 }
 
+static void move_of_stack(size_t bytes, size_t offset)
+{
+    unsigned char out[bytes + offset], in[bytes + offset];
+    move(out + offset, in + offset, bytes, bytes + offset);
+}
+
+/* Pieces of it are known already from smaller ones. The first page may be one that .data's end lies in, which is the file's. */
+static void move_of_variables(size_t bytes, size_t offset)
+{
+    static unsigned char memory[2][MOST_BYTES + 2 * NVME_PAGE_BYTES];
+    unsigned char *out = memory[0] + NVME_PAGE_BYTES, *in = memory[1] + NVME_PAGE_BYTES;
+    move(out + offset, in + offset, bytes, bytes + offset);
+}
+
 /* The program: BDF [plainly]. With "plainly" every buffer must be refused. Returns its exit status. */
 __attribute__((unused)) static int move_everything(int argc, char **argv, const struct nvme_memory *memory)
 {
@@ -73,9 +88,11 @@ __attribute__((unused)) static int move_everything(int argc, char **argv, const 
         for (size_t o = 0; o < sizeof(offsets) / sizeof(*offsets); o++) {
             move_of_malloc(sizes[s], offsets[o]);
             move_of_mmap(sizes[s], offsets[o]);
+            move_of_stack(sizes[s], offsets[o]);
+            move_of_variables(sizes[s], offsets[o]);
         }
-    printf("of %d buffers from malloc and mmap %u were written, read and equal, %u refused, %u wrong\n",
-           NR_BUFFERS, nr_moved, nr_refused, nr_wrong);
+    printf("of %d buffers %u were written, read and equal, %u refused, %u wrong\n", NR_BUFFERS, nr_moved,
+           nr_refused, nr_wrong);
     nvme_close(&nvme);
     return nr_wrong || (is_plain ? nr_moved : nr_refused) || nr_moved + nr_refused != NR_BUFFERS;
 }

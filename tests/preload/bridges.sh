@@ -67,6 +67,7 @@ stripped=$(mktemp)
 trap 'rm -f "$stripped"' EXIT
 strip -o "$stripped" "$BUILD/tests/preload/static_spdk"
 says a_stripped_spdk_is_said 'it was stripped of its symbol table' -- "$stripped" plain
+says what_stays_unknown_is_said 'not of stacks and global variables' -- "$BUILD/tests/preload/static_spdk"
 says lazy_mode_is_said 'in eager mode only' ANYDMA_MODE=lazy -- "$BUILD/tests/preload/static_spdk" lazy
 says what_is_left_out_is_said 'is no longer told of memory' ANYDMA_LIMIT=50M ANYDMA_GRANULE=64K -- "$BUILD/tests/preload/static_spdk" limit
 says a_failed_registration_is_said 'which SPDK ignores' -- "$BUILD/tests/preload/bridges_spdk"

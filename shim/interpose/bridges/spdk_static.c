@@ -13,8 +13,10 @@
  * everything, and would refuse the program's own registration of its memory later.
  *
  * It refuses: in lazy mode, and in PA mode, where DPDK's mappings do not make auto mode eager; when the maps are not there
- * yet (tried again at the next call); when the program was stripped of its symbol table. What the program unregisters
- * itself (spdk_mem_unregister) SPDK forgets, until something in the same block is registered anew.
+ * yet (tried again at the next call); when the program was stripped of its symbol table. Stacks and variables stay unknown: SPDK
+ * asks nobody, an entry is a block of 2 MiB, and what shares a block with them, or the stack as it grows, comes and goes unseen.
+ * What the program unregisters itself (spdk_mem_unregister) SPDK forgets after its last call, until something in the same block
+ * is registered anew.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -176,8 +178,14 @@ static enum finding follow(void)
     spdk.clear = (__typeof__(spdk.clear))names[4].address;
     if (eager_is_on()) {
         make_tables();
-        if (follow_start(changed))
+        if (follow_start(changed)) {
+            log_write(
+                LOG_WARNING,
+                "SPDK is linked into the program: it is told of memory of malloc's and mmap's, and not of "
+                "stacks and global variables, where I/O fails as without anydma. Use shared libraries of "
+                "SPDK's if that is needed");
             return FOLLOWED;
+        }
     }
     if (!was_refused)
         log_write(LOG_WARNING,

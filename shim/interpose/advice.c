@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A row for each kind of failure. Sources: Documentation/driver-api/vfio.rst, vfio_group_fops_open, vfio_iommu_type1_attach_group
- * (Linux 6.12). */
+/* A row for each kind of failure. Sources: Documentation/driver-api/vfio.rst, vfio_group_fops_open, vfio_iommu_type1_attach_group,
+ * iommufd_device_bind, iommufd_device_change_pt and what they call (Linux 6.12). */
 #include "interpose/advice.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "iommu/iommufd_abi.h"
 
 enum call {
     OPEN_CONTAINER,
@@ -18,8 +19,11 @@ enum call {
     OPEN_IOMMUFD,
     SET_CONTAINER,
     SET_IOMMU,
+    SET_OTHER_IOMMU,
     GET_DEVICE,
-    USE_GROUP
+    USE_GROUP,
+    BIND_DEVICE,
+    ATTACH_DEVICE
 };
 
 static const struct row {
@@ -59,6 +63,9 @@ static const struct row {
     {SET_IOMMU, ENODEV, "the kernel has no such IOMMU driver", "modprobe vfio_iommu_type1"},
     {SET_IOMMU, ENOMEM, "memory, or memlock, does not suffice", "raise memlock"},
     {SET_IOMMU, EBUSY, "another driver uses a device of the group", "bind all of its devices to vfio-pci"},
+    {SET_IOMMU, EINVAL, "no group is in the container yet, or its IOMMU is set already", NULL},
+    {SET_OTHER_IOMMU, 0, "the kernel has no IOMMU of the type that was asked for",
+     "ask for VFIO_TYPE1v2_IOMMU; anydma serves no other"},
     {SET_IOMMU, 0, "see Documentation/driver-api/vfio.rst", NULL},
     {GET_DEVICE, ENODEV, "that device is not in the group, or not bound to vfio-pci",
      "bind it: driverctl set-override BDF vfio-pci"},
@@ -66,16 +73,39 @@ static const struct row {
     {GET_DEVICE, EPERM, "the group has no container with an IOMMU yet", NULL},
     {USE_GROUP, EPERM, "it is not viable: another driver has a device of it",
      "bind all of its devices to vfio-pci; bridges may stay"},
+    {BIND_DEVICE, EBUSY, "the device is in use, by its VFIO group or by another driver", "end who uses it"},
+    {BIND_DEVICE, EPERM, "interrupts are not remapped, or another iommufd has a device of the same group",
+     "switch remapping on in the firmware or in QEMU (intremap=on), or end who uses the group"},
+    {BIND_DEVICE, EINVAL, "the device is bound already, or its IOMMU does not keep caches coherent", NULL},
+    {BIND_DEVICE, ENODEV, "the device has no IOMMU group, or is about to go",
+     "switch the IOMMU on in the firmware and the kernel"},
+    {BIND_DEVICE, EBADF, "what it names is not an iommufd", "open /dev/iommu"},
+    {BIND_DEVICE, EBADFD, "what it names is not an iommufd", "open /dev/iommu"},
+    {ATTACH_DEVICE, ENOENT, "the iommufd has no address space and no page table of that number",
+     "take the one that IOMMU_IOAS_ALLOC gave on the iommufd that the device is bound to"},
+    {ATTACH_DEVICE, EINVAL, "the device is not bound, or can't use what that number is of", NULL},
+    {ATTACH_DEVICE, EADDRINUSE,
+     "IOVAs that the device does not reach are mapped, or kept by IOMMU_IOAS_ALLOW_IOVAS",
+     "unmap them, or allow fewer"},
+    {ATTACH_DEVICE, EFAULT, "a mapping of the program's has pages that can't be pinned", "unmap it"},
+    {ATTACH_DEVICE, ENOMEM, "memory, or memlock, does not suffice for what is mapped there", "raise memlock"},
 };
 enum { NR_ROWS = sizeof(rows) / sizeof(rows[0]) };
 
 static _Atomic uint64_t counts[NR_ROWS];
 
 static const char *const call_names[] = {
-    [OPEN_CONTAINER] = "opening the VFIO container", [OPEN_GROUP] = "opening a VFIO group",
-    [OPEN_CDEV] = "opening a VFIO device",           [OPEN_IOMMUFD] = "opening iommufd",
-    [SET_CONTAINER] = "VFIO_GROUP_SET_CONTAINER",    [SET_IOMMU] = "VFIO_SET_IOMMU",
-    [GET_DEVICE] = "VFIO_GROUP_GET_DEVICE_FD",       [USE_GROUP] = "using a VFIO group",
+    [OPEN_CONTAINER] = "opening the VFIO container",
+    [OPEN_GROUP] = "opening a VFIO group",
+    [OPEN_CDEV] = "opening a VFIO device",
+    [OPEN_IOMMUFD] = "opening iommufd",
+    [SET_CONTAINER] = "VFIO_GROUP_SET_CONTAINER",
+    [SET_IOMMU] = "VFIO_SET_IOMMU",
+    [SET_OTHER_IOMMU] = "VFIO_SET_IOMMU",
+    [GET_DEVICE] = "VFIO_GROUP_GET_DEVICE_FD",
+    [USE_GROUP] = "using a VFIO group",
+    [BIND_DEVICE] = "VFIO_DEVICE_BIND_IOMMUFD",
+    [ATTACH_DEVICE] = "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
 };
 
 /* `of`: a path, a device; "" */
@@ -119,14 +149,23 @@ void advice_open_failed(const char *path, int error)
         note(OPEN_GROUP, error, path);
 }
 
-void advice_ioctl_failed(unsigned long request, int error, const char *device)
+static bool is_type1(uintptr_t type)
+{
+    return type == VFIO_TYPE1_IOMMU || type == VFIO_TYPE1v2_IOMMU;
+}
+
+void advice_ioctl_failed(unsigned long request, int error, const void *arg)
 {
     if (request == VFIO_GROUP_SET_CONTAINER)
         note(SET_CONTAINER, error, "");
     else if (request == VFIO_SET_IOMMU)
-        note(SET_IOMMU, error, "");
-    else if (request == VFIO_GROUP_GET_DEVICE_FD && device)
-        note(GET_DEVICE, error, device);
+        note(is_type1((uintptr_t)arg) ? SET_IOMMU : SET_OTHER_IOMMU, error, "");
+    else if (request == VFIO_GROUP_GET_DEVICE_FD && arg)
+        note(GET_DEVICE, error, arg);
+    else if (request == IOMMUFD_DEVICE_BIND)
+        note(BIND_DEVICE, error, "");
+    else if (request == IOMMUFD_DEVICE_ATTACH)
+        note(ATTACH_DEVICE, error, "");
 }
 
 void advice_group_is_not_viable(void)

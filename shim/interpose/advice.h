@@ -10,8 +10,8 @@
 bool advice_is_about(const char *path);
 /* The program's open of such a node failed. `error` is positive, here and below. */
 void advice_open_failed(const char *path, int error);
-/* Its ioctl on a container, a group or a device failed; `arg` as it gave it, if it is a name. */
-void advice_ioctl_failed(unsigned long request, int error, const char *device);
+/* Its ioctl on a container, a group or a device failed; `arg` as it gave it, if it is a name or a type of IOMMU. */
+void advice_ioctl_failed(unsigned long request, int error, const void *arg);
 /* VFIO_GROUP_GET_STATUS says that the group can't be used. */
 void advice_group_is_not_viable(void);
 /* At exit. */

@@ -15,6 +15,7 @@
 #include "dma/attachments.h"
 #include "dma/devices.h"
 #include "dma/spaces.h"
+#include "interpose/advice.h"
 #include "interpose/peek.h"
 #include "interpose/vfio.h"
 #include "iommu/iommu.h"
@@ -156,6 +157,8 @@ static int bind_device(int device, void *arg)
 {
     struct iommufd_device_bind bind;
     int result = os_ioctl(device, IOMMUFD_DEVICE_BIND, arg);
+    if (result < 0)
+        advice_ioctl_failed(IOMMUFD_DEVICE_BIND, -result, NULL);
     if (result != 0 || !peek(&bind, arg, sizeof(bind)))
         return result;
     iommufd_device_opened(device);
@@ -169,6 +172,8 @@ static int attach_device(int device, void *arg)
     struct iommufd_device_attach attach; /* as it is before: the kernel answers there, too */
     bool is_read = peek(&attach, arg, sizeof(attach));
     int result = vfio_attach(device, IOMMUFD_DEVICE_ATTACH, arg);
+    if (result < 0 && is_read)
+        advice_ioctl_failed(IOMMUFD_DEVICE_ATTACH, -result, NULL);
     if (result != 0 || !is_read)
         return result;
     iommufd_device_opened(device);

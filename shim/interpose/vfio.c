@@ -226,7 +226,7 @@ static int vfio_ioctl(int fd, unsigned long request, void *arg, const void *call
         if (result == 0)
             adopt(fd, (unsigned long)arg);
         else
-            advice_ioctl_failed(request, -result, NULL);
+            advice_ioctl_failed(request, -result, arg);
         return result;
     case VFIO_GROUP_GET_STATUS:
         result = os_ioctl(fd, request, arg);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../shim/iommu/iommufd_abi.h"
 #include "expect.h"
 
 int __open_2(const char *path, int flags);
@@ -93,6 +94,8 @@ static int uses_a_device(void)
     int seen = 0, fd = open("/dev/null", O_RDWR);
     for (int i = 0; i < 2; i++) {
         struct vfio_group_status status = {.argsz = sizeof(status)};
+        struct iommufd_device_bind bind = {.argsz = sizeof(bind), .iommufd = fd};
+        struct iommufd_device_attach attach = {.argsz = sizeof(attach), .pt_id = 77};
         errno = 0;
         seen |= open("/dev/vfio/vfio", O_RDWR) < 0 ? errno : 0;
         seen |= open("/dev/vfio/7", O_RDWR) < 0 ? errno : 0;
@@ -101,7 +104,10 @@ static int uses_a_device(void)
         seen |= ioctl(fd, VFIO_GROUP_GET_STATUS, &status) < 0 ? errno : 0;
         seen |= ioctl(fd, VFIO_GROUP_SET_CONTAINER, &fd) < 0 ? errno : 0;
         seen |= ioctl(fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0 ? errno : 0;
+        seen |= ioctl(fd, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU) < 0 ? errno : 0;
         seen |= ioctl(fd, VFIO_GROUP_GET_DEVICE_FD, "0000:00:03.0") < 0 ? errno : 0;
+        seen |= ioctl(fd, IOMMUFD_DEVICE_BIND, &bind) < 0 ? errno : 0;
+        seen |= ioctl(fd, IOMMUFD_DEVICE_ATTACH, &attach) < 0 ? errno : 0;
     }
     return seen == 0;
 }

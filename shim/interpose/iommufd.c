@@ -20,6 +20,7 @@
 #include "interpose/vfio.h"
 #include "iommu/iommu.h"
 #include "iommu/iommufd_abi.h"
+#include "profile/failures.h"
 #include "profile/profile.h"
 
 bool iommufd_is_served(void)
@@ -219,6 +220,15 @@ static bool is_known(int fd, uint32_t ioas_id)
     return true;
 }
 
+/* In an address space that nobody follows, or that is none. */
+static int map_unknown(int fd, unsigned long call, void *arg, uint64_t len)
+{
+    int result = os_ioctl(fd, call, arg);
+    if (result < 0)
+        failures_note(FAILED_APP_MAP, -result, len);
+    return result;
+}
+
 /* What is of a size or with flags that only the kernel may understand is handed on as it is. */
 static struct dma_request mapping(int fd, unsigned long call, void *arg, bool is_whole, uint32_t flags)
 {
@@ -234,8 +244,10 @@ static struct dma_request mapping(int fd, unsigned long call, void *arg, bool is
 static int map(int fd, struct iommufd_ioas_map *arg, const void *caller)
 {
     struct iommufd_ioas_map map;
-    if (!peek(&map, arg, sizeof(map)) || !is_known(fd, map.ioas_id))
+    if (!peek(&map, arg, sizeof(map)))
         return os_ioctl(fd, IOMMUFD_IOAS_MAP, arg);
+    if (!is_known(fd, map.ioas_id))
+        return map_unknown(fd, IOMMUFD_IOAS_MAP, arg, map.length);
     struct dma_request request = mapping(fd, IOMMUFD_IOAS_MAP, arg, map.size >= sizeof(map), map.flags);
     request.ioas_id = map.ioas_id;
     request.iova = map.iova;
@@ -248,8 +260,10 @@ static int map(int fd, struct iommufd_ioas_map *arg, const void *caller)
 static int map_file(int fd, struct iommufd_ioas_map_file *arg, const void *caller)
 {
     struct iommufd_ioas_map_file map;
-    if (!peek(&map, arg, sizeof(map)) || !is_known(fd, map.ioas_id))
+    if (!peek(&map, arg, sizeof(map)))
         return os_ioctl(fd, IOMMUFD_IOAS_MAP_FILE, arg);
+    if (!is_known(fd, map.ioas_id))
+        return map_unknown(fd, IOMMUFD_IOAS_MAP_FILE, arg, map.length);
     struct dma_request request = mapping(fd, IOMMUFD_IOAS_MAP_FILE, arg, map.size >= sizeof(map), map.flags);
     request.ioas_id = map.ioas_id;
     request.source = FROM_FILE;
@@ -262,8 +276,10 @@ static int map_file(int fd, struct iommufd_ioas_map_file *arg, const void *calle
 static int copy(int fd, struct iommufd_ioas_copy *arg, const void *caller)
 {
     struct iommufd_ioas_copy copy;
-    if (!peek(&copy, arg, sizeof(copy)) || !is_known(fd, copy.dst_ioas_id))
+    if (!peek(&copy, arg, sizeof(copy)))
         return os_ioctl(fd, IOMMUFD_IOAS_COPY, arg);
+    if (!is_known(fd, copy.dst_ioas_id))
+        return map_unknown(fd, IOMMUFD_IOAS_COPY, arg, copy.length);
     struct dma_request request = mapping(fd, IOMMUFD_IOAS_COPY, arg, copy.size >= sizeof(copy), copy.flags);
     request.ioas_id = copy.dst_ioas_id;
     request.source = FROM_SPACE;

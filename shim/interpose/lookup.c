@@ -205,13 +205,19 @@ int anydma_unpin(const void *addr, size_t len)
     return lifecycle_is_owner() ? pins_remove((uintptr_t)addr, len) : -ENODEV;
 }
 
+static int attach_space(int fd, uint32_t ioas_id)
+{
+    struct iommu iommu;
+    iommufd_init(&iommu, fd, ioas_id);
+    int error = devices_know(fd, ioas_id) ? -EBUSY : spaces_note(&iommu, false);
+    return error == -ENODEV ? -ENOENT : error; /* none of that number, which is no end here */
+}
+
 static int attach(int fd, uint32_t ioas_id)
 {
     struct iommu iommu;
-    if (ioas_id && !registry_is_sim()) {
-        iommufd_init(&iommu, fd, ioas_id);
-        return devices_know(fd, ioas_id) ? -EBUSY : spaces_note(&iommu, false);
-    }
+    if (ioas_id && !registry_is_sim())
+        return attach_space(fd, ioas_id);
     if (ioas_id)
         return -EOPNOTSUPP;
     if (registry_is_sim()) { /* every container is simulated then: any descriptor may stand for one */

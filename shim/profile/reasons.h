@@ -38,6 +38,10 @@ static inline const char *failed_reason(enum failed_call call, int error)
     case EINVAL:
         return call == FAILED_APP_MAP ? "outside of the IOMMU's apertures, or not whole pages"
                                       : "not a valid range";
+    case ENOENT:
+        return call == FAILED_APP_MAP
+                   ? "the iommufd has no address space of that number, or nothing where the copy is from"
+                   : "nothing is mapped there";
     case EPERM:
         return "not permitted";
     case EBUSY:

@@ -6,6 +6,7 @@
  * @env ANYDMA_IOMMU=auto
  */
 #include "iommufd_kernel.h"
+#include "said.h"
 
 #include <sys/mman.h>
 
@@ -200,7 +201,6 @@ static void by_itself(void)
     EXPECT(reaches(space, block));
     EXPECT(unmap(space, 0, UINT64_MAX, &undone) == 0 && undone == 0 && reaches(space, block));
     EXPECT(unmap(space, (uintptr_t)block & -PAGE, PAGE, &undone) == -ENOENT && reaches(space, block));
-    EXPECT(map(77, APP_IOVA, own, PAGE, NULL) == -ENOENT);
     munmap(own, 16 * PAGE);
     close_all();
 }
@@ -243,6 +243,26 @@ static void in_the_way(void)
     close_all();
 }
 
+/* By a number of none, or what is no iommufd: the kernel's own answer, and everything as before. */
+static void none(void)
+{
+    open_all();
+    uint32_t space = make_space();
+    uint64_t undone;
+    EXPECT(attach(devices[0], 77) == -ENOENT && attach(devices[0], 0) == -ENOENT && destroy(77) == -ENOENT);
+    said_begin();
+    EXPECT(map(77, APP_IOVA, global, PAGE, NULL) == -ENOENT && unmap(77, 0, UINT64_MAX, &undone) == -ENOENT);
+    EXPECT(map(77, APP_IOVA, global, PAGE, NULL) == -ENOENT);
+    said_end();
+    EXPECT(said_times("no address space of that number") == 1);
+    EXPECT(anydma_attach(iommufd, 77) == -ENOENT);
+    EXPECT(anydma_iova(block) == (uintptr_t)block && is_refused(global, ENODEV));
+    EXPECT(attach(devices[0], space) == 0 && attach(devices[0], 77) == -ENOENT && reaches(space, block));
+    EXPECT(copy(77, APP_IOVA, space, APP_IOVA, PAGE) == -ENOENT && anydma_attach(iommufd, 77) == -ENOENT);
+    EXPECT(reaches(space, block) && reaches(space, global));
+    close_all();
+}
+
 /* By calls in assembly, or by another process. */
 static void unseen(void)
 {
@@ -252,7 +272,7 @@ static void unseen(void)
     EXPECT(attach(devices[0], space) == 0 && reaches(space, block));
     EXPECT(map(second, APP_IOVA, global, PAGE, NULL) == 0);
     EXPECT(kernel_attach(devices[1], second) == 0 && anydma_attach(iommufd, second) == -EBUSY);
-    EXPECT(anydma_attach(iommufd, 77) < 0 && anydma_attach(iommufd, space) == -EBUSY);
+    EXPECT(anydma_attach(iommufd, space) == -EBUSY);
     close_all();
 }
 
@@ -346,6 +366,7 @@ int main(void)
     behaviour("the_programs_own_calls_are_answered_as_without_us", by_itself);
     behaviour("an_iommufd_changes_over_to_another_process", change_over);
     behaviour("an_attach_that_ours_is_in_the_way_of_succeeds", in_the_way);
+    behaviour("a_number_of_none_is_refused_as_the_kernel_refuses_it", none);
     behaviour("one_that_nobody_saw_made_is_found", unseen);
     behaviour("a_device_of_another_process_is_promised_nothing_before_its_space_is_known", handed_over);
     behaviour("a_page_table_leads_there_unless_it_is_nested", tables);

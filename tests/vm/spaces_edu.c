@@ -127,6 +127,10 @@ static void change_over(uint32_t second)
     reach("back on the first");
     expect(iommufd_attach(dev.device_fd, 12345), -ENOENT, "an attach to what is none");
     reach("after a refused attach");
+    expect(anydma_attach(dev.container_fd, 12345), -ENOENT, "anydma_attach of what is none");
+    expect(anydma_attach(dev.device_fd, 12345), -ENOTTY, "of what is no iommufd");
+    expect(anydma_attach(-1, 12345), -EBADF, "of what is no descriptor");
+    reach("after refused calls of anydma_attach");
 }
 
 /* A file's pages, without an address; kernels before 6.13 have no such call. Nothing else of the program's own is mapped: the

@@ -339,7 +339,7 @@ run_beside() {
 }
 
 # --- everything -------------------------------------------------------------------------------------------------------
-install_what_is_needed build unit vm kernel demo programs ${all:+lint browser exports languages}
+install_what_is_needed build unit vm kernel demo programs ${all:+lint browser exports languages browsers servers workloads}
 if [ -n "${lacking[build]:-}" ]; then
     echo "FAIL build: ${lacking[build]}"
     echo '0 passed, 1 failed'

@@ -25,6 +25,11 @@ packages_of() {
     exports) echo golang-go prometheus python3-jsonschema ;; # the tools that exports are for, in check-all
     zoo) echo dpdk dpdk-dev openvswitch-switch-dpdk qemu-utils qemu-system-x86 libnbd-bin fio stress-ng perftest iproute2 ibverbs-providers ;; # tests/vm/zoo.sh
     languages) echo python3 python3-numpy nodejs rustc default-jdk-headless libjna-java ;; # examples/languages, in check-all
+    # tests/programs in check-all
+    browsers) echo chromium firefox-esr procps ;;
+    servers) echo postgresql mariadb-server nginx-light apache2-utils curl ;;
+    workloads) echo golang-go ffmpeg python3-numpy stress-ng ;;
+    npm) echo npm ;; # where node comes without
     *) return 1 ;;
     esac
 }
@@ -63,7 +68,7 @@ fi
 wanted=()
 for group in "$@"; do
     list=$(packages_of "$group") ||
-        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo package tracing languages" "name one of them"
+        fail "no group is called '$group'" "the groups are: build unit vm kernel demo programs bench lint browser exports zoo package tracing languages browsers servers workloads npm" "name one of them"
     read -ra more <<<"$list"
     wanted+=("${more[@]}")
 done

@@ -48,6 +48,9 @@ int registry_fill(uintptr_t start, size_t len);
 /* Maps what was made before in every attached container that lacks it; where something in it was unmapped since, its address is
  * held back. Returns 0 or -errno; -EINPROGRESS: another thread is about to do that; try again. */
 int registry_complete(struct registration *reg);
+/* After -EFAULT, where another container has it whole: maps each stretch that still is what was registered. Returns 0 or the first
+ * failure; -EFAULT: there is none. */
+int registry_complete_intact(struct registration *reg);
 /* Before it is completed, where it is owed: takes in what follows of the same lump, so that one call pays for both. */
 void registry_gather(struct registration *reg);
 /* After -EFAULT, where nothing has it yet: it may reach over memory that was protected or unmapped since. Puts in its place what

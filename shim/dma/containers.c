@@ -210,64 +210,77 @@ bool container_can_reach(const struct container *container, uint64_t iova, uint6
     return false;
 }
 
-static struct profile_mapping profile_of(const struct registration *reg, const struct container *container)
+static struct profile_mapping profile_of(const struct registration *reg, const struct container *container,
+                                         uintptr_t start, size_t len)
 {
     return (struct profile_mapping){.owner = OWNER_ANYDMA,
                                     .container = container_index(container),
                                     .site = reg->site,
-                                    .va = reg->start,
-                                    .len = reg->len,
-                                    .iova = reg->iova,
+                                    .va = start,
+                                    .len = len,
+                                    .iova = reg->iova + (start - reg->start),
                                     .began_ns = profile_now()};
 }
 
-/* Another address space of the same iommufd that has it: its pages are shared. */
+/* Another address space of the same iommufd that has all of it: its pages are shared. */
 static const struct container *find_sharer(const struct registration *reg, const struct container *container)
 {
-    uint32_t others = reg->mapped & ~(1u << container_index(container));
+    uint32_t others = reg->mapped & ~reg->divided & ~(1u << container_index(container));
     CONTAINERS_EACH(i, others)
         if (containers[i].file == container->file)
             return &containers[i];
     return NULL;
 }
 
-static int map_pages(const struct registration *reg, struct container *container)
+/* All of it, or a piece. */
+static int map_in(struct container *container, const struct registration *reg, uintptr_t start, size_t len)
 {
+    struct profile_mapping profile = profile_of(reg, container, start, len);
     struct iommu *iommu = &container->iommu;
-    const struct container *sharer = iommu->ops->copy ? find_sharer(reg, container) : NULL;
-    return sharer ? iommu->ops->copy(iommu, &sharer->iommu, reg->iova, reg->len)
-                  : iommu->ops->map(iommu, reg->iova, reg->start, reg->len);
-}
-
-static int map_in(struct container *container, struct registration *reg)
-{
-    if (!container_can_reach(container, reg->iova, reg->len))
+    const struct container *sharer = len == reg->len ? find_sharer(reg, container) : NULL;
+    if (!container_can_reach(container, profile.iova, len))
         return -EADDRNOTAVAIL;
     counts_map(COUNTS_OURS);
-    struct profile_mapping profile = profile_of(reg, container);
-    int error = map_pages(reg, container);
+    int error = sharer && iommu->ops->copy ? iommu->ops->copy(iommu, &sharer->iommu, profile.iova, len)
+                                           : iommu->ops->map(iommu, profile.iova, start, len);
     if (error == -EINVAL && container_is_gone(container))
         error = -ENODEV;
     profile.error = error;
     profile_record_map(&profile);
     if (error) {
         counts_map_failed(COUNTS_OURS);
-        failures_note(FAILED_MAP, -error, reg->len);
+        failures_note(FAILED_MAP, -error, len);
         return error;
     }
-    registration_set_mapped(reg, container_index(container), true);
     container_count_entries(container, 1);
-    if (!find_sharer(reg, container))
-        counts_pin(COUNTS_OURS, reg->len);
+    if (!sharer)
+        counts_pin(COUNTS_OURS, len);
     containers_changed();
     return 0;
+}
+
+static int map_whole(struct container *container, struct registration *reg)
+{
+    int error = map_in(container, reg, reg->start, reg->len);
+    if (!error)
+        registration_set_mapped(reg, container_index(container), true);
+    return error;
+}
+
+static int map_piece(struct container *container, struct registration *reg, uintptr_t start, size_t len)
+{
+    struct piece *piece = registration_add_piece(reg, container_index(container), start, len);
+    int error = piece ? map_in(container, reg, start, len) : -ENOMEM;
+    if (piece && error)
+        registration_remove_piece(reg, piece);
+    return error;
 }
 
 int containers_map(struct registration *reg)
 {
     uint32_t had = reg->mapped;
     CONTAINERS_EACH(i, attached & ~reg->mapped) {
-        int error = map_in(&containers[i], reg);
+        int error = map_whole(&containers[i], reg);
         if (!error)
             continue;
         for (unsigned undo = 0; undo < i; undo++)
@@ -279,49 +292,99 @@ int containers_map(struct registration *reg)
     return 0;
 }
 
-void container_was_unmapped(struct container *container, struct registration *reg)
+static int map_lacking(struct container *container, struct registration *reg, uintptr_t start, uintptr_t end)
 {
-    registration_set_mapped(reg, container_index(container), false);
-    container_count_entries(container, -1);
-    if (!find_sharer(reg, container))
-        counts_unpin(COUNTS_OURS, reg->len);
-    containers_changed();
-    changes_tell(reg->start, reg->len, MEMORY_REGISTERED);
+    int error = 0;
+    for (uintptr_t va = start, next; va < end && !error; va = next) {
+        const struct piece *piece = registration_piece(reg, container_index(container), va);
+        bool is_there = piece && piece->start <= va;
+        next = is_there ? piece->start + piece->len : piece && piece->start < end ? piece->start : end;
+        error = is_there ? 0 : map_piece(container, reg, va, next - va);
+    }
+    return error;
 }
 
-static void set_aside(struct registration *reg, int error, uint64_t unmapped)
+int containers_map_part(struct registration *reg, uintptr_t start, uintptr_t end)
+{
+    int error = 0;
+    CONTAINERS_EACH(i, error ? 0 : attached & ~(reg->mapped & ~reg->divided))
+        error = map_lacking(&containers[i], reg, start, end);
+    changes_tell(reg->start, reg->len, MEMORY_REGISTERED);
+    return error;
+}
+
+static void set_aside(struct registration *reg, int error, const struct profile_mapping *what,
+                      uint64_t unmapped)
 {
     counts_unmap_failed(COUNTS_OURS);
-    failures_note(FAILED_UNMAP, error ? -error : EIO, reg->len);
+    failures_note(FAILED_UNMAP, error ? -error : EIO, what->len);
     log_write(LOG_ERROR,
               "unmapping IOVA 0x%lx, %lu bytes, undid %lu (error %d): the memory at 0x%lx is set aside "
               "and never used "
               "again; report this",
-              reg->iova, reg->len, unmapped, -error, reg->start);
+              what->iova, what->len, unmapped, -error, what->va);
     reg->is_stuck = true;
 }
 
-bool container_unmap(struct container *container, struct registration *reg)
+static bool unmap_in(struct container *container, struct registration *reg, uintptr_t start, size_t len)
 {
     uint64_t unmapped = 0;
     counts_unmap(COUNTS_OURS);
-    struct profile_mapping profile = profile_of(reg, container);
-    int error = container->iommu.ops->unmap(&container->iommu, reg->iova, reg->len, &unmapped);
+    struct profile_mapping profile = profile_of(reg, container, start, len);
+    int error = container->iommu.ops->unmap(&container->iommu, profile.iova, len, &unmapped);
     if (error && container_is_gone(container))
-        error = 0, unmapped = reg->len;
-    profile.error = error ? error : unmapped != reg->len ? -EIO : 0;
+        error = 0, unmapped = len;
+    profile.error = error ? error : unmapped != len ? -EIO : 0;
     profile_record_unmap(&profile);
     if (error == -EBADF) {
         reg->is_stuck = reg->is_deferred = true;
         deferred_by = os_gettid();
-        return false;
+    } else if (error || unmapped != len) {
+        set_aside(reg, error, &profile, unmapped);
     }
-    if (error || unmapped != reg->len) {
-        set_aside(reg, error, unmapped);
+    return !profile.error;
+}
+
+/* One mapping of it, whole (`piece` is NULL) or not. */
+static bool end_mapping(struct container *container, struct registration *reg, struct piece *piece,
+                        bool is_gone)
+{
+    uintptr_t start = piece ? piece->start : reg->start;
+    size_t len = piece ? piece->len : reg->len;
+    if (!is_gone && !unmap_in(container, reg, start, len))
         return false;
-    }
-    container_was_unmapped(container, reg);
+    if (piece)
+        registration_remove_piece(reg, piece);
+    else
+        registration_set_mapped(reg, container_index(container), false);
+    container_count_entries(container, -1);
+    if (piece || !find_sharer(reg, container))
+        counts_unpin(COUNTS_OURS, len);
+    containers_changed();
     return true;
+}
+
+static bool end_mappings(struct container *container, struct registration *reg, bool is_gone)
+{
+    unsigned index = container_index(container);
+    struct piece *piece;
+    do {
+        piece = registration_piece(reg, index, 0);
+        if (!end_mapping(container, reg, piece, is_gone))
+            return false;
+    } while (reg->divided & 1u << index);
+    changes_tell(reg->start, reg->len, MEMORY_REGISTERED);
+    return true;
+}
+
+void container_was_unmapped(struct container *container, struct registration *reg)
+{
+    end_mappings(container, reg, true);
+}
+
+bool container_unmap(struct container *container, struct registration *reg)
+{
+    return end_mappings(container, reg, false);
 }
 
 bool containers_unmap(struct registration *reg)

@@ -83,7 +83,10 @@ bool container_can_reach(const struct container *container, uint64_t iova, uint6
 void container_count_entries(struct container *container, int change);
 /* Maps `reg` in every attached container that lacks it. Returns 0 or the first failure, after undoing what it did. */
 int containers_map(struct registration *reg);
-/* Undoes it in one container. False: the backend refused, the record is stuck from here on. */
+/* Maps what it can of [start, end), which lies in `reg`, in every attached container that has neither this nor all of it. Returns 0,
+ * or the first failure: what was mapped by then stays. */
+int containers_map_part(struct registration *reg, uintptr_t start, uintptr_t end);
+/* Undoes it in one container, piece by piece where it has these. False: the backend refused, the record is stuck from here on. */
 bool container_unmap(struct container *container, struct registration *reg);
 /* The container's IOMMU is gone, and the mapping with it. */
 void container_was_unmapped(struct container *container, struct registration *reg);

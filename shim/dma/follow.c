@@ -32,7 +32,8 @@ void follow_pass_over(uintptr_t start, size_t len)
 
 static bool is_identity(const struct registration *reg)
 {
-    return reg->iova == reg->start && containers_attached() && reg->mapped == containers_attached();
+    return reg->iova == reg->start && containers_attached() && reg->mapped == containers_attached() &&
+           !reg->divided;
 }
 
 static bool has_application(uintptr_t start, size_t len)

@@ -37,8 +37,10 @@ static int map_existing(void)
         int error = pagemap_mark_pinned(reg->start, reg->len);
         if (!error)
             error = registry_complete(reg);
-        if (!error)
+        if (!error && !reg->divided)
             pagemap_mark_whole(reg->start, reg->len);
+        if (error == -EFAULT && reg->mapped)
+            error = registry_complete_intact(reg);
         uintptr_t start = reg->start;
         is_short |= error == -ENOMEM || error == -EADDRNOTAVAIL;
         if (error == -EFAULT ? registry_plan_again(reg) : is_short && error && lump_halve(reg)) {

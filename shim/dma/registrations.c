@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Two trees over one pool. */
+/* Two trees over one pool, and lists of pieces. */
 #include "dma/registrations.h"
 
 #include <stdatomic.h>
@@ -11,7 +11,7 @@ RB_HEAD(regs_by_iova, registration);
 
 static struct regs_by_va by_va;
 static struct regs_by_iova by_iova;
-static struct pool pool = POOL_OF(struct registration);
+static struct pool pool = POOL_OF(struct registration), piece_pool = POOL_OF(struct piece);
 static _Atomic uint64_t nr, nr_owed, nr_peak;
 
 static int compare_va(const struct registration *a, const struct registration *b)
@@ -151,6 +151,57 @@ void registration_set_mapped(struct registration *reg, unsigned index, bool is_m
         nr_owed--;
     else if (!was_owed && !reg->mapped)
         nr_owed++;
+}
+
+struct piece *registration_piece(const struct registration *reg, unsigned index, uintptr_t va)
+{
+    struct piece *piece = reg->pieces;
+    while (piece && (piece->container != index || piece->start + piece->len <= va))
+        piece = piece->next;
+    return piece;
+}
+
+uint32_t registration_has(const struct registration *reg, uintptr_t start, uintptr_t end)
+{
+    uint32_t has = reg->mapped;
+    for (uint32_t left = reg->divided; left; left &= left - 1) {
+        unsigned index = (unsigned)__builtin_ctz(left);
+        const struct piece *piece;
+        uintptr_t va = start;
+        while (va < end && (piece = registration_piece(reg, index, va)) && piece->start <= va)
+            va = piece->start + piece->len;
+        if (va < end)
+            has &= ~(1u << index);
+    }
+    return has;
+}
+
+struct piece *registration_add_piece(struct registration *reg, unsigned index, uintptr_t start, size_t len)
+{
+    struct piece *piece = pool_take(&piece_pool), **link = &reg->pieces;
+    if (!piece)
+        return NULL;
+    while (*link && (*link)->start < start)
+        link = &(*link)->next;
+    *piece = (struct piece){.next = *link, .start = start, .len = len, .container = index};
+    *link = piece;
+    reg->divided |= 1u << index;
+    registration_set_mapped(reg, index, true);
+    return piece;
+}
+
+void registration_remove_piece(struct registration *reg, struct piece *piece)
+{
+    struct piece **link = &reg->pieces;
+    unsigned index = piece->container;
+    while (*link != piece)
+        link = &(*link)->next;
+    *link = piece->next;
+    pool_give(&piece_pool, piece);
+    if (registration_piece(reg, index, 0))
+        return;
+    reg->divided &= ~(1u << index);
+    registration_set_mapped(reg, index, false);
 }
 
 /* Acquires what the thread that made one did after it, its marks in the pagemap among it. */

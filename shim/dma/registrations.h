@@ -11,13 +11,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of a registration, what one mapping in one container covers, where not all of it can be pinned. */
+struct piece {
+    struct piece *next; /* by address */
+    uintptr_t start;
+    size_t len;
+    unsigned container;
+};
+
 struct registration {
     RB_ENTRY(registration) by_va;
     RB_ENTRY(registration) by_iova;
     uintptr_t start;
     size_t len;
     uint64_t iova;
-    uint32_t mapped; /* a bit for each container that has it; 0: owed */
+    uint32_t mapped;  /* a bit for each container that has it; 0: owed */
+    uint32_t divided; /* those of them that have it in pieces, or some of these */
+    struct piece *pieces;
     uint32_t pins;
     uint32_t site; /* the profile's, of who made it */
     bool handed; /* an IOVA inside was given out: it is not released for a mapping of the application's own */
@@ -51,6 +61,15 @@ void registration_join(struct registration *reg);
 void registration_remove(struct registration *reg);
 /* Container `index` has it, or no longer does. */
 void registration_set_mapped(struct registration *reg, unsigned index, bool is_mapped);
+/* The containers that have all of [start, end), which lies in it. */
+uint32_t registration_has(const struct registration *reg, uintptr_t start, uintptr_t end);
+/* The first piece that container `index` has and that ends above `va`; NULL. */
+struct piece *registration_piece(const struct registration *reg, unsigned index, uintptr_t va);
+/* Container `index`, which does not have it whole, has this piece, which overlaps no other of its own. Returns NULL when there is
+ * no memory. */
+struct piece *registration_add_piece(struct registration *reg, unsigned index, uintptr_t start, size_t len);
+/* And no longer does. */
+void registration_remove_piece(struct registration *reg, struct piece *piece);
 
 /* How many there are; how many of them are owed; how many there were at most. No lock. */
 uint64_t registrations_count(void);

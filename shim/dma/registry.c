@@ -52,9 +52,9 @@ static bool is_owner(void)
 
 /* --- entering and leaving ------------------------------------------------------------------------------------------ */
 
-static bool is_complete(const struct registration *reg)
+static bool is_complete(const struct registration *reg, uintptr_t start, uintptr_t end)
 {
-    return reg->mapped == containers_attached();
+    return registration_has(reg, start, end) == containers_attached();
 }
 
 bool registry_try_again(int *error, unsigned *tries)
@@ -136,6 +136,40 @@ int registry_complete(struct registration *reg)
     error = containers_map(reg);
     memory->expose(reg->start, reg->len, false);
     return error == -EFAULT && is_in_flight ? -EINPROGRESS : error;
+}
+
+/* The same for [start, end), which lies in it and is intact, where the rest can't be pinned but another container has it: what was
+ * registered whole is not cut. */
+static int complete_part(struct registration *reg, uintptr_t start, uintptr_t end)
+{
+    int error = registry_complete(reg);
+    return !error || (error == -EFAULT && reg->mapped) ? containers_map_part(reg, start, end) : error;
+}
+
+/* The next stretch of [*cursor, end) that still is what was registered; moves *cursor behind it. */
+static bool next_intact(uintptr_t *cursor, uintptr_t end, uintptr_t *start, uintptr_t *stop)
+{
+    size_t len;
+    for (uintptr_t va = *cursor; va < end; va += OS_PAGE_SIZE) {
+        if (memory->intact(va, start, &len) != 0)
+            continue;
+        *stop = *start + len < end ? *start + len : end;
+        *start = *start > *cursor ? *start : *cursor;
+        *cursor = *stop;
+        return true;
+    }
+    return false;
+}
+
+int registry_complete_intact(struct registration *reg)
+{
+    uintptr_t cursor = reg->start, end = reg->start + reg->len, start, stop;
+    int first = -EFAULT;
+    for (bool is_first = true; next_intact(&cursor, end, &start, &stop); is_first = false) {
+        int error = containers_map_part(reg, start, stop);
+        first = is_first || !first ? error : first;
+    }
+    return first;
 }
 
 /* Takes the pagemap's marks from the blocks of the range that no registration reaches into. */
@@ -323,13 +357,13 @@ void registry_hold(uintptr_t start, size_t len, int change)
     }
 }
 
-static void insert_piece(const struct registration *of, uintptr_t start, uintptr_t end)
+static void insert_rest(const struct registration *of, uintptr_t start, uintptr_t end)
 {
-    struct registration *piece = start < end ? add(start, end - start, of->iova + (start - of->start)) : NULL;
-    if (!piece)
+    struct registration *rest = start < end ? add(start, end - start, of->iova + (start - of->start)) : NULL;
+    if (!rest)
         return;
-    piece->handed = of->handed;
-    piece->site = of->site;
+    rest->handed = of->handed;
+    rest->site = of->site;
 }
 
 /* What is only owed can be cut: no IOMMU has it yet. */
@@ -339,27 +373,21 @@ static void cut_owed(struct registration *reg, uintptr_t start, uintptr_t end)
     if (reg->pins)
         return;
     drop(reg);
-    insert_piece(&old, old.start, start);
-    insert_piece(&old, end, old.start + old.len);
+    insert_rest(&old, old.start, start);
+    insert_rest(&old, end, old.start + old.len);
 }
 
 bool registry_plan_again(struct registration *reg)
 {
     struct registration old = *reg;
-    uintptr_t end = old.start + old.len, done = old.start, start;
+    uintptr_t end = old.start + old.len, cursor = old.start, start, stop;
     size_t len;
     if (old.mapped || old.is_stuck ||
         (memory->intact(old.start, &start, &len) == 0 && start <= old.start && start + len >= end))
         return false;
     drop(reg);
-    for (uintptr_t va = old.start, next; va < end; va = next) {
-        next = va + OS_PAGE_SIZE;
-        if (memory->intact(va, &start, &len) != 0)
-            continue;
-        next = start + len < end ? start + len : end;
-        insert_piece(&old, start > done ? start : done, next);
-        done = next;
-    }
+    while (next_intact(&cursor, end, &start, &stop))
+        insert_rest(&old, start, stop);
     unmark(old.start, old.len);
     return true;
 }
@@ -520,16 +548,17 @@ static int hand_out(uintptr_t va, size_t want_len, struct registration **found, 
     int error;
     do {
         error = find_or_make(va, want_len, found, start, &len);
+        if (error)
+            return error;
         reg = *found;
-        if (error || is_complete(reg))
+        *end = *start + len < reg->start + reg->len ? *start + len : reg->start + reg->len;
+        *start = *start > reg->start ? *start : reg->start;
+        if (is_complete(reg, *start, *end))
             break;
-        error = registry_complete(reg);
+        error = complete_part(reg, *start, *end);
     } while (error == -EFAULT && registry_plan_again(reg));
     if (error)
         return error;
-    *end = *start + len < reg->start + reg->len ? *start + len : reg->start + reg->len;
-    if (*start < reg->start)
-        *start = reg->start;
     reg->handed = true;
     return 0;
 }
@@ -605,11 +634,12 @@ int registry_confirm(struct registration *reg, uintptr_t va, uintptr_t *end)
     uintptr_t start, reg_end = reg->start + reg->len;
     size_t len;
     int error = memory->intact(va, &start, &len);
-    *end = !error && !memory->is_owned(va) && start + len < reg_end ? start + len : reg_end;
+    bool is_for_all = memory->is_owned(va) && is_complete(reg, reg->start, reg_end);
+    *end = !error && !is_for_all && start + len < reg_end ? start + len : reg_end;
     if (!error && reg->iova != reg->start)
         error = -EADDRNOTAVAIL;
-    if (!error && !is_complete(reg))
-        error = registry_complete(reg);
+    if (!error && !is_for_all)
+        error = complete_part(reg, start > reg->start ? start : reg->start, *end);
     return error;
 }
 

@@ -4,7 +4,8 @@
  * (LOCK_REGISTRY), held over the backend's calls.
  *
  * A registration is a range of addresses mapped at a range of IOVAs in every attached container. It is undone whole,
- * as it was made, and only when nothing alive lies in it. Before a container is attached it is owed: a promise of
+ * as it was made, and only when nothing alive lies in it. A container that is attached later, when a part of it can't be
+ * pinned, has it in pieces: what is intact at the attach, and what is looked up from then on. Before a container is attached it is owed: a promise of
  * IOVA == address, kept at attach.
  */
 #ifndef DMA_REGISTRY_H

@@ -88,8 +88,12 @@ static void check_translation(const struct registration *reg)
         if (!container->attached)
             program_failed("0x%lx is mapped in container %u, which is gone", reg->start, i);
         for (uintptr_t at = 0; at < reg->len; at += PAGE) {
+            uintptr_t there = reg->start + at;
             uint64_t va;
-            if (sim_translate(&container->iommu, reg->iova + at, &va) != 0 || va != reg->start + at)
+            bool is_wanted = registration_has(reg, there, there + PAGE) & 1u << i;
+            if (!is_wanted && sim_translate(&container->iommu, reg->iova + at, &va) == 0)
+                program_failed("IOVA 0x%lx leads to 0x%lx, which is in no piece", reg->iova + at, va);
+            if (is_wanted && (sim_translate(&container->iommu, reg->iova + at, &va) != 0 || va != there))
                 program_failed("IOVA 0x%lx does not lead to 0x%lx", reg->iova + at, reg->start + at);
         }
     }
@@ -100,14 +104,30 @@ static void check_answers(const struct registration *reg)
 {
     for (uintptr_t va = reg->start; va < reg->start + reg->len; va += PAGE) {
         uint64_t iova;
+        if (pagemap_is_registered(va, PAGE) && registration_has(reg, va, va + PAGE) != containers_attached())
+            program_failed("0x%lx is marked as registered, and is not", va);
         if (!pagemap_lookup(va, &iova))
             continue;
-        if (iova != reg->iova + (va - reg->start) || reg->mapped != containers_attached() || reg->is_stuck)
+        if (iova != reg->iova + (va - reg->start) ||
+            registration_has(reg, va, va + PAGE) != containers_attached() || reg->is_stuck)
             program_failed("the pagemap says 0x%lx for 0x%lx, the record 0x%lx (in %x of %x)", iova, va,
-                           reg->iova + (va - reg->start), reg->mapped, containers_attached());
+                           reg->iova + (va - reg->start), registration_has(reg, va, va + PAGE),
+                           containers_attached());
     }
     if (reg->mapped && (!pagemap_is_pinned(reg->start) || !pagemap_is_pinned(reg->start + reg->len - 1)))
         program_failed("0x%lx is registered and not marked", reg->start);
+}
+
+static uint64_t pinned_of(const struct registration *reg)
+{
+    uint64_t pinned = reg->len * (unsigned)__builtin_popcount(reg->mapped & ~reg->divided);
+    for (const struct piece *piece = reg->pieces; piece; piece = piece->next) {
+        if (!(reg->divided & 1u << piece->container) || piece->start < reg->start ||
+            piece->start + piece->len > reg->start + reg->len)
+            program_failed("the piece at 0x%lx is not one of 0x%lx", piece->start, reg->start);
+        pinned += piece->len;
+    }
+    return pinned;
 }
 
 static void check_registrations(void)
@@ -120,7 +140,7 @@ static void check_registrations(void)
         next = reg->start + reg->len;
         nr++;
         owed += !reg->mapped;
-        pinned += reg->len * (unsigned)__builtin_popcount(reg->mapped);
+        pinned += pinned_of(reg);
         check_pages(reg);
         check_translation(reg);
         check_answers(reg);

@@ -84,6 +84,37 @@ static void attached_over_a_hole(void)
     EXPECT(device_write(iova, "12345678", 8) == -EFAULT);
 }
 
+/* The late one has all but what is protected, and that once it is looked up. */
+static void attached_beside_what_is_protected(void)
+{
+    enum { FIRST = 20, NR = 8, LATER = FIRST + NR / 2 };
+    uint64_t iova, again;
+    unsigned char *at = map_pages(&iova), *hole = at + FIRST * WAY_PAGE, *later = at + LATER * WAY_PAGE;
+    EXPECT(mprotect(hole, NR * WAY_PAGE, PROT_NONE) == 0);
+    int fd = new_container();
+    EXPECT(fd >= 0 && anydma_iova(at) == iova && nr_reaching(at, iova) == 2);
+    for (unsigned i = 0; i < PAGES; i++)
+        if (i < FIRST || i >= FIRST + NR)
+            EXPECT(anydma_iova(at + i * WAY_PAGE) == iova + i * WAY_PAGE &&
+                   nr_reaching(at + i * WAY_PAGE, iova + i * WAY_PAGE) == 2);
+    EXPECT(anydma_iova(hole) == ANYDMA_BAD_IOVA && anydma_iova_range(at, PAGES * WAY_PAGE, &again) != 0);
+    EXPECT(mprotect(later, NR / 2 * WAY_PAGE, WAY_RW) == 0 && anydma_iova(hole) == ANYDMA_BAD_IOVA);
+    EXPECT(anydma_iova(later) == iova + LATER * WAY_PAGE && nr_reaching(later, iova + LATER * WAY_PAGE) == 2);
+    EXPECT(mprotect(hole, NR * WAY_PAGE, WAY_RW) == 0);
+    EXPECT(anydma_iova_range(at, PAGES * WAY_PAGE, &again) == 0 && again == iova &&
+           nr_reaching(hole, iova + FIRST * WAY_PAGE) == 2);
+    EXPECT(mprotect(later, WAY_PAGE, PROT_NONE) == 0);
+    int third = new_container();
+    EXPECT(third >= 0 && anydma_iova(hole) == iova + FIRST * WAY_PAGE &&
+           nr_reaching(hole, iova + FIRST * WAY_PAGE) == 3);
+    EXPECT(anydma_detach(fd) == 0 && nr_reaching(at, iova) == 2);
+    EXPECT(munmap(at, PAGES * WAY_PAGE) == 0 && anydma_iova(at) == ANYDMA_BAD_IOVA);
+    EXPECT(device_write(iova, &again, sizeof(again)) != 0);
+    EXPECT(anydma_detach(third) == 0);
+    close(third);
+    close(fd);
+}
+
 /* And what replaced a part of it is not what was promised. */
 static void attached_over_a_replacement(void)
 {
@@ -230,6 +261,7 @@ int main(void)
     shim_must_be_there();
     behaviour("attached late: both lead to the same page", attached_late);
     behaviour("attached over a hole that is held back", attached_over_a_hole);
+    behaviour("attached beside what is protected", attached_beside_what_is_protected);
     behaviour("attached over what replaced a part", attached_over_a_replacement);
     behaviour("closed, duplicated, closed by duplicating over it", closed_and_duplicated);
     behaviour("multiplied by ways that nobody sees", multiplied_unseen);

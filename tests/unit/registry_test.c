@@ -98,6 +98,52 @@ Test(registry, a_promise_is_kept_beside_what_can_not_be_pinned_later, .init = st
     cr_assert_eq(stats_now().pinned, 12 * PAGE);
 }
 
+/* What the first container has can't be cut: the second one has it in pieces. */
+Test(registry, a_second_container_has_all_but_what_can_not_be_pinned, .init = attached)
+{
+    look_up(2);
+    set_alive(8, 4, false);
+    wants_alive = true;
+    cr_assert_eq(attach_fake(9, 100, ALL_IOVAS), 0);
+    cr_assert_eq(look_up(2), IDENTITY(2));
+    cr_assert_eq(look_up(15), IDENTITY(15));
+    cr_assert_eq(look_up(9), -EFAULT);
+    cr_assert_eq(stats_now().registrations, 1);
+    cr_assert_eq(stats_now().pinned, (16 + 12) * PAGE);
+    set_alive(10, 2, true);
+    cr_assert_not(is_answered(10));
+    cr_assert_eq(look_up(10), IDENTITY(10));
+    cr_assert_not(is_answered(9));
+    cr_assert_eq(stats_now().pinned, (16 + 14) * PAGE);
+    set_alive(8, 2, true);
+    fail_map = -ENOMEM;
+    cr_assert_eq(look_up(8), -ENOMEM);
+    fail_map = 0;
+    cr_assert_eq(look_up(8), IDENTITY(8));
+    cr_assert_eq(stats_now().pinned, (16 + 16) * PAGE);
+    cr_assert_eq(attachments_end(9, 0), 0);
+    cr_assert_eq(stats_now().pinned, 16 * PAGE);
+    cr_assert_eq(stats_now().registrations, 1);
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    cr_assert_eq(stats_now().registrations, 0);
+    cr_assert_eq(stats_now().pinned, 0);
+}
+
+Test(registry, what_a_container_has_in_pieces_leaves_whole, .init = attached)
+{
+    look_up(2);
+    set_alive(8, 4, false);
+    wants_alive = true;
+    cr_assert_eq(attach_fake(9, 100, ALL_IOVAS), 0);
+    cr_assert_eq(stats_now().pinned, (16 + 12) * PAGE);
+    set_alive(0, 16, false);
+    registry_forget(START, UNIT);
+    cr_assert_eq(stats_now().registrations, 0);
+    cr_assert_eq(stats_now().pinned, 0);
+    cr_assert_eq(stats_now().maps - stats_now().map_failures, stats_now().unmaps);
+}
+
 Test(registry, what_is_owed_is_cut_where_memory_leaves, .init = start_registry)
 {
     look_up(0);

@@ -214,15 +214,20 @@ void attachments_mapping_left(void)
     registry_leave();
 }
 
-/* Which containers an attach concerns: one, or all that are address spaces. */
+/* Which containers an attach concerns: the one that the descriptor and the number mean, or the address spaces of that number. A
+ * number of none is a page table's, of one of them all. */
 static uint32_t concerned(int fd, uint32_t ioas_id)
 {
     const struct container *one = fd >= 0 ? container_find(fd, ioas_id) : NULL;
-    uint32_t set = 0;
-    CONTAINERS_EACH(i, containers_attached())
-        if (fd < 0 ? container_is_space(container_at(i)) : container_at(i) == one)
-            set |= 1u << i;
-    return set;
+    uint32_t spaces = 0, meant = 0;
+    for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
+        const struct container *container = container_at(i);
+        spaces |= container_is_space(container) ? 1u << i : 0;
+        if (fd < 0 ? container_is_space(container) && container_is_meant(container, ioas_id)
+                   : container == one)
+            meant |= 1u << i;
+    }
+    return (fd < 0 && ioas_id && !meant ? spaces : meant) & containers_attached();
 }
 
 bool attachments_make_way(int fd, uint32_t ioas_id)

@@ -25,8 +25,10 @@ int attachments_end(int fd, uint32_t ioas_id);
 int attachments_end_all(int fd);
 /* A mapping outside the arena is gone: it may have been the last thing that held a closed device. */
 void attachments_mapping_left(void);
-/* Releases what is registered so that an attach can be tried again, and puts back what fits. `fd` -1: in all address spaces of
- * iommufds. Returns whether there was anything. */
+/* Releases what is registered so that an attach can be tried again, and puts back what fits. `fd` -1: in the address space of
+ * that number (0: the one that plays a container), of whatever iommufd; in all of them, where none has it. Returns whether there
+ * was anything. */
+#define ALL_SPACES UINT32_MAX
 bool attachments_make_way(int fd, uint32_t ioas_id);
 void attachments_restore(int fd, uint32_t ioas_id);
 

@@ -42,10 +42,11 @@ void iommufd_device_opened(int fd)
         devices_note_unserved(fd, UNSERVED_IOMMUFD);
 }
 
-/* What an attach says of mappings that are in its way: no IOVAs, no such pages, no more memlock. */
+/* What an attach says of mappings that are in its way: no IOVAs, no memory for further page tables. Never of ours that their pages
+ * can't be pinned: they are. */
 static bool is_in_the_way(int result)
 {
-    return result == -EADDRINUSE || result == -EFAULT || result == -ENOMEM;
+    return result == -EADDRINUSE || result == -ENOMEM;
 }
 
 /* What is said by calls that are refused while anything is mapped. */
@@ -54,20 +55,20 @@ static bool is_in_use(int result)
     return result == -EINVAL;
 }
 
-/* Once more without ours, if that is what it `is_refused` for. */
-static int call_making_way(int fd, unsigned long call, void *arg, bool (*is_refused)(int result))
+/* Once more without what of ours is in that address space, if that is what it `is_refused` for. */
+static int call_making_way(int fd, unsigned long call, void *arg, uint32_t id, bool (*is_refused)(int result))
 {
     int result = os_ioctl(fd, call, arg);
-    if (is_refused(result) && attachments_make_way(-1, 0)) {
+    if (is_refused(result) && attachments_make_way(-1, id)) {
         result = os_ioctl(fd, call, arg);
-        attachments_restore(-1, 0);
+        attachments_restore(-1, id);
     }
     return result;
 }
 
-int vfio_attach(int fd, unsigned long call, void *arg)
+int vfio_attach(int fd, unsigned long call, void *arg, uint32_t id)
 {
-    return call_making_way(fd, call, arg, is_in_the_way);
+    return call_making_way(fd, call, arg, id, is_in_the_way);
 }
 
 /* A page table that is nested in another one translates what its owner, a guest, has written there. By number, of whatever
@@ -122,7 +123,7 @@ static int set_option(int fd, void *arg)
     struct iommufd_option option;
     bool is_refused = peek(&option, arg, sizeof(option)) && option.option_id == IOMMUFD_OPTION_HUGE_PAGES &&
                       option.op == IOMMUFD_OPTION_SET;
-    return is_refused ? call_making_way(fd, IOMMUFD_OPTION, arg, is_in_use)
+    return is_refused ? call_making_way(fd, IOMMUFD_OPTION, arg, option.object_id, is_in_use)
                       : os_ioctl(fd, IOMMUFD_OPTION, arg);
 }
 
@@ -131,7 +132,7 @@ static int change_process(int fd, void *arg)
 {
     struct iommufd_change_process change;
     bool is_whole = peek(&change, arg, sizeof(change)) && change.size >= sizeof(change);
-    return is_whole ? call_making_way(fd, IOMMUFD_CHANGE_PROCESS, arg, is_in_use)
+    return is_whole ? call_making_way(fd, IOMMUFD_CHANGE_PROCESS, arg, ALL_SPACES, is_in_use)
                     : os_ioctl(fd, IOMMUFD_CHANGE_PROCESS, arg);
 }
 
@@ -172,7 +173,7 @@ static int attach_device(int device, void *arg)
 {
     struct iommufd_device_attach attach; /* as it is before: the kernel answers there, too */
     bool is_read = peek(&attach, arg, sizeof(attach));
-    int result = vfio_attach(device, IOMMUFD_DEVICE_ATTACH, arg);
+    int result = vfio_attach(device, IOMMUFD_DEVICE_ATTACH, arg, is_read ? attach.pt_id : ALL_SPACES);
     if (result < 0 && is_read)
         advice_ioctl_failed(IOMMUFD_DEVICE_ATTACH, -result, NULL);
     if (result != 0 || !is_read)
@@ -189,10 +190,10 @@ static int attach_device(int device, void *arg)
     return result;
 }
 
-/* Page tables come and go: with them, or with what a device had, an address space may change. */
-static int change_devices(int fd, unsigned long call, void *arg)
+/* With what a device had, or a page table, an address space may change. */
+static int take_away(int fd, unsigned long call, void *arg)
 {
-    int result = vfio_attach(fd, call, arg);
+    int result = os_ioctl(fd, call, arg);
     if (result == 0)
         devices_changed();
     return result;
@@ -201,7 +202,10 @@ static int change_devices(int fd, unsigned long call, void *arg)
 static int make_table(int fd, void *arg)
 {
     struct iommufd_hwpt_alloc made;
-    int result = change_devices(fd, IOMMUFD_HWPT_ALLOC, arg);
+    bool is_read = peek(&made, arg, sizeof(made));
+    int result = vfio_attach(fd, IOMMUFD_HWPT_ALLOC, arg, is_read ? made.pt_id : ALL_SPACES);
+    if (result == 0)
+        devices_changed();
     if (result == 0 && peek(&made, arg, sizeof(made)))
         note_table(made.out_hwpt_id, made.data_type != 0);
     return result;
@@ -337,7 +341,7 @@ static int make(int fd, unsigned long call, void *arg, const void *caller)
     case IOMMUFD_HWPT_ALLOC:
         return make_table(fd, arg);
     default: /* IOMMUFD_DEVICE_DETACH, IOMMUFD_DESTROY */
-        return change_devices(fd, call, arg);
+        return take_away(fd, call, arg);
     }
 }
 

@@ -167,7 +167,7 @@ static bool is_served(int fd)
 /* Where an iommufd plays the container, it is now that the device comes to the address space. */
 static int get_device(int group, void *name)
 {
-    int device = vfio_attach(group, VFIO_GROUP_GET_DEVICE_FD, name);
+    int device = vfio_attach(group, VFIO_GROUP_GET_DEVICE_FD, name, 0);
     if (device < 0 && device != -EFAULT)
         advice_ioctl_failed(VFIO_GROUP_GET_DEVICE_FD, -device, name);
     if (device < 0)

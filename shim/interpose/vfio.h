@@ -4,6 +4,7 @@
 #define INTERPOSE_VFIO_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct dma_request;
 
@@ -21,8 +22,8 @@ void iommufd_device_opened(int fd);
  * gets what the ioctl returned, -errno on failure. */
 bool iommufd_ioctl(int fd, unsigned long call, void *arg, const void *caller, int *result);
 
-/* Makes a call by which a device comes to an address space. It may fail for what is registered there: it is tried again
- * without that, and what fits is put back. */
-int vfio_attach(int fd, unsigned long call, void *arg);
+/* Makes a call by which a device comes to address space `id`, or to a page table of that number (0: to what plays the
+ * container). It may fail for what is registered there: it is tried again without that, and what fits is put back. */
+int vfio_attach(int fd, unsigned long call, void *arg, uint32_t id);
 
 #endif

@@ -238,8 +238,16 @@ static void in_the_way(void)
     EXPECT(attach(devices[1], space) == 0 && kernel.nr_refusals == 1 && reaches(space, block));
     EXPECT(detach(devices[1]) == 0 && map(space, APP_IOVA, global, PAGE, NULL) == 0);
     EXPECT(attach(devices[1], space) == -EADDRINUSE && reaches(space, block));
-    kernel.refuses_busy = false;
     EXPECT(unmap(space, APP_IOVA, PAGE, &undone) == 0);
+    /* Where it is not ours that is in the way, nothing of ours leaves. */
+    uint32_t second = make_space();
+    unsigned nr_unmaps = kernel.spaces[space].nr_unmaps;
+    EXPECT(map(second, APP_IOVA, global, PAGE, NULL) == 0 && attach(devices[1], second) == -EADDRINUSE);
+    kernel.refuses_busy = false;
+    kernel.attach_error = -EFAULT;
+    EXPECT(attach(devices[1], space) == -EFAULT && detach(devices[1]) == 0);
+    kernel.attach_error = 0;
+    EXPECT(kernel.spaces[space].nr_unmaps == nr_unmaps && reaches(space, block));
     close_all();
 }
 

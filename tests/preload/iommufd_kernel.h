@@ -37,7 +37,7 @@ static struct {
     struct kernel_space {
         bool is_there;
         int nr_devices;
-        unsigned nr_maps;
+        unsigned nr_maps, nr_unmaps;
         struct kernel_map maps[KERNEL_MAPS];
     } spaces[KERNEL_SPACES];           /* by number: 0 is none */
     uint32_t attached[KERNEL_DEVICES]; /* by the device's descriptor: the space */
@@ -45,6 +45,7 @@ static struct {
     uint32_t vfio_space;               /* which plays the container */
     bool is_mediated;                  /* the devices take no IOVAs away */
     bool refuses_busy;                 /* an attach where anything is mapped */
+    int attach_error, map_error;       /* of every attach; of every mapping made */
     unsigned nr_maps, nr_copies, nr_refusals, nr_ioctls;
     int listener;
 } kernel;
@@ -107,6 +108,8 @@ static int kernel_insert(uint32_t id, uint64_t *iova, uint64_t va, uint64_t len,
         return -EINVAL;
     if (kernel_find(space, *iova, last))
         return -EEXIST;
+    if (kernel.map_error)
+        return kernel.map_error;
     if (space->nr_maps == KERNEL_MAPS)
         return -ENOMEM;
     space->maps[space->nr_maps++] = (struct kernel_map){*iova, va, len, is_copy, false};
@@ -165,6 +168,7 @@ static int kernel_remove(uint32_t id, uint64_t start, uint64_t last, uint64_t *u
         if (map->iova < start || map->iova + (map->len - 1) > last)
             return -ENOENT;
         *undone += map->len;
+        space->nr_unmaps++;
         *map = space->maps[--space->nr_maps];
     }
     return *undone || (start == 0 && last == UINT64_MAX) ? 0 : -ENOENT;
@@ -222,6 +226,8 @@ static int kernel_attach(int device, uint32_t id)
     struct kernel_space *space = kernel_space(id);
     if (!space)
         return -ENOENT;
+    if (kernel.attach_error)
+        return kernel.attach_error;
     if (kernel.refuses_busy && space->nr_maps) {
         kernel.nr_refusals++;
         return -EADDRINUSE;

@@ -231,18 +231,31 @@ Test(spaces, all_go_with_the_last_descriptor, .init = one_attached)
     cr_assert_eq(stats_now().pinned, 0);
 }
 
-Test(spaces, making_way_concerns_all_of_them, .init = one_attached)
+Test(spaces, making_way_concerns_the_one_that_is_meant_or_all, .init = one_attached)
 {
     make_space(B);
     set_device(B, true);
-    cr_assert_not(attachments_make_way(-1, 0));
+    cr_assert_not(attachments_make_way(-1, ALL_SPACES));
     look_up(0);
-    cr_assert(attachments_make_way(-1, 0));
+    cr_assert_not(attachments_make_way(-1, 0), "none plays a container");
+    cr_assert(attachments_make_way(-1, A));
+    cr_assert_eq(entries_in(A), 0);
+    cr_assert_eq(leads_to(B, START), START);
+    attachments_restore(-1, A);
+    cr_assert(attachments_make_way(-1, 77), "a page table");
     cr_assert_eq(entries_in(A) + entries_in(B), 0);
-    attachments_restore(-1, 0);
+    attachments_restore(-1, 77);
     cr_assert_eq(leads_to(A, START), START);
     cr_assert_eq(leads_to(B, START), START);
     cr_assert_eq(look_up(0), (int64_t)START);
+}
+
+Test(spaces, making_way_in_one_without_a_device_takes_nothing_from_others, .init = one_attached)
+{
+    make_space(B);
+    look_up(0);
+    cr_assert_not(attachments_make_way(-1, B));
+    cr_assert_eq(leads_to(A, START), START);
 }
 
 Test(spaces, a_device_on_one_without_ranges_taken_away_is_not_served, .init = one_idle)

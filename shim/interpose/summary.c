@@ -58,11 +58,11 @@ static void print_failures(int to)
     for (int call = 0; call < NR_FAILED; call++)
         for (int error = 1; error < MOST_ERRNO; error++) {
             uint64_t count = failures_count((enum failed_call)call, error);
-            const char *remedy = failed_remedy((enum failed_call)call, error);
+            const char *remedy = failures_remedy((enum failed_call)call, error);
             if (count)
                 log_line(to, "%s    %lu times %s: error %d, %s%s%s%s", is_red ? "\033[31m" : "", count,
                          failed_call_name((enum failed_call)call), error,
-                         failed_reason((enum failed_call)call, error), remedy ? "; " : "",
+                         failures_reason((enum failed_call)call, error), remedy ? "; " : "",
                          remedy ? remedy : "", is_red ? "\033[0m" : "");
         }
 }

@@ -21,15 +21,39 @@ void failures_set_counter(const char *text)
     atomic_store_explicit(&counter, text, memory_order_relaxed);
 }
 
+static uint64_t memlock_limit(void)
+{
+    return os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
+}
+
+/* Where locked memory has no limit, memory itself is what lacks. */
+static bool is_memory_itself(int error)
+{
+    return error == ENOMEM && memlock_limit() == UINT64_MAX;
+}
+
+const char *failures_reason(enum failed_call call, int error)
+{
+    return is_memory_itself(error)
+               ? "the kernel has no memory for it: its control group (memory.max), or the machine, is full"
+               : failed_reason(call, error);
+}
+
+const char *failures_remedy(enum failed_call call, int error)
+{
+    return is_memory_itself(error) ? "raise memory.max, or pin less: --granule=4K"
+                                   : failed_remedy(call, error);
+}
+
 static void tell(enum failed_call call, int error, size_t len)
 {
-    const char *remedy = failed_remedy(call, error);
-    uint64_t limit = os_can_lock_all() ? UINT64_MAX : os_limit(RLIMIT_MEMLOCK);
+    const char *remedy = failures_remedy(call, error);
+    uint64_t limit = memlock_limit();
     log_write(LOG_WARNING,
               "%s of %lu KiB failed: %s (error %d)%s%s; further ones are counted; `anydma doctor` says what "
               "is in the way",
-              failed_call_name(call), (unsigned long)((len + 1023) >> 10), failed_reason(call, error), error,
-              remedy ? "; " : "", remedy ? remedy : "");
+              failed_call_name(call), (unsigned long)((len + 1023) >> 10), failures_reason(call, error),
+              error, remedy ? "; " : "", remedy ? remedy : "");
     const char *whose = atomic_load_explicit(&counter, memory_order_relaxed);
     if (error == ENOMEM && limit != UINT64_MAX)
         log_write(LOG_WARNING, "the limit on locked memory of this process is %lu KiB (`ulimit -l`)%s%s",
@@ -60,7 +84,7 @@ void failures_tell_end(void)
                 log_write(LOG_WARNING,
                           "%s failed %lu times in all: %s; `anydma doctor` says what is in the way",
                           failed_call_name((enum failed_call)call), count,
-                          failed_reason((enum failed_call)call, error));
+                          failures_reason((enum failed_call)call, error));
         }
 }
 

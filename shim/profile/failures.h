@@ -15,6 +15,9 @@ void failures_set_counter(const char *counter);
 void failures_note(enum failed_call call, int error, size_t len);
 /* How many of the call failed, with that error; 0 for `error`: with any. */
 uint64_t failures_count(enum failed_call call, int error);
+/* What such an error says here, of this process's limits, and what to do about it. `error` is positive. */
+const char *failures_reason(enum failed_call call, int error);
+const char *failures_remedy(enum failed_call call, int error); /* NULL: nothing that helps in general */
 /* At exit: how often in all what was told happened, where that is more than once. */
 void failures_tell_end(void);
 /* In a forked child. */

@@ -22,7 +22,9 @@ static inline const char *failed_reason(enum failed_call call, int error)
     case ENOMEM:
         return "the limit on locked memory is reached";
     case ENOSPC:
-        return "the IOMMU's table of mappings is full";
+        return call == FAILED_APP_MAP
+                   ? "the IOMMU's table of mappings is full, or no IOVA is left of those that are allowed"
+                   : "the IOMMU's table of mappings is full";
     case EADDRNOTAVAIL:
         return "the IOMMU's apertures have no room for it";
     case EOPNOTSUPP:
@@ -59,8 +61,11 @@ static inline const char *failed_remedy(enum failed_call call, int error)
         return "raise memlock: `ulimit -l unlimited` as root, a line in /etc/security/limits.d, "
                "LimitMEMLOCK= of systemd, --ulimit memlock=-1 of docker; or pin less: --granule=4K";
     case ENOSPC:
-        return "raise dma_entry_limit of vfio_iommu_type1 (a parameter of the module), or register larger "
-               "units (--granule=64M)";
+        return call == FAILED_APP_MAP ? "raise dma_entry_limit of vfio_iommu_type1; of an iommufd, allow "
+                                        "more by IOMMU_IOAS_ALLOW_IOVAS"
+                                      : "raise dma_entry_limit of vfio_iommu_type1 (a parameter of the "
+                                        "module), or register larger "
+                                        "units (--granule=64M)";
     case EADDRNOTAVAIL:
         return "`anydma doctor -d BDF` shows the apertures";
     case EOPNOTSUPP:

@@ -251,6 +251,30 @@ static void in_the_way(void)
     close_all();
 }
 
+/* The IOAS has no IOVA left to choose, or the kernel no memory: what is registered stays, and what failed can be had again. */
+static void full(void)
+{
+    uint64_t undone, chosen = 0;
+    open_all();
+    uint32_t space = make_space();
+    EXPECT(attach(devices[0], space) == 0 && reaches(space, block));
+    said_begin();
+    kernel.map_error = -ENOSPC;
+    for (int i = 0; i < 2; i++)
+        EXPECT(map(space, 0, global, PAGE, &chosen) == -ENOSPC && reaches(space, block));
+    kernel.map_error = -ENOMEM;
+    char *more = malloc(3 << 20);
+    for (int i = 0; i < 2; i++)
+        EXPECT(is_refused(more, ENOMEM) && map(space, APP_IOVA, global, PAGE, NULL) == -ENOMEM);
+    said_end();
+    EXPECT(said_times("no IOVA is left") == 1 && said_times("the kernel has no memory") == 2); /* a lookup, a map */
+    kernel.map_error = 0;
+    EXPECT(reaches(space, more) && map(space, 0, global, PAGE, &chosen) == 0 && reaches(space, block));
+    EXPECT(unmap(space, chosen, PAGE, &undone) == 0);
+    free(more);
+    close_all();
+}
+
 /* By a number of none, or what is no iommufd: the kernel's own answer, and everything as before. */
 static void none(void)
 {
@@ -374,6 +398,7 @@ int main(void)
     behaviour("the_programs_own_calls_are_answered_as_without_us", by_itself);
     behaviour("an_iommufd_changes_over_to_another_process", change_over);
     behaviour("an_attach_that_ours_is_in_the_way_of_succeeds", in_the_way);
+    behaviour("what_is_full_refuses_with_a_reason_and_for_as_long_as_it_is", full);
     behaviour("a_number_of_none_is_refused_as_the_kernel_refuses_it", none);
     behaviour("one_that_nobody_saw_made_is_found", unseen);
     behaviour("a_device_of_another_process_is_promised_nothing_before_its_space_is_known", handed_over);

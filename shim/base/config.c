@@ -21,7 +21,7 @@ static void *const targets[NR_SETTINGS] = {
     [SETTING_SAMPLE] = &config.sample_bytes, [SETTING_DEPTH] = &config.depth,
     [SETTING_VERBOSE] = &log_verbosity,      [SETTING_STATS] = &config.stats,
     [SETTING_DISABLE] = &config.disabled,    [SETTING_BRIDGES] = &config.bridges,
-    [SETTING_STRICT] = &config.strict,
+    [SETTING_STRICT] = &config.strict,       [SETTING_THREADS] = &config.threads,
 };
 
 /* A copy: programs write their title over their environment. The only text is a path. */

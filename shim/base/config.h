@@ -27,6 +27,7 @@ struct config {
     uint64_t sample_bytes; /* 0: off */
     unsigned bridges;      /* a bit for each: enum config_bridge */
     unsigned depth;
+    unsigned threads;   /* 0: auto */
     const char *output; /* NULL: no capture */
     unsigned check;     /* 1: report hazards; 2: and exit with a status that says so */
     bool stats;

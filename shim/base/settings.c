@@ -79,13 +79,11 @@ int setting_parse(const struct setting *setting, const char *value, uint64_t *nu
         return parse_word("0|1", value, strlen(value), number);
     case SETTING_SIZE:
     case SETTING_POWER:
-        if (strcmp(value, "auto") == 0) {
+    case SETTING_NUMBER:
+        if (strcmp(value, "auto") == 0 && strncmp(setting->values, "auto|", 5) == 0) {
             *number = setting->automatic;
             return 0;
         }
-        break;
-    case SETTING_NUMBER:
-        break;
     }
     int error = setting_parse_size(value, number);
     if (error || *number < setting->least || *number > setting->most)

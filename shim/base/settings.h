@@ -13,7 +13,7 @@ enum setting_kind {
     SETTING_WORD, /* one of `values`, divided by "|"; its number is its place among them */
     SETTING_LIST, /* the first of `values`, or some of the others with commas between them: a bit for each of these */
     SETTING_FLAG,   /* 0 or 1; as an option without a value: 1 */
-    SETTING_NUMBER, /* least to most */
+    SETTING_NUMBER, /* least to most; "auto", where `values` has it, is `automatic` */
     SETTING_SIZE,   /* bytes, least to most, with K, M, G or T; "auto" is `automatic` */
     SETTING_POWER,  /* a size that is a power of two */
     SETTING_TEXT,   /* any */
@@ -39,6 +39,8 @@ enum setting_kind {
     X(STRICT, strict, FLAG, "", 0, 0, 0, \
       "system calls that the program makes by instructions of its own, past libc, are seen, too: each costs a signal") \
     X(THP, thp, WORD, "auto|always|never", 0, 0, 0, "huge pages, made before pages are pinned") \
+    X(THREADS, threads, NUMBER, "auto|1..64", 1, 64, 0, \
+      "how many bring in untouched memory that is registered by 16 MiB and more; auto: as many as the thread may use processors") \
     X(LIMIT, limit, SIZE, "auto|SIZE", 1, UINT64_MAX, 0, \
       "where eager mode stops; auto: half of the memory that is available to the process and its control groups") \
     X(ON_LIMIT, on-limit, WORD, "warn|refuse", 0, 0, 0, \

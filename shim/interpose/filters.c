@@ -17,6 +17,7 @@
 #include "interpose/strict.h"
 #include "memory/contents.h"
 #include "memory/owners.h"
+#include "memory/populate.h"
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH /* 5.11 */
 #define PR_SET_SYSCALL_USER_DISPATCH 59
@@ -36,6 +37,7 @@ static int noted(bool sets, intptr_t result)
     if (sets && !os_is_error(result)) {
         atomic_store_explicit(&are_set, true, memory_order_relaxed);
         contents_give_up();
+        populate_give_up();
     }
     return to_libc(result);
 }

@@ -28,6 +28,7 @@
 #include "memory/mappings.h"
 #include "memory/owners.h"
 #include "memory/places.h"
+#include "memory/populate.h"
 
 /* --- System V shared memory -------------------------------------------------------------------------------------------------- */
 
@@ -169,18 +170,24 @@ static long door_mbind(uintptr_t start, size_t len, const long rest[4])
 
 /* --- user namespaces ------------------------------------------------------------------------------------------------------------ */
 
-/* A process with a second thread can't enter one, and the watch has a thread. */
+/* A process with a second thread can't enter one, and the watch has a thread, as has what brings memory in. */
+static void end_own_threads(void)
+{
+    foreign_withdraw_all();
+    populate_end();
+}
+
 int unshare(int flags)
 {
     if (flags & CLONE_NEWUSER && lifecycle_enter())
-        foreign_withdraw_all();
+        end_own_threads();
     return (int)to_libc(os_call(SYS_unshare, flags, 0, 0, 0, 0, 0));
 }
 
 int setns(int fd, int type)
 {
     if ((!type || type & CLONE_NEWUSER) && lifecycle_enter())
-        foreign_withdraw_all();
+        end_own_threads();
     return (int)to_libc(os_call(SYS_setns, fd, type, 0, 0, 0, 0));
 }
 

@@ -3,6 +3,7 @@
 #include "memory/arena.h"
 
 #include "memory/huge.h"
+#include "memory/populate.h"
 #include "memory/zones.h"
 
 struct arena_bounds arena_first_heap;
@@ -55,6 +56,7 @@ void arena_after_fork(void)
 void arena_reset(void)
 {
     huge_forget();
+    populate_reset();
     for (unsigned i = 0; pages_were_odd && i < nr_zones; i++) {
         pages_apply(&zones[i], zones[i].start, zones[i].end, PAGE_FAILED, NULL);
         pages_apply(&zones[i], zones[i].start, zones[i].end, PAGE_RELEASED, NULL);

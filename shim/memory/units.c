@@ -8,6 +8,7 @@
 #include "memory/arena.h"
 #include "memory/extents.h"
 #include "memory/huge.h"
+#include "memory/populate.h"
 #include "memory/zones.h"
 
 #define RW (PROT_READ | PROT_WRITE)
@@ -156,6 +157,7 @@ static void prepare(uintptr_t start, size_t len)
     lock_take(&zones_lock);
     lock_release(&zones_lock);
     huge_prepare(zone_of(start), start, len);
+    populate(start, len);
 }
 
 /* What is held is mapped for as long as it is exposed. Failing, it can't be pinned: the registry says so. */

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Untouched memory, brought in by every core before it is pinned: the call that pins does it by one, zeroing page after page. What one
+ * call registers of a large range (16 MiB and more, at most 64: dma/lumps.h) is cut into pieces of 2 MiB, which the calling thread and
+ * some helpers take in turns. The longest call is that for one piece, so that nobody who changes mappings waits longer.
+ *
+ * The program can't notice the helpers: they are made by clone(2) behind the C library's back, with every signal blocked, for the one
+ * range. None has a piece any more when that is registered, and each ends as soon as it finds none; one that a busy machine has not let
+ * begin by then is not waited for, and ends later. They keep to the processors and the memory node of the thread that registers. Where
+ * none may begin (RLIMIT_NPROC, a sandbox, one processor), that thread does it all.
+ */
+#ifndef MEMORY_POPULATE_H
+#define MEMORY_POPULATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Writable private memory that is about to be pinned. Does nothing where some of it was touched, as far as a look at two of its pieces
+ * shows; and where it can't be pinned for the memlock limit. What fails is left to the call that pins. Under LOCK_REGISTRY. */
+void populate(uintptr_t start, size_t len);
+
+/* The program has set a filter, which may not know a thread that begins: nothing more is done here. */
+void populate_give_up(void);
+
+/* Waits until no helper is there: before what a second thread forbids. Takes LOCK_REGISTRY. */
+void populate_end(void);
+/* In a forked child, where there is none. */
+void populate_reset(void);
+
+#endif

@@ -81,7 +81,8 @@ static void spawn_programs(unsigned times)
 static void run_shell(unsigned times)
 {
     char command[128];
-    snprintf(command, sizeof(command), "i=0; while [ $i -lt %u ]; do ls / >/dev/null; i=$((i + 1)); done", times);
+    snprintf(command, sizeof(command), "i=0; while [ $i -lt %u ]; do ls / >/dev/null; i=$((i + 1)); done",
+             times);
     bench_require(system(command) == 0, "the shell failed");
 }
 

@@ -37,6 +37,7 @@ static _Atomic(_Atomic uint64_t *) chunks[NR_CHUNKS];
 static struct leaf *leaves; /* `nr_leaves` of them */
 static uint64_t nr_leaves;
 static uint64_t nr_leaves_used = 1; /* number 0 means none */
+static bool outlives_fork;          /* the kernel does not wipe every table in a forked child */
 static _Atomic uint64_t *alive;     /* in the page behind the flat table: wiped in a forked child */
 
 static _Atomic uint64_t *map_chunk(size_t len)
@@ -44,7 +45,8 @@ static _Atomic uint64_t *map_chunk(size_t len)
     void *chunk = pool_map(len);
     if (!chunk)
         return NULL;
-    os_madvise((uintptr_t)chunk, len, MADV_WIPEONFORK);
+    if (os_madvise((uintptr_t)chunk, len, MADV_WIPEONFORK) != 0)
+        outlives_fork = true;
     os_madvise((uintptr_t)chunk, len, MADV_DONTDUMP);
     return chunk;
 }
@@ -98,12 +100,14 @@ static void wipe(_Atomic uint64_t *table, size_t len)
 void pagemap_reset(void)
 {
     unsigned nr_far = (unsigned)(anydma_table_v1.nr_far / PAGEMAP_NR_FLAT);
+    nr_leaves_used = 1;
+    if (!atomic_exchange_explicit(alive, 1, memory_order_relaxed) && !outlives_fork)
+        return; /* wiped */
     wipe(atomic_load_explicit(&chunks[0], memory_order_relaxed), CHUNK_BYTES);
     if (nr_far)
         wipe(atomic_load_explicit(&chunks[1], memory_order_relaxed), nr_far * CHUNK_BYTES);
     for (unsigned i = 1 + nr_far; i < NR_CHUNKS; i++)
         wipe(atomic_load_explicit(&chunks[i], memory_order_relaxed), CHUNK_BYTES);
-    nr_leaves_used = 1;
     atomic_store_explicit(alive, 1, memory_order_relaxed);
 }
 

@@ -278,8 +278,9 @@ void watch_withdraw(void)
 
 void watch_reset(void)
 {
-    if (fd >= 0)
-        os_close(fd);
+    if (fd < 0)
+        return;
+    os_close(fd);
     fd = -1;
     nr_areas = 0;
     atomic_store(&queue_tail, 0);

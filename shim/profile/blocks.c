@@ -35,8 +35,9 @@ static struct {
     uint32_t sequence;
     dev_t device;
     ino_t inode;
-    char path[PATH_BYTES];
 } file = {.fd = -1};
+
+static char file_path[PATH_BYTES];
 
 static uint32_t crc_table[8][256]; /* [n]: a byte, followed by n zeros */
 
@@ -256,10 +257,10 @@ int blocks_open(const char *path)
 {
     struct stat st;
     size_t len = strlen(path);
-    int fd = len < sizeof(file.path) ? open_for_us(path) : -ENAMETOOLONG;
+    int fd = len < sizeof(file_path) ? open_for_us(path) : -ENAMETOOLONG;
     if (fd < 0)
         return fd;
-    memcpy(file.path, path, len + 1);
+    memcpy(file_path, path, len + 1);
     file.fd = fd;
     file.offset = file.sequence = 0;
     file.nr_lost = 0;
@@ -290,7 +291,7 @@ const char *blocks_name(uint64_t *device, uint64_t *inode)
 {
     *device = file.device;
     *inode = file.inode;
-    return file.path;
+    return file_path;
 }
 
 void blocks_close(void)

@@ -103,5 +103,7 @@ void failures_forget(void)
 {
     for (int call = 0; call < NR_FAILED; call++)
         for (int i = 0; i <= NR_ERRORS; i++)
-            atomic_store_explicit(&counts[call][i], 0, memory_order_relaxed);
+            if (atomic_load_explicit(&counts[call][i],
+                                     memory_order_relaxed)) /* a page that is not written is not copied */
+                atomic_store_explicit(&counts[call][i], 0, memory_order_relaxed);
 }

@@ -87,8 +87,9 @@ void live_close(void)
 
 void live_forget(void)
 {
-    if (live_page)
-        os_munmap((uintptr_t)live_page, LIVE_BYTES);
+    if (!live_page)
+        return;
+    os_munmap((uintptr_t)live_page, LIVE_BYTES);
     live_page = NULL;
     atomic_store_explicit(&taken, 0, memory_order_relaxed);
 }

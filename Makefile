@@ -103,13 +103,14 @@ $(BUILD)/libje.a: shim/memory/jemalloc.syms $(BUILD)/pic.flags | needs-build
 		{ ! grep .; } || { echo "$@: these names are not in it: not the jemalloc (5.3) that shim/memory/heap.c knows" >&2; exit 1; }
 	$(Q)awk '{print $$1}' $< | sort | comm -12 - $@.names | { ! grep .; } || { echo "$@: not renamed" >&2; exit 1; }
 
-# The doors are what is exported; shim/libanydma.map says which of their names.
+# Small variables lie together: objects are linked in the order of how much of them is zero at first, so that a start and a forked
+# child touch few pages. The doors are what is exported; shim/libanydma.map says which of their names.
 $(BUILD)/pic/shim/interpose/%.o: private EXTRA := -fvisibility=default
 SHIM_OBJ := $(call obj,pic,$(CORE_SRC) $(DOOR_SRC))
 SHIM_LINK := -Wl,-soname,libanydma.so.0 -Wl,--version-script=shim/libanydma.map -Wl,-z,defs,-z,now,-z,relro -static-libgcc
 $(SHIM): $(SHIM_OBJ) $(BUILD)/libje.a shim/libanydma.map
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared -o $@ $(SHIM_OBJ) $(BUILD)/libje.a $(SHIM_LINK) $(LDFLAGS)
+	$(Q)$(CC) -shared -o $@ $$(size $(SHIM_OBJ) | awk 'NR > 1 {print $$3, $$NF}' | LC_ALL=C sort -n | cut -d' ' -f2) $(BUILD)/libje.a $(SHIM_LINK) $(LDFLAGS)
 	$(Q)ln -sf libanydma.so.0 $(BUILD)/libanydma.so
 
 # --- the command, and what is installed beside it ---------------------------------------------------------------------

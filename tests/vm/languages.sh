@@ -3,7 +3,8 @@
 # Ordinary memory of other languages: blocks of an NVMe drive, read by the device into a numpy array, a Vec of Rust's, a
 # std::vector, a direct ByteBuffer and a Buffer of Node's, by the programs in examples/languages. In one VM at each width of the
 # IOMMU. What is not installed (make deps FOR=languages) is skipped.
-# @host tests/vm/languages.sh
+# @host AW=48 tests/vm/languages.sh
+# @host AW=39 tests/vm/languages.sh
 # @all
 # @limit 600
 set -uo pipefail
@@ -34,7 +35,7 @@ language node nodejs 'command -v node' $folder/nvme.node "node $folder/nvme_read
 [ ${#names[@]} -gt 0 ] || exit $((status ? status : 77))
 
 commands=$(printf "timeout 120 $ANYDMA run -- %s \$NVME_BDF\n" "${programs[@]}")
-for aw in 48 39; do
+for aw in ${AW:-48 39}; do
     out=$(AW=$aw TIMEOUT=400 tests/vm/run.sh "$commands"$'\necho "faults: $(vm-dmar-faults)"' 2>&1)
     for name in "${names[@]}"; do
         if grep -q "^$name: [0-9]* bytes read into .*: equal$" <<<"$out" && grep -qx 'faults: 0' <<<"$out"; then

@@ -5,7 +5,8 @@
 # lost to DMA faults, and that with it there is no fault and real packets leave, and
 # that a snapshot of its profile taken meanwhile has all that is pinned. With CAPTURE the last run's capture is left there.
 #   [AW='48 39'] [KERNEL=6.1|6.12] [SENDS=seconds] [CAPTURE=file] tests/vm/testpmd.sh [without] [with]
-# @host tests/vm/testpmd.sh
+# @host AW=48 tests/vm/testpmd.sh
+# @host AW=39 tests/vm/testpmd.sh
 # @limit 600
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -110,6 +110,11 @@ iovas_agree() {
     esac
 }
 
+# The DMA faults after the first N: which device, direction, address, reason.
+faults_after() {
+    dmesg | grep -E 'DMAR: \[.*Request device \[' | tail -n "+$(($1 + 1))" | sed 's/.*DMAR: //' | sort -u
+}
+
 # once WAY FUNCTION: leaves WAY.{log,status,result,faults,iovas}. The function says on descriptor 3, in a few words, what came out.
 once() {
     local way=$1 before
@@ -122,7 +127,8 @@ once() {
         "$2"
     ) >"$work/$way.log" 2>&1 3>"$work/$way.result" </dev/null
     echo $? >"$work/$way.status"
-    echo $(($(vm-dmar-faults) - before)) >"$work/$way.faults"
+    vm-dmar-faults >"$work/guest.faults" # waits for the last one
+    faults_after "$before" >"$work/$way.faults"
     mapped_iovas >"$work/$way.iovas"
     rm -rf "$work"/guest.*
 }
@@ -131,7 +137,7 @@ describe() {
     local way=$1 text
     text=$(tr '\n' ' ' <"$work/$way.result" | sed 's/ *$//')
     [ "$(<"$work/$way.status")" = 0 ] || text="$text (status $(<"$work/$way.status"))"
-    [ "$(<"$work/$way.faults")" = 0 ] || text="$text, DMA faults"
+    [ ! -s "$work/$way.faults" ] || text="$text, DMA faults"
     echo "$text"
 }
 
@@ -151,13 +157,13 @@ animal() {
     plainly=$(describe plain)
     with=$(describe with)
     if [ -n "${6:-}" ]; then
-        [ "$(<"$work/plain.faults")" -gt 0 ] || why="plainly nothing faulted: "
-        [ "$(<"$work/with.faults")" = 0 ] || why+="faults under the shim: "
+        [ -s "$work/plain.faults" ] || why="plainly nothing faulted: "
+        [ ! -s "$work/with.faults" ] || why+="faults under the shim: "
         [ "$(<"$work/with.status")" = 0 ] || why+="it failed under the shim: "
     else
         cmp -s "$work/plain.result" "$work/with.result" && cmp -s "$work/plain.status" "$work/with.status" ||
             why="other results: "
-        [ "$(<"$work/with.faults")" = 0 ] || [ "$(<"$work/plain.faults")" -gt 0 ] || why+="faults that it has not plainly: "
+        [ -z "$(comm -13 "$work/plain.faults" "$work/with.faults")" ] || why+="faults that it has not plainly: "
     fi
     iovas_agree "$4" || why+="other IOVAs: "
     [ -s "$work/plain.result" ] || why+="it said nothing: "
@@ -174,6 +180,7 @@ animal() {
         for want in plain with; do
             echo "    $want:"
             tail -n 30 "$work/$want.log" | tr -d '\r' | sed 's/^/    /'
+            sed 's/^/    fault /' "$work/$want.faults" | head -n 12
             sed 's/^/    iova /' "$work/$want.iovas" | head -n 12
         done
     fi

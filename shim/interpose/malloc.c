@@ -54,7 +54,8 @@ __attribute__((noinline, cold)) static const struct allocator *next_allocator(vo
         __libc_malloc, __libc_calloc, __libc_realloc, __libc_free, __libc_memalign, NULL, NULL,
         NULL,          NULL,          NULL,           NULL};
     static _Atomic bool is_resolved;
-    if (atomic_exchange_explicit(&is_resolved, true, memory_order_relaxed))
+    if (atomic_load_explicit(&is_resolved, memory_order_relaxed) ||
+        atomic_exchange_explicit(&is_resolved, true, memory_order_relaxed))
         return &found; /* also for what dlsym itself allocates */
     found.malloc_usable_size = (__typeof__(found.malloc_usable_size))lifecycle_next("malloc_usable_size");
     found.malloc_trim = (__typeof__(found.malloc_trim))lifecycle_next("malloc_trim");
@@ -166,6 +167,9 @@ static const struct allocator sampled_allocator = {
     .malloc_usable_size = next_usable_size,
 };
 
+/* The next allocator, once it is known that it serves for good (ANYDMA_HEAP=system). */
+static _Atomic(const struct allocator *) settled;
+
 /* Who serves what jemalloc does not: check mode's heap, or the next allocator. */
 __attribute__((noinline, cold)) static const struct allocator *other_allocator(void)
 {
@@ -180,7 +184,11 @@ __attribute__((noinline, cold)) static bool start_own(void)
 {
     if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
         return false;
-    if (!lifecycle_enter() || config.heap != HEAP_OWN || config.check || !arena_first_heap.len)
+    if (!lifecycle_enter())
+        return false;
+    if (config.heap != HEAP_OWN)
+        atomic_store_explicit(&settled, next_allocator(), memory_order_release);
+    if (config.heap != HEAP_OWN || config.check || !arena_first_heap.len)
         return false;
     heap.start = arena_first_heap.start;
     if (samples_near_len) {
@@ -262,10 +270,13 @@ static inline void free_elsewhere(void *ptr)
 }
 
 /* A sample, or nothing is decided yet, or another allocator serves. */
-__attribute__((noinline, cold)) static void *malloc_cold(size_t size)
+__attribute__((noinline)) static void *malloc_cold(size_t size)
 {
     if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
         return chosen_malloc(size);
+    const struct allocator *allocator = atomic_load_explicit(&settled, memory_order_acquire);
+    if (allocator)
+        return allocator->malloc(size);
     return start_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
 }
 
@@ -283,6 +294,17 @@ void *calloc(size_t n, size_t size)
     return n <= 8 && size <= 8 && n * size <= 8 ? jem_calloc(1, 16) : jem_calloc(n, size);
 }
 
+__attribute__((noinline)) static void free_cold(void *ptr)
+{
+    const struct allocator *allocator = atomic_load_explicit(&settled, memory_order_acquire);
+    if (allocator)
+        allocator->free(ptr);
+    else if (ptr && heap_owns_elsewhere(ptr))
+        free_elsewhere(ptr);
+    else if (ptr)
+        other_allocator()->free(ptr);
+}
+
 /* jem_free by another name: by one, the compiler makes both jumps to it one, and sampling jumps to that first. */
 extern void jem_free_again(void *ptr) __asm__("jem_free");
 
@@ -293,10 +315,8 @@ void free(void *ptr)
         jem_free(ptr);
     else if (__builtin_expect(offset < heap.sampled_len, 1))
         samples_are_near(offset) ? sampled_free(ptr) : jem_free_again(ptr);
-    else if (ptr && heap_owns_elsewhere(ptr))
-        free_elsewhere(ptr);
-    else if (ptr)
-        other_allocator()->free(ptr);
+    else
+        free_cold(ptr);
 }
 
 void *realloc(void *ptr, size_t size)

@@ -27,7 +27,8 @@ static struct way {
     unsigned nr;
 } ways[NR_WAYS] = {
     [ANYDMA] = {.name = "anydma"},
-    [GLIBC] = {.name = "glibc", .preload = "", .goal = 1.05},
+    /* Named, since redis-server is linked with jemalloc. */
+    [GLIBC] = {.name = "glibc", .preload = "libc.so.6", .goal = 1.05},
     [JEMALLOC] = {.name = "jemalloc", .preload = "libjemalloc.so.2", .goal = 1.05},
     [MIMALLOC] = {.name = "mimalloc", .preload = "libmimalloc.so.2"},
     [TCMALLOC] = {.name = "tcmalloc", .preload = "libtcmalloc_minimal.so.4"},

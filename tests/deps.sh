@@ -16,7 +16,7 @@ packages_of() {
     kernel) echo gcc make flex bison bc libelf-dev xz-utils ;; # the VM's own
     # dpdk-dev has dpdk-testpmd and its drivers, qemu-utils has qemu-io with nvme://.
     demo) echo dpdk-dev qemu-utils tcpdump python3 ;;
-    programs) echo libucx0 python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind zsh fish groff-base ;;
+    programs) echo libucx0 python3 git gcc g++ sqlite3 perl nodejs bash tar redis-server redis-tools strace gdb valgrind heaptrack zsh fish groff-base ;;
     bench) echo libdpdk-dev libucx-dev libfabric-dev libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 g++ python3 redis-server redis-tools ;;
     lint) echo clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck ;;
     package) echo debhelper fakeroot lintian debootstrap ;; # make deb, and its test

@@ -92,13 +92,14 @@ devices=(
     "${more_devices[@]}"
 )
 if [ -n "${ZOO:-}" ]; then
-    # Without iommu_platform and disable-legacy a virtio device's DMA would pass the IOMMU by.
+    # Without iommu_platform and disable-legacy a virtio device's DMA would pass the IOMMU by, as virtio-crypto's does: DPDK's driver
+    # of it could do nothing else.
     # shellcheck disable=SC2054
     devices+=(
         -netdev hubport,id=net2,hubid=0 -device e1000e,addr=6,netdev=net2,romfile=
         -netdev hubport,id=net3,hubid=1 -device virtio-net-pci,addr=7,netdev=net3,romfile=,iommu_platform=on,disable-legacy=on
         -netdev hubport,id=net4,hubid=1 -device vmxnet3,addr=8,netdev=net4,romfile=
-        -object cryptodev-backend-builtin,id=crypto -device virtio-crypto-pci,addr=9,cryptodev=crypto,iommu_platform=on,disable-legacy=on
+        -object cryptodev-backend-builtin,id=crypto -device virtio-crypto-pci,addr=9,cryptodev=crypto,disable-legacy=on
     )
 fi
 if [ -n "${PCAP:-}" ]; then

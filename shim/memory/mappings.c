@@ -16,6 +16,7 @@
 #include "memory/contents.h"
 #include "memory/files.h"
 #include "memory/huge.h"
+#include "memory/populate.h"
 #include "memory/zones.h"
 
 #define RW (PROT_READ | PROT_WRITE)
@@ -32,6 +33,7 @@ void mappings_begin(uintptr_t start, size_t len, enum page_event event)
 {
     pages_change(start, len, event, NULL);
     registry_hide(start, len);
+    populate_await();
 }
 
 static void release_if_uncovered(uintptr_t start, size_t len, bool is_covered)

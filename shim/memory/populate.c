@@ -89,7 +89,7 @@ __attribute__((noreturn)) static void help(void)
     atomic_fetch_add(&nr_busy, 1);
     take_pieces(os_enter);
     if (atomic_fetch_sub(&nr_busy, 1) == 1)
-        os_enter(SYS_futex, (long)&nr_busy, 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+        os_enter(SYS_futex, (long)&nr_busy, 1 /* FUTEX_WAKE */, INT32_MAX, 0, 0, 0);
     for (;;)
         os_enter(SYS_exit, 0, 0, 0, 0, 0, 0);
 }
@@ -147,7 +147,12 @@ static void share(uintptr_t start, size_t len, unsigned wanted)
     os_signals_restore(&saved);
     take_pieces(os_call);
     atomic_store(&next, UINTPTR_MAX / 2); /* what comes now finds nothing, and what came before is counted */
-    await_zero(&nr_busy);
+}
+
+void populate_await(void)
+{
+    if (atomic_load(&nr_busy))
+        await_zero(&nr_busy);
 }
 
 static void end_all(void *arg)

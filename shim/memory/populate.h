@@ -5,8 +5,8 @@
  * some helpers take in turns. The longest call is that for one piece, so that nobody who changes mappings waits longer.
  *
  * The program can't notice the helpers: they are made by clone(2) behind the C library's back, with every signal blocked, for the one
- * range. None has a piece any more when that is registered, and each ends as soon as it finds none; one that a busy machine has not let
- * begin by then is not waited for, and ends later. They keep to the processors and the memory node of the thread that registers. Where
+ * range, and end as soon as they find no piece left. One that a busy machine does not let run is not waited for, not even with a piece in
+ * its hands: the call that pins brings that in itself. Only who takes memory away waits, before something else comes to its place. They keep to the processors and the memory node of the thread that registers. Where
  * none may begin (RLIMIT_NPROC, a sandbox, one processor), that thread does it all.
  */
 #ifndef MEMORY_POPULATE_H
@@ -22,6 +22,8 @@ void populate(uintptr_t start, size_t len);
 /* The program has set a filter, which may not know a thread that begins: nothing more is done here. */
 void populate_give_up(void);
 
+/* Waits until no helper has a piece: before a mapping goes. No lock. */
+void populate_await(void);
 /* Waits until no helper is there: before what a second thread forbids. Takes LOCK_REGISTRY. */
 void populate_end(void);
 /* In a forked child, where there is none. */

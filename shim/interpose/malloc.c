@@ -299,9 +299,9 @@ __attribute__((noinline)) static void free_cold(void *ptr)
     const struct allocator *allocator = atomic_load_explicit(&settled, memory_order_acquire);
     if (allocator)
         allocator->free(ptr);
-    else if (ptr && heap_owns_elsewhere(ptr))
+    else if (heap_owns_elsewhere(ptr))
         free_elsewhere(ptr);
-    else if (ptr)
+    else
         other_allocator()->free(ptr);
 }
 
@@ -315,7 +315,7 @@ void free(void *ptr)
         jem_free(ptr);
     else if (__builtin_expect(offset < heap.sampled_len, 1))
         samples_are_near(offset) ? sampled_free(ptr) : jem_free_again(ptr);
-    else
+    else if (ptr)
         free_cold(ptr);
 }
 

@@ -63,18 +63,30 @@ int iommufd_destroy(int iommufd, uint32_t id)
     return call(iommufd, DESTROY, &destroy);
 }
 
-int iommufd_map(int iommufd, uint32_t ioas_id, uint64_t iova, uint64_t va, uint64_t len)
+static int map(int iommufd, uint32_t ioas_id, uint32_t flags, uint64_t *iova, uint64_t va, uint64_t len)
 {
     struct {
         uint32_t size, flags, ioas_id, reserved;
         uint64_t user_va, length, iova;
     } map = {.size = sizeof(map),
-             .flags = FIXED_IOVA | WRITEABLE | READABLE,
+             .flags = flags | WRITEABLE | READABLE,
              .ioas_id = ioas_id,
              .user_va = va,
              .length = len,
-             .iova = iova};
-    return call(iommufd, IOAS_MAP, &map);
+             .iova = *iova};
+    int rc = call(iommufd, IOAS_MAP, &map);
+    *iova = map.iova;
+    return rc;
+}
+
+int iommufd_map(int iommufd, uint32_t ioas_id, uint64_t iova, uint64_t va, uint64_t len)
+{
+    return map(iommufd, ioas_id, FIXED_IOVA, &iova, va, len);
+}
+
+int iommufd_map_anywhere(int iommufd, uint32_t ioas_id, uint64_t *iova, uint64_t va, uint64_t len)
+{
+    return map(iommufd, ioas_id, 0, iova, va, len);
 }
 
 int iommufd_map_file(int iommufd, uint32_t ioas_id, uint64_t iova, int fd, uint64_t start, uint64_t len)

@@ -20,6 +20,9 @@ int iommufd_destroy(int iommufd, uint32_t id);
 /* Maps [va, va + len) at [iova, iova + len), readable and writable by the devices. Returns 0 or -errno. */
 int iommufd_map(int iommufd, uint32_t ioas_id, uint64_t iova, uint64_t va, uint64_t len);
 
+/* The same at an IOVA that the kernel chooses, one of those that iommufd_allow names. Returns 0 and the IOVA, or -errno. */
+int iommufd_map_anywhere(int iommufd, uint32_t ioas_id, uint64_t *iova, uint64_t va, uint64_t len);
+
 /* The same for len bytes of a memory file, from `start` on (kernels from 6.13 on). Returns 0 or -errno. */
 int iommufd_map_file(int iommufd, uint32_t ioas_id, uint64_t iova, int fd, uint64_t start, uint64_t len);
 
@@ -44,7 +47,8 @@ struct iommufd_range {
  * (the first max of them in `ranges`), or -errno. */
 int iommufd_ranges(int iommufd, uint32_t ioas_id, struct iommufd_range *ranges, uint32_t max);
 
-/* From now on an attach fails rather than take one of these ranges away. Returns 0 or -errno. */
+/* From now on an attach fails rather than take one of these ranges away, and what the kernel chooses lies in them; without any
+ * (nr 0) both is as at first. Returns 0 or -errno. */
 int iommufd_allow(int iommufd, uint32_t ioas_id, const struct iommufd_range *ranges, uint32_t nr);
 
 /* Binds a device (its descriptor is that of /dev/vfio/devices/vfioN) to the iommufd. Returns 0 with the

@@ -196,6 +196,46 @@ static void map_by_itself(uint32_t second)
     check(undone == 4 * PAGE, "of its own: %lu bytes", (unsigned long)undone);
 }
 
+/* What the program allows is about what the kernel chooses, and about devices to come: fixed IOVAs, as ours, may lie elsewhere. */
+static void allow(uint32_t second)
+{
+    int fd = dev.container_fd;
+    uint32_t first = dev.ioas_id, third = make_space(), id;
+    uint64_t iova = 0, ours = (uintptr_t)block & -(uint64_t)PAGE, undone;
+    struct iommufd_range far = {APP_IOVA, 2 * APP_IOVA - 1}, taken = {ours, ours + PAGE - 1};
+    struct iommufd_range reserved = {0xfee00000, 0xfeefffff};
+    char *own = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    expect(iommufd_allow(fd, first, &far, 1), 0, "ALLOW_IOVAS, without where ours lies");
+    reach("ours lies outside");
+    expect(iommufd_map_anywhere(fd, first, &iova, (uintptr_t)own, PAGE), 0, "the kernel chooses");
+    check(iova >= far.start && iova <= far.last, "of what is allowed: 0x%lx", (unsigned long)iova);
+    char *more = malloc(3 * MIB);
+    check(anydma_iova(more) == (uintptr_t)more, "further memory is registered outside, at its address");
+    reach("ours and the program's");
+    expect(iommufd_unmap(fd, first, iova, PAGE, &undone), 0, "the program's is undone");
+    expect(iommufd_allow(fd, first, &taken, 1), 0, "ALLOW_IOVAS of what was looked up, and no more");
+    expect(iommufd_map_anywhere(fd, first, &iova, (uintptr_t)own, PAGE), -ENOSPC,
+           "nothing is left to choose");
+    reach("nothing left to choose");
+    expect(iommufd_allow(fd, first, &reserved, 1), -EADDRINUSE,
+           "ALLOW_IOVAS of what the device does not reach");
+    expect(iommufd_allow(fd, first, NULL, 0), 0, "ALLOW_IOVAS of nothing: of everything");
+    expect(iommufd_map_anywhere(fd, first, &iova, (uintptr_t)own, PAGE), 0, "the kernel chooses again");
+    expect(iommufd_unmap(fd, first, iova, PAGE, &undone), 0, "and it is undone");
+    expect(iommufd_allow(fd, third, &reserved, 1), 0, "the same where no device is attached");
+    expect(iommufd_attach(other, third), -EADDRINUSE, "to which no device comes, then");
+    reach("an attach refused for what is allowed");
+    expect(iommufd_allow(fd, third, &taken, 1), 0, "ALLOW_IOVAS where ours will lie");
+    expect(iommufd_attach(other, third), 0, "the other device on that");
+    reach("ours lies in what is allowed, too");
+    expect(iommufd_attach(other, second), 0, "back on the second");
+    expect(iommufd_destroy(fd, third), 0, "IOMMU_DESTROY of the third");
+    expect(iommufd_bind(fd, dev.device_fd, &id), -EINVAL, "BIND_IOMMUFD of what is bound");
+    reach("everything allowed");
+    free(more);
+    munmap(own, 16 * PAGE);
+}
+
 int main(int argc, char **argv)
 {
     unsigned faults = dmar_faults();
@@ -216,6 +256,7 @@ int main(int argc, char **argv)
     change_over(second);
     map_a_file();
     map_by_itself(second);
+    allow(second);
     close(other);
     vfio_device_close(&dev);
     check_accounts("closed");

@@ -33,7 +33,7 @@ PRELOAD_LIBS := $(patsubst tests/preload/%,$(BUILD)/tests/preload/%.so,$(basenam
 
 $(BUILD)/tests/preload/%: tests/preload/%.c $(BUILD)/program.flags
 	$(call compile,CC,$(call program,-fno-builtin $(EXPORTS)) -pthread)
-$(BUILD)/tests/preload/no_bridges $(BUILD)/tests/preload/handlers: EXPORTS := -rdynamic # their functions, to a plugin and to the shim
+$(BUILD)/tests/preload/no_bridges $(BUILD)/tests/preload/handlers $(BUILD)/tests/preload/sim_spaces: EXPORTS := -rdynamic # their functions, to a plugin and to the shim
 cxx_program = $(CXX) -MF $@.d $(DEPENDENCIES) -std=c++17 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) -fno-builtin -Iinclude $(1) -o $@ $<
 $(BUILD)/tests/preload/%: tests/preload/%.cc $(BUILD)/program.flags
 	$(call compile,CXX,$(call cxx_program) -pthread)

@@ -62,10 +62,12 @@ static void init_sim(void *arg)
     start->error = sim_init(start->iommu, &start->config);
 }
 
-int lifecycle_init_sim(struct iommu *iommu, int fd)
+int lifecycle_init_sim(struct iommu *iommu, int fd, uint32_t ioas_id)
 {
     struct sim_start start = {.iommu = iommu};
     sim_config_default(&start.config);
+    if (ioas_id)
+        start.config.rules = SIM_IOMMUFD;
     if (&anydma_sim_device) {
         start.config.mapped = anydma_sim_device.mapped;
         start.config.unmapped = anydma_sim_device.unmapped;
@@ -74,6 +76,7 @@ int lifecycle_init_sim(struct iommu *iommu, int fd)
     }
     registry_locked(init_sim, &start);
     iommu->fd = fd;
+    iommu->ioas_id = ioas_id;
     return start.error;
 }
 
@@ -91,7 +94,7 @@ void lifecycle_close_sim(struct iommu *iommu)
 static void attach_sim(void)
 {
     struct iommu iommu;
-    int error = lifecycle_init_sim(&iommu, -1);
+    int error = lifecycle_init_sim(&iommu, -1, 0);
     if (!error)
         error = attachments_add(&iommu);
     if (error)

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum lifecycle_state { STATE_NEW, STATE_STARTING, STATE_ACTIVE, STATE_OFF };
 
@@ -27,7 +28,7 @@ void lifecycle_own(void);
 struct iommu;
 /* A simulated container with the program's device behind it, if it has one; `fd` stands for it, or -1. Returns 0 or
  * -ENOMEM. */
-int lifecycle_init_sim(struct iommu *iommu, int fd);
+int lifecycle_init_sim(struct iommu *iommu, int fd, uint32_t ioas_id);
 void lifecycle_close_sim(struct iommu *iommu);
 
 /* Finds the allocator behind ours; before a second thread could come by while it is being looked for. */

@@ -213,22 +213,28 @@ static int attach_space(int fd, uint32_t ioas_id)
     return error == -ENODEV ? -ENOENT : error; /* none of that number, which is no end here */
 }
 
+/* Every container is simulated then: any descriptor may stand for one, or for an iommufd. */
+static int attach_simulated(int fd, uint32_t ioas_id)
+{
+    struct iommu iommu;
+    if (ioas_id && fd < 0) /* whose address spaces share what they have */
+        return -EBADF;
+    int error = lifecycle_init_sim(&iommu, fd, ioas_id);
+    if (error)
+        return error;
+    error = attachments_add(&iommu);
+    if (error)
+        lifecycle_close_sim(&iommu);
+    return error;
+}
+
 static int attach(int fd, uint32_t ioas_id)
 {
     struct iommu iommu;
-    if (ioas_id && !registry_is_sim())
-        return attach_space(fd, ioas_id);
+    if (registry_is_sim())
+        return attach_simulated(fd, ioas_id);
     if (ioas_id)
-        return -EOPNOTSUPP;
-    if (registry_is_sim()) { /* every container is simulated then: any descriptor may stand for one */
-        int error = lifecycle_init_sim(&iommu, fd);
-        if (error)
-            return error;
-        error = attachments_add(&iommu);
-        if (error)
-            lifecycle_close_sim(&iommu);
-        return error;
-    }
+        return attach_space(fd, ioas_id);
     if (iommufd_init_container(&iommu, fd))
         return devices_know(fd, 0) ? -EBUSY : spaces_note(&iommu, true);
     type1_init(&iommu, fd);

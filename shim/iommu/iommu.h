@@ -102,9 +102,11 @@ struct sim_device {
 void sim_config_default(struct sim_config *config);
 /* Returns 0 or -ENOMEM. */
 int sim_init(struct iommu *iommu, const struct sim_config *config);
+/* SIM_IOMMUFD: maps in one, at `iova`, what is mapped in `from` (the same one, it may be), at `from_iova`. Returns 0 or -errno. */
+int sim_copy(struct iommu *iommu, uint64_t iova, const struct iommu *from, uint64_t from_iova, uint64_t len);
 /* Where `iova` leads, for tests: 0 and *va, or -EFAULT as a device would fault. */
 int sim_translate(struct iommu *iommu, uint64_t iova, uint64_t *va);
-/* Bytes mapped and mappings held now. */
+/* Bytes mapped, but for what is copied, and mappings held now. */
 void sim_usage(struct iommu *iommu, uint64_t *bytes, uint64_t *entries);
 
 #endif

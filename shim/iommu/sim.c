@@ -2,7 +2,10 @@
 /*
  * The in-process IOMMU: the kernel's rules about what may be mapped and unmapped, without a device behind
  * them. LOCK_REGISTRY guards the state here too; tests/vm/sim_vs_kernel.c compares the rules with a real container, errno for
- * errno. One omission: a shared mapping of a file on disk counts as pinnable.
+ * errno. Left out: a shared mapping of a file on disk counts as pinnable; and of iommufd what the registry never asks for, so that
+ * the program's own calls go to the kernel or nowhere: IOVAs that the kernel chooses (and ALLOW_IOVAS, which binds these),
+ * MAP_FILE, OPTION, page tables. Pages are counted for what was mapped first, not for what is copied of it and outlives it. The
+ * numbers of address spaces, DESTROY among them, are the registry's: each is an object here.
  */
 #include <bsd/sys/tree.h>
 #include <errno.h>
@@ -25,6 +28,7 @@ struct mapping {
     uint64_t iova;
     uint64_t last; /* inclusive */
     uint64_t va;
+    bool is_copy; /* its pages are counted where they were mapped first */
 };
 
 RB_HEAD(mapping_tree, mapping);
@@ -173,17 +177,11 @@ static int pin(const struct sim *sim, uint64_t va, uint64_t len)
     return is_fitting ? 0 : -ENOMEM;
 }
 
-static int sim_map(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len)
+static int insert(struct sim *sim, uint64_t iova, uint64_t va, uint64_t len, bool is_copy)
 {
-    struct sim *sim = sim_of(iommu);
     const struct sim_config *config = &sim->config;
-    int error = config->rules == SIM_IOMMUFD ? check_map_iommufd(sim, iova, va, len)
-                                             : check_map_type1(sim, iova, va, len);
-    if (!error)
-        error = pin(sim, va, len);
-    if (error)
-        return error;
     struct mapping *mapping = pool_take(&mappings);
+    int error;
     if (!mapping)
         return -ENOMEM;
     error = config->mapped ? config->mapped(config->arg, iova, va, len) : 0;
@@ -194,10 +192,21 @@ static int sim_map(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len
     mapping->iova = iova;
     mapping->last = iova + len - 1;
     mapping->va = va;
+    mapping->is_copy = is_copy;
     RB_INSERT(mapping_tree, &sim->tree, mapping);
-    sim->bytes += len;
+    sim->bytes += is_copy ? 0 : len;
     sim->entries++;
     return 0;
+}
+
+static int sim_map(struct iommu *iommu, uint64_t iova, uint64_t va, uint64_t len)
+{
+    struct sim *sim = sim_of(iommu);
+    int error = sim->config.rules == SIM_IOMMUFD ? check_map_iommufd(sim, iova, va, len)
+                                                 : check_map_type1(sim, iova, va, len);
+    if (!error)
+        error = pin(sim, va, len);
+    return error ? error : insert(sim, iova, va, len, false);
 }
 
 static void drop_mapping(struct sim *sim, struct mapping *mapping)
@@ -205,7 +214,7 @@ static void drop_mapping(struct sim *sim, struct mapping *mapping)
     const struct sim_config *config = &sim->config;
     uint64_t len = mapping_len(mapping);
     RB_REMOVE(mapping_tree, &sim->tree, mapping);
-    sim->bytes -= len;
+    sim->bytes -= mapping->is_copy ? 0 : len;
     sim->entries--;
     if (config->unmapped)
         config->unmapped(config->arg, mapping->iova, mapping->va, len);
@@ -220,6 +229,82 @@ static uint64_t drop_all(struct sim *sim)
         drop_mapping(sim, m);
     }
     return dropped;
+}
+
+/* Whether all of it is mapped, by one mapping or by several that follow one another. */
+static bool is_all_mapped(struct sim *sim, uint64_t iova, uint64_t last)
+{
+    const struct mapping *m;
+    while ((m = find_from(sim, iova)) && m->iova <= iova) {
+        if (m->last >= last)
+            return true;
+        iova = m->last + 1;
+    }
+    return false;
+}
+
+/* In the kernel's order, as above. */
+static int check_copy(struct sim *sim, uint64_t iova, struct sim *from, uint64_t from_iova, uint64_t len)
+{
+    if (iova == UINT64_MAX || from_iova == UINT64_MAX || len == UINT64_MAX)
+        return -EOVERFLOW;
+    if (len == 0)
+        return -EINVAL;
+    if (is_wrapping(from_iova, len))
+        return -EOVERFLOW;
+    if (!is_all_mapped(from, from_iova, from_iova + len - 1))
+        return -ENOENT;
+    if (!is_aligned(sim, len | iova))
+        return -EINVAL;
+    if (is_wrapping(iova, len))
+        return -EOVERFLOW;
+    if (!is_in_aperture(sim, iova, iova + len - 1))
+        return -EINVAL;
+    return is_anything_mapped(sim, iova, iova + len - 1) ? -EEXIST : 0;
+}
+
+/* One mapping of the copied range: what of it a single one of the other's has. */
+struct piece {
+    uint64_t va, len;
+};
+
+static struct piece piece_of(struct sim *from, uint64_t iova, uint64_t last)
+{
+    const struct mapping *m = find_from(from, iova);
+    return (struct piece){m->va + (iova - m->iova), (m->last < last ? m->last : last) - iova + 1};
+}
+
+/* Undoes [start, start + len) of what a copy has made. */
+static void drop_pieces(struct sim *sim, uint64_t start, uint64_t len)
+{
+    for (struct mapping *m; len && (m = find_from(sim, start)) && m->iova <= start + (len - 1);)
+        drop_mapping(sim, m);
+}
+
+int sim_copy(struct iommu *iommu, uint64_t iova, const struct iommu *other, uint64_t from_iova, uint64_t len)
+{
+    struct sim *sim = sim_of(iommu), *from = sim_of(other);
+    int error = check_copy(sim, iova, from, from_iova, len);
+    struct piece piece;
+    for (uint64_t done = 0; !error && done < len; done += piece.len) {
+        piece = piece_of(from, from_iova + done, from_iova + len - 1);
+        error = is_aligned(sim, piece.va) ? 0 : -EINVAL;
+    }
+    for (uint64_t done = 0; !error && done < len; done += piece.len) {
+        piece = piece_of(from, from_iova + done, from_iova + len - 1);
+        if (sim->config.populate && !can_pin(piece.va, piece.len)) /* pinned nowhere yet */
+            error = -EFAULT;
+        else
+            error = insert(sim, iova + done, piece.va, piece.len, true);
+        if (error)
+            drop_pieces(sim, iova, done);
+    }
+    return error;
+}
+
+static int sim_copy_whole(struct iommu *iommu, const struct iommu *from, uint64_t iova, uint64_t len)
+{
+    return sim_copy(iommu, iova, from, iova, len);
 }
 
 /* v1 undoes whole mappings from their first byte on, even past the end of the range, and reports what it
@@ -348,10 +433,19 @@ void sim_config_default(struct sim_config *config)
 
 int sim_init(struct iommu *iommu, const struct sim_config *config)
 {
-    static const struct iommu_ops ops = {
+    static const struct iommu_ops type1 = {
         .name = "sim",
         .query = sim_query,
         .map = sim_map,
+        .unmap = sim_unmap,
+        .forward = sim_forward,
+        .close = sim_close,
+    };
+    static const struct iommu_ops iommufd = {
+        .name = "sim",
+        .query = sim_query,
+        .map = sim_map,
+        .copy = sim_copy_whole,
         .unmap = sim_unmap,
         .forward = sim_forward,
         .close = sim_close,
@@ -361,7 +455,7 @@ int sim_init(struct iommu *iommu, const struct sim_config *config)
         return -ENOMEM;
     sim->config = *config;
     RB_INIT(&sim->tree);
-    *iommu = (struct iommu){.ops = &ops, .fd = -1, .state = sim};
+    *iommu = (struct iommu){.ops = config->rules == SIM_IOMMUFD ? &iommufd : &type1, .fd = -1, .state = sim};
     return 0;
 }
 

@@ -125,3 +125,69 @@ Test(sim_iommufd, entries_are_unlimited)
     cr_assert_eq(sim.ops->query(&sim, &info), 0);
     cr_expect_eq(info.nr_entries, UINT64_MAX);
 }
+
+/* --- COPY: from another one, or from itself --- */
+
+static struct iommu other;
+
+static void open_two(void)
+{
+    open_sim();
+    cr_assert_eq(sim_init(&other, &config), 0);
+    cr_assert_eq(other.ops->map(&other, IOVA, VA, 4 * PAGE), 0);
+    cr_assert_eq(other.ops->map(&other, IOVA + 4 * PAGE, VA + 64 * PAGE, 4 * PAGE), 0);
+}
+
+static uint64_t leads_to(uint64_t iova)
+{
+    uint64_t va = 0;
+    sim_translate(&sim, iova, &va);
+    return va;
+}
+
+Test(sim_iommufd, a_copy_leads_where_the_other_one_does, .init = open_two)
+{
+    cr_expect_eq(sim_copy(&sim, 2 * IOVA, &other, IOVA + PAGE, 5 * PAGE), 0);
+    cr_expect_eq(leads_to(2 * IOVA), VA + PAGE);
+    cr_expect_eq(leads_to(2 * IOVA + 3 * PAGE), VA + 64 * PAGE);
+    cr_expect_eq(entries_held(), 2, "one for each that it takes from");
+    cr_expect_eq(unmap(2 * IOVA, 4 * PAGE), -ENOENT, "each goes whole");
+    cr_expect_eq(unmap(2 * IOVA + 3 * PAGE, 2 * PAGE), 0);
+    cr_expect_eq(unmapped, 2 * PAGE);
+    cr_expect_eq(sim.ops->copy(&sim, &other, IOVA, 8 * PAGE), 0);
+    cr_expect_eq(leads_to(IOVA + 7 * PAGE), VA + 67 * PAGE);
+}
+
+Test(sim_iommufd, a_copy_stays_when_what_it_is_of_goes, .init = open_two)
+{
+    uint64_t bytes, entries;
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, IOVA, 4 * PAGE), 0);
+    cr_expect_eq(sim_copy(&sim, 2 * IOVA, &sim, IOVA, PAGE), 0, "of itself");
+    other.ops->close(&other);
+    cr_expect_eq(leads_to(IOVA), VA);
+    sim_usage(&sim, &bytes, &entries);
+    cr_expect_eq(bytes, 0, "counted where it was mapped");
+    cr_expect_eq(unmap(0, UINT64_MAX), 0);
+    cr_expect_eq(unmapped, 5 * PAGE);
+}
+
+Test(sim_iommufd, a_copy_of_what_is_not_all_there_gives_enoent, .init = open_two)
+{
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, IOVA, 9 * PAGE), -ENOENT);
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, IOVA - PAGE, 2 * PAGE), -ENOENT);
+    cr_expect_eq(sim_copy(&sim, IOVA + 1, &other, IOVA - PAGE, 2 * PAGE), -ENOENT, "before anything else");
+    cr_expect_eq(entries_held(), 0);
+}
+
+Test(sim_iommufd, a_copy_is_checked_as_a_map_is, .init = open_two)
+{
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, IOVA, 0), -EINVAL);
+    cr_expect_eq(sim_copy(&sim, IOVA + 1, &other, IOVA, PAGE), -EINVAL);
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, IOVA + 1, PAGE), -EINVAL);
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, -PAGE, 2 * PAGE), -EOVERFLOW);
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, IOVA, UINT64_MAX), -EOVERFLOW);
+    cr_expect_eq(sim_copy(&sim, -PAGE, &other, IOVA, 2 * PAGE), -EOVERFLOW);
+    cr_expect_eq(sim_copy(&sim, 0xfee00000, &other, IOVA, PAGE), -EINVAL);
+    cr_expect_eq(map(IOVA + PAGE, VA, PAGE), 0);
+    cr_expect_eq(sim_copy(&sim, IOVA, &other, IOVA, 2 * PAGE), -EEXIST);
+}

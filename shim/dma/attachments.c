@@ -20,6 +20,8 @@
 
 /* A group or a device was closed: a container may end unseen, with a mapping of the device. */
 static _Atomic bool is_in_doubt;
+/* A thread has descriptors of its own: from then on one may end unseen at any time. */
+static _Atomic bool has_parted;
 
 bool attachments_are_there(void)
 {
@@ -155,8 +157,17 @@ void attachments_doubt(void)
 
 void attachments_look(void)
 {
-    if (is_in_doubt)
+    if (is_in_doubt || has_parted)
         look_at_all();
+}
+
+void attachments_part(void)
+{
+    registry_enter();
+    has_parted = true;
+    pagemap_publish_no_more();
+    promises_withdraw();
+    registry_exit();
 }
 
 int attachments_add(const struct iommu *iommu)
@@ -259,6 +270,6 @@ void attachments_restore(int fd, uint32_t ioas_id)
 
 void attachments_reset(void)
 {
-    is_in_doubt = false;
+    is_in_doubt = has_parted = false;
     iova_come_together();
 }

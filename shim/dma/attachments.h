@@ -25,6 +25,8 @@ int attachments_end(int fd, uint32_t ioas_id);
 int attachments_end_all(int fd);
 /* A mapping outside the arena is gone: it may have been the last thing that held a closed device. */
 void attachments_mapping_left(void);
+/* A thread has descriptors of its own now, which end with it, unseen: no lookup is answered without asking from here on. */
+void attachments_part(void);
 /* Releases what is registered so that an attach can be tried again, and puts back what fits. `fd` -1: in the address space of
  * that number (0: the one that plays a container), of whatever iommufd; in all of them, where none has it. Returns whether there
  * was anything. */

@@ -97,10 +97,13 @@ static void wipe(_Atomic uint64_t *table, size_t len)
         memset((void *)table, 0, len); /* locked memory */
 }
 
+static bool is_silent; /* nothing is published any more */
+
 void pagemap_reset(void)
 {
     unsigned nr_far = (unsigned)(anydma_table_v1.nr_far / PAGEMAP_NR_FLAT);
     nr_leaves_used = 1;
+    is_silent = false;
     if (!atomic_exchange_explicit(alive, 1, memory_order_relaxed) && !outlives_fork)
         return; /* wiped */
     wipe(atomic_load_explicit(&chunks[0], memory_order_relaxed), CHUNK_BYTES);
@@ -305,9 +308,14 @@ static void clear_in_block(uintptr_t start, uintptr_t end)
     }
 }
 
+void pagemap_publish_no_more(void)
+{
+    is_silent = true;
+}
+
 void pagemap_publish(uintptr_t start, size_t len, uint64_t delta)
 {
-    for (uintptr_t va = start, end = start + len, next; va < end; va = next) {
+    for (uintptr_t va = start, end = start + len, next; !is_silent && va < end; va = next) {
         next = (va | (PAGEMAP_BLOCK_SIZE - 1)) + 1;
         publish_in_block(va, next < end ? next : end, delta);
     }

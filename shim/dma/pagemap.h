@@ -63,6 +63,8 @@ void pagemap_unmark_pinned(uintptr_t block);
 /* Makes the pages answer with address + delta. A block that already answers otherwise, or for which there is no leaf,
  * is left out: its lookups stay cold. */
 void pagemap_publish(uintptr_t start, size_t len, uint64_t delta);
+/* Nothing is published from here on, until pagemap_reset: every lookup is cold. */
+void pagemap_publish_no_more(void);
 /* Makes the pages absent. */
 void pagemap_clear(uintptr_t start, size_t len);
 

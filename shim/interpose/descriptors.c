@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "dma/attachments.h"
 #include "dma/devices.h"
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
@@ -155,6 +156,8 @@ int close_range(unsigned first, unsigned last, int flags)
     intptr_t result = os_call(SYS_close_range, first, last, flags, 0, 0, 0);
     if (is_closing)
         devices_closed();
+    if (result == 0 && flags & unshare && lifecycle_enter() && lifecycle_is_owner())
+        attachments_part();
     return to_libc(result);
 }
 

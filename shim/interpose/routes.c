@@ -18,6 +18,7 @@
 
 #include "base/os.h"
 #include "base/procmaps.h"
+#include "dma/attachments.h"
 #include "interpose/doors.h"
 #include "interpose/filters.h"
 #include "interpose/lifecycle.h"
@@ -181,7 +182,10 @@ int unshare(int flags)
 {
     if (flags & CLONE_NEWUSER && lifecycle_enter())
         end_own_threads();
-    return (int)to_libc(os_call(SYS_unshare, flags, 0, 0, 0, 0, 0));
+    intptr_t result = os_call(SYS_unshare, flags, 0, 0, 0, 0, 0);
+    if (result == 0 && flags & CLONE_FILES && lifecycle_enter() && lifecycle_is_owner())
+        attachments_part();
+    return (int)to_libc(result);
 }
 
 int setns(int fd, int type)

@@ -10,6 +10,10 @@
 
 #include <sys/mman.h>
 
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
+
 enum { PAGE = 4096, APP_IOVA = 0x10000000 };
 
 static int iommufd, devices[2];
@@ -267,7 +271,8 @@ static void full(void)
     for (int i = 0; i < 2; i++)
         EXPECT(is_refused(more, ENOMEM) && map(space, APP_IOVA, global, PAGE, NULL) == -ENOMEM);
     said_end();
-    EXPECT(said_times("no IOVA is left") == 1 && said_times("the kernel has no memory") == 2); /* a lookup, a map */
+    EXPECT(said_times("no IOVA is left") == 1 &&
+           said_times("the kernel has no memory") == 2); /* a lookup, a map */
     kernel.map_error = 0;
     EXPECT(reaches(space, more) && map(space, 0, global, PAGE, &chosen) == 0 && reaches(space, block));
     EXPECT(unmap(space, chosen, PAGE, &undone) == 0);
@@ -329,6 +334,31 @@ static void handed_over(void)
     close(known);
     close(unknown);
     close_all();
+}
+
+static void *keep_descriptors(void *arg)
+{
+    EXPECT(arg ? unshare(CLONE_FILES) == 0 : close_range(900, 901, CLOSE_RANGE_UNSHARE) == 0);
+    return NULL;
+}
+
+/* What such a thread had open is closed by no call: what was looked up before is not answered unasked. */
+static void ended_with_a_thread(void)
+{
+    pthread_t thread;
+    for (int way = 0; way < 2; way++) {
+        struct anydma_stats stats = {0};
+        open_all();
+        uint32_t space = make_space();
+        EXPECT(attach(devices[0], space) == 0 && reaches(space, block) && reaches(space, block));
+        EXPECT(pthread_create(&thread, NULL, keep_descriptors, way ? &stats : NULL) == 0);
+        EXPECT(pthread_join(thread, NULL) == 0 && reaches(space, block) && reaches(space, block));
+        kernel_detach(devices[0]);                      /* as with the thread's last descriptor of it */
+        EXPECT(anydma_iova(block) == (uintptr_t)block); /* owed */
+        EXPECT(anydma_stats(&stats, sizeof(stats)) == 0 && stats.containers == 0 && stats.pinned == 0);
+        EXPECT(attach(devices[0], space) == 0 && reaches(space, block));
+        close_all();
+    }
 }
 
 static uint32_t make_table(uint32_t parent, uint32_t data_type)
@@ -405,5 +435,6 @@ int main(void)
     behaviour("a_page_table_leads_there_unless_it_is_nested", tables);
     behaviour("a_device_that_is_not_reached_is_not_promised_anything", mediated);
     behaviour("iommufd_plays_a_container", container);
+    behaviour("what_ends_with_a_thread_that_has_its_own_descriptors_is_noticed", ended_with_a_thread);
     return behaviours_end();
 }

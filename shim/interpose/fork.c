@@ -47,6 +47,8 @@ static bool is_alone(void)
 static void before_fork(void)
 {
     bool alone = is_alone();
+    if (profile_is_on && counts_pinned())
+        profile_take_fork_stack();
     holds_files = !alone && _IO_list_lock;
     holds_heap = !alone && heap_handlers.prepare;
     if (holds_files)
@@ -71,6 +73,7 @@ static void after_fork_in_parent(void)
         heap_handlers.parent();
     if (holds_files)
         _IO_list_unlock();
+    profile_leave();
 }
 
 static void after_fork_in_child(void)

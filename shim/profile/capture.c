@@ -381,8 +381,10 @@ void profile_before_fork(uint64_t pinned)
     stack_pause();
     if (blocks_are_open() && pinned && capture_begin()) {
         uint64_t now = os_monotonic_ns();
+        uint32_t site = capture_site(now);
         struct record *record = capture_event(RECORD_FORK, now);
         record_number(record, pinned);
+        record_number(record, site);
         capture_write(record, now);
         capture_end();
     }

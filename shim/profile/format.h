@@ -47,7 +47,7 @@ enum record_type {
                            and mappings, free in the heap, and of the used ones in pages of zeroes; enum profile_use */
     RECORD_SAMPLE, /* time tid site address size weight: an allocation that stands for `weight` bytes */
     RECORD_FREED,  /* time address: a sampled allocation */
-    RECORD_FORK,   /* time pinned: a fork copies pinned memory for the child */
+    RECORD_FORK,   /* time pinned site: a fork copies pinned memory for the child */
     RECORD_STATS,  /* time, then struct anydma_stats field by field */
     RECORD_LOST,   /* time error, events (8 bytes, fixed): the capture stopped here */
     RECORD_END,    /* time: an orderly exit */

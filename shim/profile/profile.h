@@ -28,6 +28,8 @@ void profile_open_stacks(void);
 void profile_stop(const uint64_t *stats, size_t nr);
 /* Around a fork; no lock is held before it. The child's own capture begins with its first event. */
 void profile_before_fork(uint64_t pinned);
+/* Before that, where memory is pinned: whose fork it is. Ended by profile_leave. */
+void profile_take_fork_stack(void);
 void profile_after_fork(void);
 void profile_become_child(void);
 

@@ -143,6 +143,20 @@ void profile_take_stack(void)
     memcpy(current.frames, frames, current.depth * sizeof(*frames));
 }
 
+/* What calls handlers before a fork is the C library, which called for it, too. */
+void profile_take_fork_stack(void)
+{
+    profile_take_stack();
+    struct range libc = current.depth ? object_of(current.frames[0]) : (struct range){0, 0};
+    unsigned inside = 0;
+    while (inside + 1 < current.depth && contains(&libc, current.frames[inside]))
+        inside++;
+    current.depth -= inside;
+    current.kept = current.depth;
+    current.noted = 0;
+    memmove(current.frames, current.frames + inside, current.depth * sizeof(*current.frames));
+}
+
 uint64_t stack_noted(void)
 {
     return current.depth ? current.noted : 0;

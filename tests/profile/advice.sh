@@ -32,14 +32,18 @@ cat >"$work/forks.c" <<'C'
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+__attribute__((noinline)) void have_a_child(void)
+{
+    if (fork() == 0)
+        _exit(0);
+}
 int main(void)
 {
     char *p = mmap(0, 8 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (int i = 0; i < 8 << 20; i += 4096)
         anydma_iova(p + i), p[i] = 1;
     for (int i = 0; i < 3; i++)
-        if (fork() == 0)
-            _exit(0);
+        have_a_child();
     while (wait(0) > 0)
         ;
     return 0;
@@ -48,4 +52,9 @@ C
 gcc -O1 -g -Iinclude -o "$work/forks" "$work/forks.c" || exit 1
 capture "$work/forks.cap" -- "$work/forks"
 expect "forks that copied pinned memory are named" bash -c "'$ANYDMA' report '$work/forks.cap' | grep -q '3 forks copied 24 MiB of pinned memory in all'"
+expect "with their call site" bash -c "'$ANYDMA' report '$work/forks.cap' | grep -A 1 '^forks ' | grep -qE '^ +3x 24 MiB at have_a_child '"
+expect "also as JSON" python3 -c "
+import json, subprocess
+r = json.loads(subprocess.run(['$ANYDMA', 'report', '--json', '$work/forks.cap'], stdout=subprocess.PIPE, check=True).stdout)
+assert [(f['count'], f['bytes'], f['place'].split()[0]) for f in r['forks_by_place']] == [(3, 24 << 20, 'have_a_child')], r['forks_by_place']"
 exit "$failures"

@@ -110,6 +110,7 @@ struct model_failure {
 
 struct model_fork {
     uint64_t time_ns, bytes;
+    struct model_site *site; /* NULL: an older capture does not say */
 };
 
 /* With sampling: what of anydma's pinned bytes is in no sampled allocation's share. */

@@ -622,7 +622,8 @@ static void take_once(struct model *model, const struct reader_event *event, uin
         if (model->nr_forks < MODEL_MAX_FORKS) {
             model->fork = memory_grow(model->fork, &model->private->forks_room, model->nr_forks + 1,
                                       sizeof(*model->fork));
-            model->fork[model->nr_forks++] = (struct model_fork){now, event->field[0]};
+            model->fork[model->nr_forks++] = (struct model_fork){
+                now, event->field[0], event->field[1] ? replay_site(model, event->field[1]) : NULL};
         }
     } else if (event->type == RECORD_DEVICE) {
         model->devices = memory_grow(model->devices, &model->private->devices_room, model->nr_devices + 1,

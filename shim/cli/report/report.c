@@ -176,6 +176,18 @@ static void print_failures(const struct view *view)
         fprintf(out, "          and %zu more; --json has them all\n", m->nr_failed - MOST);
 }
 
+static void print_forks(const struct view *view)
+{
+    struct view_fork forks[8];
+    char a[32];
+    fprintf(out, "forks     %" PRIu64 " with memory pinned, %s copied for children in all\n",
+            view->model.forks, text_size(a, view->model.fork_bytes));
+    size_t nr = view_forks(view, forks, sizeof(forks) / sizeof(forks[0]));
+    for (size_t i = 0; i < nr; i++)
+        fprintf(out, "%8" PRIu64 "x %s at %s\n", forks[i].count, text_size(a, forks[i].bytes),
+                forks[i].place);
+}
+
 static void print_trouble(const struct view *view)
 {
     const struct model *m = &view->model;
@@ -193,8 +205,7 @@ static void print_trouble(const struct view *view)
                 " times memory went away that a device could still reach; see --json or --html%s\n",
                 red(true), m->hazards_seen, red(false));
     if (m->forks)
-        fprintf(out, "forks     %" PRIu64 " with memory pinned, %s copied for children in all\n", m->forks,
-                text_size(a, m->fork_bytes));
+        print_forks(view);
 }
 
 static void print_waste(const struct model_amount *at)

@@ -309,6 +309,21 @@ static json_t *devices_of(const struct model *model)
     return devices;
 }
 
+static json_t *forks_of(const struct view *view)
+{
+    struct view_fork forks[32];
+    json_t *array = json_array();
+    size_t nr = view_forks(view, forks, sizeof(forks) / sizeof(forks[0]));
+    for (size_t i = 0; i < nr; i++) {
+        json_t *object = json_object();
+        set(object, "count", forks[i].count);
+        set(object, "bytes", forks[i].bytes);
+        json_object_set_new(object, "place", json_string(forks[i].place));
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
 json_t *report_object(const struct view *view)
 {
     const struct model *model = &view->model;
@@ -352,6 +367,7 @@ json_t *report_object(const struct view *view)
     set(report, "owed", model->owed);
     set(report, "forks", model->forks);
     set(report, "fork_bytes", model->fork_bytes);
+    json_object_set_new(report, "forks_by_place", forks_of(view));
     json_object_set_new(report, "errors", errors_of(model));
     return report;
 }

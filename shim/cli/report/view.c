@@ -254,6 +254,29 @@ const char *view_site_place(const struct view *view, const struct model_site *si
     return buf;
 }
 
+size_t view_forks(const struct view *view, struct view_fork *forks, size_t most)
+{
+    size_t nr = 0;
+    for (size_t i = 0; i < view->model.nr_forks; i++) {
+        const struct model_fork *fork = &view->model.fork[i];
+        char place[sizeof(forks->place)];
+        size_t at = 0;
+        if (!fork->site)
+            continue;
+        view_site_place(view, fork->site, place, sizeof(place));
+        while (at < nr && strcmp(forks[at].place, place) != 0)
+            at++;
+        if (at == most)
+            continue;
+        if (at == nr)
+            forks[nr++] = (struct view_fork){0};
+        memcpy(forks[at].place, place, sizeof(place));
+        forks[at].count++;
+        forks[at].bytes += fork->bytes;
+    }
+    return nr;
+}
+
 const char *view_error_name(int error)
 {
     static char text[24];

@@ -60,6 +60,12 @@ int view_parse_moment(const char *text, enum model_moment *moment, uint64_t *tim
 const char *view_place(char *buf, size_t size, const struct view_row *row);
 /* The same of a site's innermost function. */
 const char *view_site_place(const struct view *view, const struct model_site *site, char *buf, size_t size);
+/* Forks that copied pinned memory, by the function that made them: those that are first in the capture. Returns how many. */
+struct view_fork {
+    char place[256];
+    uint64_t count, bytes;
+};
+size_t view_forks(const struct view *view, struct view_fork *forks, size_t most);
 /* "ENOMEM", or "error 512". */
 const char *view_error_name(int error);
 /* Why nothing was ever pinned, in words; NULL: something was. */

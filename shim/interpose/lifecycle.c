@@ -146,8 +146,10 @@ static bool start(void)
     dma_init(&owners_memory_ops);
     fork_init();
     profiler_start();
-    if (config.iommu == IOMMU_SIM)
+    if (config.iommu == IOMMU_SIM) {
+        heap_begin();
         attach_sim();
+    }
     return true;
 }
 

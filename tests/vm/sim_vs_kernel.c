@@ -2,8 +2,10 @@
 /*
  * Is the simulated IOMMU's every answer the kernel's? Makes the same random calls to a VFIO container, or to an
  * address space of iommufd (as BACKEND says), and to sim, and compares errno and unmapped size, call for call:
- * type1 v1 and v2, iommufd; without limits, with few entries, with little memlock. Runs in the guest, as root:
- * sim_vs_kernel [seed [calls per scenario]]; EDU_GROUP and EDU_BDF name the device.
+ * type1 v1 and v2, iommufd; without limits, with few entries, with little memlock. Without limits iommufd has three address
+ * spaces, with a device each, but for the last one, which is destroyed now and then; what is mapped is copied between them. Runs in
+ * the guest, as root:
+ * sim_vs_kernel [seed [calls per scenario]]; EDU_GROUP, EDU_BDF and NVME_CDEV name the devices.
  * @vm-bed sim_vs_kernel
  */
 #include <errno.h>
@@ -32,6 +34,7 @@
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 
 enum { WINDOW_PAGES = 1024, NR_REMEMBERED = 64, SKIPPED = 77 };
+enum { WITH_EDU, WITH_NVME, WITHOUT_DEVICE, MAX_SPACES }; /* of an iommufd; a container is the first */
 
 struct scenario {
     const char *name;
@@ -53,18 +56,22 @@ static const struct scenario scenarios[] = {
 };
 
 struct call {
-    bool is_map;
-    uint64_t iova, va, len;
+    enum { UNMAP, MAP, COPY, NR_KINDS } kind;
+    unsigned space, from;
+    uint64_t iova, va, len; /* va: the IOVA in `from`, of a copy */
 };
 
 /* Both sides of the comparison, and what was mapped of late, so that calls meet mappings often. */
 struct bench {
     int container, group;
-    struct vfio_device dev; /* iommufd's */
-    struct iommu kernel, sim;
+    struct vfio_device dev; /* iommufd's, */
+    int other;              /* and another one */
+    unsigned nr_spaces;
+    struct iommu kernel[MAX_SPACES], sim[MAX_SPACES];
+    struct sim_config config[MAX_SPACES];
     struct iommu_info info;
     struct call remembered[NR_REMEMBERED];
-    uint64_t nr_answers[2][256]; /* by unmap or map, and errno */
+    uint64_t nr_answers[NR_KINDS][256]; /* by errno */
     uint64_t random;
 };
 
@@ -198,26 +205,56 @@ static uint64_t random_va(struct bench *bench)
     }
 }
 
+/* A border before, inside or behind what was mapped of late. */
+static uint64_t near_known(struct bench *bench, const struct call *known)
+{
+    uint64_t iova = known->iova;
+    if (one_in(bench, 3))
+        iova += below(bench, 2 * known->len / PAGE + 1) * PAGE - known->len / 2 / PAGE * PAGE;
+    return iova;
+}
+
 static struct call random_call(struct bench *bench)
 {
-    struct call call = {.is_map = !one_in(bench, 3), .iova = random_iova(bench), .va = random_va(bench)};
+    struct call call = {.kind = one_in(bench, 3) ? UNMAP : MAP,
+                        .space = (unsigned)below(bench, bench->nr_spaces),
+                        .from = (unsigned)below(bench, bench->nr_spaces),
+                        .iova = random_iova(bench),
+                        .va = random_va(bench)};
     const struct call *known = &bench->remembered[below(bench, NR_REMEMBERED)];
-    if (!one_in(bench, 3) && known->len) {
-        call.iova = known->iova;
-        if (one_in(bench, 3)) /* a border before, inside or behind it */
-            call.iova += below(bench, 2 * known->len / PAGE) * PAGE - known->len / 2 / PAGE * PAGE;
+    if (!one_in(bench, 3) && known->len)
+        call.iova = near_known(bench, known);
+    if (bench->nr_spaces > 1 && call.kind == MAP && one_in(bench, 3)) {
+        call.kind = COPY;
+        call.va = known->len && !one_in(bench, 8) ? near_known(bench, known) : random_iova(bench);
+        call.from = known->len && !one_in(bench, 8) ? known->space : call.from;
+        call.iova = one_in(bench, 2) ? random_iova(bench) : call.iova;
     }
     call.len = random_len(bench, one_in(bench, 2) ? call.iova : call.va);
-    if (!call.is_map && call.iova == known->iova && one_in(bench, 2))
+    if (call.kind != MAP && (call.iova == known->iova || call.va == known->iova) && one_in(bench, 2))
         call.len = known->len;
+    if (call.kind == UNMAP && one_in(bench, 200)) /* iommufd: everything */
+        call.iova = 0, call.len = UINT64_MAX;
     return call;
 }
 
-static int make(struct iommu *iommu, const struct call *call, uint64_t *unmapped)
+static int make_in_kernel(struct bench *bench, const struct call *call, uint64_t *unmapped)
 {
-    *unmapped = 0;
-    return call->is_map ? iommu->ops->map(iommu, call->iova, call->va, call->len)
-                        : iommu->ops->unmap(iommu, call->iova, call->len, unmapped);
+    struct iommu *space = &bench->kernel[call->space];
+    if (call->kind == COPY)
+        return iommufd_copy(space->fd, space->ioas_id, call->iova, bench->kernel[call->from].ioas_id,
+                            call->va, call->len);
+    return call->kind == MAP ? space->ops->map(space, call->iova, call->va, call->len)
+                             : space->ops->unmap(space, call->iova, call->len, unmapped);
+}
+
+static int make_in_sim(struct bench *bench, const struct call *call, uint64_t *unmapped)
+{
+    struct iommu *space = &bench->sim[call->space];
+    if (call->kind == COPY)
+        return sim_copy(space, call->iova, &bench->sim[call->from], call->va, call->len);
+    return call->kind == MAP ? space->ops->map(space, call->iova, call->va, call->len)
+                             : space->ops->unmap(space, call->iova, call->len, unmapped);
 }
 
 static const char *name_of(int error)
@@ -225,19 +262,24 @@ static const char *name_of(int error)
     return error ? strerrorname_np(-error) : "ok";
 }
 
+static const char *const kinds[NR_KINDS] = {[UNMAP] = "unmap", [MAP] = "map", [COPY] = "copy"};
+
 static void compare(struct bench *bench, const struct call *call, uint64_t number)
 {
-    uint64_t by_kernel, by_sim;
-    int kernel = make(&bench->kernel, call, &by_kernel);
-    int sim = make(&bench->sim, call, &by_sim);
-    bench->nr_answers[call->is_map][-kernel & 255]++;
-    if (kernel == 0 && call->is_map)
+    uint64_t by_kernel = 0, by_sim = 0;
+    int kernel = make_in_kernel(bench, call, &by_kernel);
+    int sim = make_in_sim(bench, call, &by_sim);
+    bench->nr_answers[call->kind][-kernel & 255]++;
+    if (kernel == 0 && call->kind != UNMAP)
         bench->remembered[below(bench, NR_REMEMBERED)] = *call;
     if (kernel == sim && by_kernel == by_sim)
         return;
-    printf("call %" PRIu64 ": %s(iova=0x%" PRIx64, number, call->is_map ? "map" : "unmap", call->iova);
-    if (call->is_map)
-        printf(", va=0x%" PRIx64, call->va);
+    printf("call %" PRIu64 ": %s(space %u, iova=0x%" PRIx64, number, kinds[call->kind], call->space,
+           call->iova);
+    if (call->kind != UNMAP)
+        printf(", %s=0x%" PRIx64, call->kind == MAP ? "va" : "from", call->va);
+    if (call->kind == COPY)
+        printf(" of space %u", call->from);
     printf(", len=0x%" PRIx64 "): kernel %s (0x%" PRIx64 " unmapped), sim %s (0x%" PRIx64 " unmapped)\n",
            call->len, name_of(kernel), by_kernel, name_of(sim), by_sim);
     exit(1);
@@ -246,8 +288,8 @@ static void compare(struct bench *bench, const struct call *call, uint64_t numbe
 static void compare_entries(struct bench *bench, uint64_t number)
 {
     struct iommu_info kernel, sim;
-    if (bench->kernel.ops->query(&bench->kernel, &kernel) != 0 ||
-        bench->sim.ops->query(&bench->sim, &sim) != 0)
+    if (bench->kernel[0].ops->query(&bench->kernel[0], &kernel) != 0 ||
+        bench->sim[0].ops->query(&bench->sim[0], &sim) != 0)
         die("query");
     kernel.counter = sim.counter = NULL; /* whose pages are counted is no rule of the IOMMU's */
     if (memcmp(&kernel, &sim, sizeof(kernel)) == 0)
@@ -295,8 +337,9 @@ static void open_container(struct bench *bench, const char *group, int vfio_type
         die("VFIO_GROUP_SET_CONTAINER");
     if (ioctl(bench->container, VFIO_SET_IOMMU, (unsigned long)vfio_type) != 0)
         die("VFIO_SET_IOMMU");
-    type1_init(&bench->kernel, bench->container);
-    if (bench->kernel.ops->query(&bench->kernel, &bench->info) != 0)
+    bench->nr_spaces = 1;
+    type1_init(&bench->kernel[0], bench->container);
+    if (bench->kernel[0].ops->query(&bench->kernel[0], &bench->info) != 0)
         die("VFIO_IOMMU_GET_INFO");
 }
 
@@ -325,16 +368,41 @@ static int ioas_unmap(struct iommu *iommu, uint64_t iova, uint64_t len, uint64_t
     return iommufd_unmap(iommu->fd, iommu->ioas_id, iova, len, unmapped);
 }
 
-static void open_ioas(struct bench *bench)
+static void add_space(struct bench *bench, uint32_t ioas_id)
 {
     static const struct iommu_ops ops = {
         .name = "iommufd", .query = ioas_query, .map = ioas_map, .unmap = ioas_unmap};
-    const char *bdf = getenv("EDU_BDF");
+    bench->kernel[bench->nr_spaces++] =
+        (struct iommu){.ops = &ops, .fd = bench->dev.container_fd, .ioas_id = ioas_id};
+}
+
+static uint32_t make_space(const struct bench *bench)
+{
+    uint32_t ioas_id;
+    if (iommufd_alloc_ioas(bench->dev.container_fd, &ioas_id) != 0)
+        die("IOMMU_IOAS_ALLOC");
+    return ioas_id;
+}
+
+static void open_ioas(struct bench *bench, bool has_several)
+{
+    const char *bdf = getenv("EDU_BDF"), *cdev = getenv("NVME_CDEV");
+    uint32_t id, second;
     if (!bdf || vfio_device_open(&bench->dev, bdf) < 0)
         exit(1);
-    bench->kernel = (struct iommu){.ops = &ops, .fd = bench->dev.container_fd, .ioas_id = bench->dev.ioas_id};
-    if (ioas_query(&bench->kernel, &bench->info) != 0)
+    add_space(bench, bench->dev.ioas_id);
+    if (ioas_query(&bench->kernel[0], &bench->info) != 0)
         die("IOMMU_IOAS_IOVA_RANGES");
+    bench->other = -1;
+    if (!has_several)
+        return;
+    bench->other = cdev ? open(cdev, O_RDWR | O_CLOEXEC) : -1;
+    second = make_space(bench);
+    if (bench->other < 0 || iommufd_bind(bench->dev.container_fd, bench->other, &id) != 0 ||
+        iommufd_attach(bench->other, second) != 0)
+        die("a second device");
+    add_space(bench, second);
+    add_space(bench, make_space(bench));
 }
 
 /* Which kernel it is: the newer one says EOVERFLOW of a range that wraps, and iommufd does whatever the length is. */
@@ -345,29 +413,53 @@ static bool ends_are_seen(struct iommu *kernel, bool is_type1)
                      : kernel->ops->map(kernel, 2 * PAGE, 2 * PAGE, -PAGE)) == -EOVERFLOW;
 }
 
-static void open_sim(struct bench *bench, const struct scenario *scenario)
+static void open_sims(struct bench *bench, const struct scenario *scenario)
 {
-    struct sim_config config;
-    sim_config_default(&config);
-    config.rules = scenario->rules;
-    config.ends_are_seen = ends_are_seen(&bench->kernel, scenario->vfio_type);
-    memcpy(config.ranges, bench->info.ranges, sizeof(config.ranges));
-    config.nr_ranges = bench->info.nr_ranges;
-    config.page_sizes = bench->info.page_sizes;
-    config.max_entries = bench->info.nr_entries;
-    config.memlock_bytes = scenario->memlock_bytes ? scenario->memlock_bytes : UINT64_MAX;
-    if (sim_init(&bench->sim, &config) != 0)
+    bool is_seen = ends_are_seen(&bench->kernel[0], scenario->vfio_type);
+    for (unsigned i = 0; i < bench->nr_spaces; i++) {
+        struct sim_config *config = &bench->config[i];
+        sim_config_default(config);
+        config->rules = scenario->rules;
+        config->ends_are_seen = is_seen;
+        memcpy(config->ranges, bench->info.ranges, sizeof(config->ranges));
+        config->nr_ranges = bench->info.nr_ranges;
+        config->page_sizes = bench->info.page_sizes;
+        config->max_entries = bench->info.nr_entries;
+        config->memlock_bytes = scenario->memlock_bytes ? scenario->memlock_bytes : UINT64_MAX;
+        if (i == WITHOUT_DEVICE) { /* nothing is pinned, nor taken away */
+            config->populate = false;
+            config->ranges[0] = (struct iommu_range){0, UINT64_MAX};
+            config->nr_ranges = 1;
+            config->page_sizes = UINT64_MAX;
+        }
+        if (sim_init(&bench->sim[i], config) != 0)
+            die("sim_init");
+    }
+}
+
+/* What was copied out of it stays. */
+static void destroy_and_remake(struct bench *bench)
+{
+    struct iommu *kernel = &bench->kernel[WITHOUT_DEVICE], *sim = &bench->sim[WITHOUT_DEVICE];
+    uint64_t undone;
+    if (iommufd_destroy(kernel->fd, kernel->ioas_id) != 0 ||
+        iommufd_unmap(kernel->fd, kernel->ioas_id, 0, UINT64_MAX, &undone) != -ENOENT ||
+        iommufd_destroy(kernel->fd, bench->kernel[WITH_NVME].ioas_id) != -EBUSY)
+        die("IOMMU_DESTROY");
+    kernel->ioas_id = make_space(bench);
+    sim->ops->close(sim);
+    if (sim_init(sim, &bench->config[WITHOUT_DEVICE]) != 0)
         die("sim_init");
 }
 
 /* So that a reader sees that every rule was reached. */
 static void print_answers(const struct bench *bench)
 {
-    for (int is_map = 1; is_map >= 0; is_map--) {
-        printf("   %s:", is_map ? " map" : " unmap");
+    for (int kind = 0; kind < NR_KINDS; kind++) {
+        printf("   %s:", kinds[kind]);
         for (int error = 0; error < 256; error++)
-            if (bench->nr_answers[is_map][error])
-                printf(" %" PRIu64 " %s", bench->nr_answers[is_map][error], name_of(-error));
+            if (bench->nr_answers[kind][error])
+                printf(" %" PRIu64 " %s", bench->nr_answers[kind][error], name_of(-error));
     }
     printf("\n");
 }
@@ -380,23 +472,28 @@ static void run(const struct scenario *scenario, const char *group, uint64_t see
     if (scenario->vfio_type)
         open_container(&bench, group, scenario->vfio_type);
     else
-        open_ioas(&bench);
+        open_ioas(&bench, !scenario->memlock_bytes);
     set_memlock(scenario->memlock_bytes);
-    open_sim(&bench, scenario);
+    open_sims(&bench, scenario);
     fill_window(&bench);
     for (uint64_t i = 0; i < nr_calls; i++) {
         struct call call = random_call(&bench);
         compare(&bench, &call, i);
+        if (bench.nr_spaces > WITHOUT_DEVICE && i % 512 == 511)
+            destroy_and_remake(&bench);
         if (i % 64 == 0)
             compare_entries(&bench, i);
     }
     print_answers(&bench);
-    bench.sim.ops->close(&bench.sim);
+    for (unsigned i = 0; i < bench.nr_spaces; i++)
+        bench.sim[i].ops->close(&bench.sim[i]);
     munmap((void *)WINDOW, WINDOW_PAGES * PAGE);
     if (scenario->vfio_type) {
         close(bench.group);
         close(bench.container);
     } else {
+        if (bench.other >= 0)
+            close(bench.other);
         vfio_device_close(&bench.dev);
     }
     set_memlock(0);

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154,SC2034 # bin, shim and status are run.sh's
+# shellcheck shell=bash disable=SC2154,SC2034 # bin, shim and failed are run.sh's
 # SPDX-License-Identifier: MIT
 # The part `registration` of tests/bench/run.sh, which sources it: with io_uring as what pins, and with VFIO in the VM,
 # where only the ratios count. With huge pages and, on the host, without.
@@ -6,8 +6,8 @@ registration_flags=(-Ishim -Iexamples tests/bench/registration/{registration,pag
 program registration "${registration_flags[@]}" tests/bench/registration/pinner_uring.c -rdynamic -luring
 program registration_vfio "${registration_flags[@]}" tests/bench/registration/pinner_vfio.c examples/{vfio_device,iommufd}.c
 program second -Iexamples tests/bench/registration/second.c examples/{vfio_device,iommufd}.c
-"${shim[@]}" "$bin/registration" uring 1024 "${ROUNDS:-3}" || status=1
-"${shim[@]}" ANYDMA_THP=never "$bin/registration" uring_4k 1024 "${ROUNDS:-3}" || status=1
+"${shim[@]}" "$bin/registration" uring 1024 "${ROUNDS:-3}" || failed=1
+"${shim[@]}" ANYDMA_THP=never "$bin/registration" uring_4k 1024 "${ROUNDS:-3}" || failed=1
 
 # In one boot by a type1 container and by an iommufd, and what a second address space of that costs.
 KERNEL=iommufd BACKEND=iommufd MEM=3584M TIMEOUT=500 tests/vm/run.sh "unset BENCH_JSONL; cd $bin

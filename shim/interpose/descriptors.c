@@ -16,6 +16,7 @@
 #include "interpose/lifecycle.h"
 #include "interpose/next.h"
 #include "interpose/ranges.h"
+#include "memory/populate.h"
 #include "memory/watch.h"
 
 #ifndef CLOSE_RANGE_UNSHARE
@@ -133,6 +134,7 @@ static void count_thread(int tasks, const char *name, void *nr)
 static bool has_threads(void)
 {
     int nr = 0;
+    populate_end();
     return os_each_name("/proc/self/task", count_thread, &nr) != 0 || nr - watch_has_reader() > 1;
 }
 

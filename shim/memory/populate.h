@@ -5,8 +5,9 @@
  * some helpers take in turns. The longest call is that for one piece, so that nobody who changes mappings waits longer.
  *
  * The program can't notice the helpers: they are made by clone(2) behind the C library's back, with every signal blocked, for the one
- * range, and end as soon as they find no piece left. One that a busy machine does not let run is not waited for, not even with a piece in
- * its hands: the call that pins brings that in itself. Only who takes memory away waits, before something else comes to its place. They keep to the processors and the memory node of the thread that registers. Where
+ * range, and end as soon as they find no piece left. One that a busy machine does not let run is not waited for, not even with a piece
+ * in its hands: the call that pins brings that in itself. Only who takes memory away waits, before something else comes to its place;
+ * and who asks whether the program has threads. They keep to the processors and the memory node of the thread that registers. Where
  * none may begin (RLIMIT_NPROC, a sandbox, one processor), that thread does it all.
  */
 #ifndef MEMORY_POPULATE_H

@@ -16,6 +16,7 @@
 #include "interpose/ranges.h"
 #include "interpose/strict.h"
 #include "memory/contents.h"
+#include "memory/mappings.h"
 #include "memory/owners.h"
 #include "memory/populate.h"
 
@@ -38,6 +39,7 @@ static int noted(bool sets, intptr_t result)
         atomic_store_explicit(&are_set, true, memory_order_relaxed);
         contents_give_up();
         populate_give_up();
+        mappings_give_up_asking();
     }
     return to_libc(result);
 }

@@ -238,11 +238,20 @@ static int zero_in_place(uintptr_t start, size_t len, struct page_kind kind)
     return purge_by_kernel(start, len);
 }
 
-/* The kernel purges no locked memory, but when told so; MADV_COLD, which changes nothing, is refused for it alike. */
+static _Atomic bool is_filtered;
+
+void mappings_give_up_asking(void)
+{
+    is_filtered = true;
+}
+
+/* The kernel purges no locked memory, but when told so; MADV_COLD, which changes nothing, is refused for it alike. A filter may not
+ * know that advice: locked memory is purged, then. */
 static int is_refused(uintptr_t start, size_t len, int advice)
 {
-    return advice != ADVICE_DONTNEED_LOCKED && pages_ops->advise(start, len, ADVICE_COLD) == -EINVAL ? -EINVAL
-                                                                                                     : 0;
+    if (advice == ADVICE_DONTNEED_LOCKED || is_filtered)
+        return 0;
+    return pages_ops->advise(start, len, ADVICE_COLD) == -EINVAL ? -EINVAL : 0;
 }
 
 /* One stretch that is alike and lies in one block; *end comes back to where that ends. */

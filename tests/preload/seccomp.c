@@ -43,6 +43,23 @@ static void enter_sandbox(unsigned consequence)
         _exit(NO_FILTER);
 }
 
+/* Of madvise, too, only what the program itself asks for. */
+static void forbid_other_advice(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 2),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_DONTNEED, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(NO_FILTER);
+}
+
 static void on_forbidden_call(int number, siginfo_t *info, void *context)
 {
     char text[] = "system call 000\n";
@@ -72,6 +89,18 @@ static void work(void)
     munmap(mapping, 2 * MIB);
 }
 
+static void purge_what_is_registered(void)
+{
+    char *mapping = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint64_t iova = anydma_iova(mapping);
+    mapping[0] = mapping[4096] = 1;
+    forbid_other_advice();
+    if (iova == ANYDMA_BAD_IOVA || madvise(mapping, 8192, MADV_DONTNEED) != 0)
+        _exit(5);
+    if (mapping[0] || mapping[4096] || anydma_iova(mapping) != iova)
+        _exit(6);
+}
+
 /* This program anew, as `self` with the argument. Returns its status as a shell has it. */
 static int run_self(const char *argument)
 {
@@ -93,6 +122,11 @@ static void it_allocates_and_ends(void)
     unsetenv("ANYDMA_MODE");
 }
 
+static void it_purges_what_is_registered(void)
+{
+    EXPECT(run_self("purges") == 0);
+}
+
 static void it_has_signal_handlers(void)
 {
     EXPECT(run_self("handles") == 0);
@@ -103,6 +137,10 @@ static void it_has_signal_handlers(void)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "purges")) {
+        purge_what_is_registered();
+        return 0;
+    }
     if (argc > 1) {
         bool handles = strcmp(argv[1], "handles") == 0;
         struct sigaction action = {.sa_sigaction = on_forbidden_call, .sa_flags = SA_SIGINFO};
@@ -120,5 +158,6 @@ int main(int argc, char **argv)
     }
     behaviour("it allocates and ends", it_allocates_and_ends);
     behaviour("it has signal handlers", it_has_signal_handlers);
+    behaviour("it purges what is registered", it_purges_what_is_registered);
     return behaviours_end();
 }

@@ -85,7 +85,7 @@ struct anydma_stats {
 #ifndef ANYDMA_BUILDING_SHIM
 
 /* The table that libanydma.so.0 exports as `anydma_table_v1`: one entry for each 2 MiB of the first 512 GiB,
- * a page of others, bitmaps of 8 words, and `nr_far` more entries, for what lies above. An entry's bits:
+ * a page that is not of entries, bitmaps of 8 words each, and `nr_far` more entries, for what lies above. An entry's bits:
  *   - 0: the whole block is registered, and IOVA = address + (entry - 1).
  *   - 1: those of its pages are that have their bit set in the bitmap whose first word is (entry & 0x1ffff8)
  *     behind the page.

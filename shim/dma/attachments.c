@@ -82,7 +82,7 @@ static void withdraw(struct container *container)
             continue;
         if (is_last)
             pagemap_clear(start, len);
-        if (gone || !container_unmap(container, reg)) /* refused: stuck, but no longer this slot's */
+        if (gone || !container_unmap(container, reg)) /* refused: it stays stuck, in no container */
             container_was_unmapped(container, reg);
         if (is_last && registry_undo(reg))
             registry_released(start, len);

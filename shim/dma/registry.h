@@ -37,9 +37,9 @@ struct memory_ops {
     /* Before a range is pinned, after it was marked so: waits for purges that began before the mark; makes huge pages,
      * if wanted. */
     void (*prepare)(uintptr_t start, size_t len);
-    /* What is held back of a range, and inaccessible, can be pinned from here on (or no longer): for a container that is
-     * attached while another one still holds what was there. Holds nothing but zeroes. True: another thread is unmapping
-     * or replacing a part just now, which it can't finish before the lock is let go. */
+    /* Makes the pages of the range that are held back accessible, so that a further container can pin them, or inaccessible
+     * again. They hold zeroes only. Returns true when another thread is unmapping or replacing a part just now, which it can't
+     * finish before the lock is let go. */
     bool (*expose)(uintptr_t start, size_t len, bool exposed);
     /* True when nothing alive is in the range; nobody is given any of it until release. */
     bool (*retire)(uintptr_t start, size_t len);

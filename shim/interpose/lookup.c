@@ -137,8 +137,8 @@ uint64_t anydma_iova(const void *addr)
     return ANYDMA_BAD_IOVA;
 }
 
-/* Calls back for each run of consecutive IOVAs, in order. Returns how many there are, or -errno. */
-static int for_each_segment(uintptr_t va, size_t len, struct anydma_segment *segs, size_t max)
+/* Writes the first `max` runs of consecutive IOVAs to `segs`, in order. Returns how many there are, or -errno. */
+static int find_segments(uintptr_t va, size_t len, struct anydma_segment *segs, size_t max)
 {
     struct anydma_segment current = {0, 0};
     size_t n = 0;
@@ -168,7 +168,7 @@ static int for_each_segment(uintptr_t va, size_t len, struct anydma_segment *seg
 int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
 {
     struct anydma_segment first;
-    int n = for_each_segment((uintptr_t)addr, len, &first, 1);
+    int n = find_segments((uintptr_t)addr, len, &first, 1);
     if (n < 0)
         return n;
     if (n > 1)
@@ -179,7 +179,7 @@ int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
 
 int anydma_segments(const void *addr, size_t len, struct anydma_segment *segs, size_t max)
 {
-    return for_each_segment((uintptr_t)addr, len, segs, max);
+    return find_segments((uintptr_t)addr, len, segs, max);
 }
 
 void *anydma_addr(uint64_t iova)

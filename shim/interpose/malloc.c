@@ -20,7 +20,8 @@
 
 static _Atomic bool is_own;     /* jemalloc serves this process */
 static _Atomic bool is_sampled; /* so it does, with every call passing the sampler: is_own stays false */
-/* The heap, once one of them is true: most of free's pointers lie below the one length, or below the other. */
+/* Where the heap is, once one of them is true, and how long: own_len where is_own, sampled_len where is_sampled, the other one is 0.
+ * free finds by one comparison that a pointer lies in it, as most do. */
 static struct {
     uintptr_t start;
     size_t own_len, sampled_len;

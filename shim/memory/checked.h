@@ -8,7 +8,7 @@
 
 /* `size` zeroed bytes at a multiple of `align` (a power of two), or NULL. */
 void *checked_take(size_t size, size_t align);
-/* The size that it was asked for with; 0: not an allocation of this heap. */
+/* Its usable size, whole pages; 0: it is no allocation of this heap. */
 size_t checked_size(const void *ptr);
 void checked_give(void *ptr);
 

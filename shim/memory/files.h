@@ -2,7 +2,7 @@
 /*
  * Calls that take pages out of a file, and so out of every mapping of it. They matter where a mapping of a file is
  * registered, which is under ANYDMA_FOREIGN=trust only: everywhere else they go straight to the kernel. What they take is
- * no longer answered for; what another process takes, or open(O_TRUNC), stays on the word of who said trust.
+ * no longer answered for; what another process takes, or open(O_TRUNC), is not noticed: ANYDMA_FOREIGN=trust says that this does not happen.
  */
 #ifndef MEMORY_FILES_H
 #define MEMORY_FILES_H

@@ -46,7 +46,7 @@ static const uint8_t next_state[NR_EVENTS][NR_STATES] = {
     [BEGUN]     = {UNKNOWN, UNKNOWN, LEAVING,  LEAVING,  GONE,     POISONED, SUSPECT},
     [STAYED]    = {UNKNOWN, UNKNOWN, USED,     USED,     GONE,     POISONED, SUSPECT},
     [WENT]      = {UNKNOWN, UNKNOWN, GONE,     GONE,     GONE,     GONE,     UNKNOWN},
-    [PURGED]    = {SUSPECT, UNKNOWN, POISONED, POISONED, POISONED, POISONED, SUSPECT}, /* of a gone page: what is there instead */
+    [PURGED]    = {SUSPECT, UNKNOWN, POISONED, POISONED, POISONED, POISONED, SUSPECT}, /* where a page is GONE, the purge is of what came to its place */
     [EMPTIED]   = {UNKNOWN, UNKNOWN, GONE,     GONE,     GONE,     POISONED, SUSPECT},
     [UNWATCHED] = {UNKNOWN, UNKNOWN, POISONED, POISONED, GONE,     POISONED, SUSPECT},
 };

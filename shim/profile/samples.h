@@ -17,7 +17,7 @@
 enum { SAMPLES_FILTER_BITS = 15, SAMPLES_NEAR_BITS = 14 };
 #define SAMPLES_NEAR_BYTES (UINT64_C(64) << 30)
 
-/* Constant after the start: how much of the heap samples_are_near may be asked of; 0: no sampling. */
+/* samples_are_near can be asked about the first so many bytes of the heap; 0: nothing is sampled. Constant after the start. */
 extern size_t samples_near_len;
 extern _Thread_local int64_t samples_bytes_left __attribute__((tls_model("initial-exec")));
 /* How many live samples begin in each 16 KiB of the heap: free's first test. It looks at one byte for each 16 KiB

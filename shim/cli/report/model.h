@@ -160,13 +160,13 @@ struct model {
     uint64_t errors[4096];        /* of maps, unmaps and lookups, by errno */
     struct model_failure *failed; /* the most frequent first, after the replay */
     size_t nr_failed;
-    struct model_fork *fork; /* kept; counted are `forks` */
+    struct model_fork *fork; /* nr_forks of the `forks` that there were, in full */
     size_t nr_forks;
     uint64_t sim_maps,
         sim_refused; /* on a simulated IOMMU: maps, and those that memlock would have refused with VFIO */
     bool looks_up;   /* some of anydma's own mappings were looked up */
-    struct model_hazard *hazards;
-    size_t nr_hazards; /* kept; counted are */
+    struct model_hazard *hazards; /* nr_hazards of the hazards_seen, in full */
+    size_t nr_hazards;
     uint64_t hazards_seen;
     bool has_stats;
     uint64_t stats[64]; /* struct anydma_stats, at exit */

@@ -146,10 +146,8 @@ static bool start(void)
     dma_init(&owners_memory_ops);
     fork_init();
     profiler_start();
-    if (config.iommu == IOMMU_SIM) {
-        heap_begin();
+    if (config.iommu == IOMMU_SIM)
         attach_sim();
-    }
     return true;
 }
 

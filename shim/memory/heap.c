@@ -58,12 +58,6 @@ void heap_init(void)
     extents_economize();
 }
 
-void heap_begin(void)
-{
-    if (arena_first_heap.len)
-        (void)jem_nallocx(1, 0);
-}
-
 static bool is_heap(const void *addr)
 {
     return heap_owns(addr) || heap_owns_elsewhere(addr);

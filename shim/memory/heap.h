@@ -17,7 +17,6 @@ void jem_free(void *ptr);
 int jem_posix_memalign(void **out, size_t align, size_t size);
 void *jem_memalign(size_t align, size_t size);
 size_t jem_malloc_usable_size(void *ptr);
-size_t jem_nallocx(size_t size, int flags);
 int jem_mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len);
 void jem_malloc_stats_print(void (*write)(void *arg, const char *text), void *arg, const char *options);
 
@@ -30,9 +29,6 @@ bool heap_owns_elsewhere(const void *ptr);
 
 /* Sets the arena up, unless the process may have too little memory for a heap there. */
 void heap_init(void);
-/* Starts jemalloc, which takes and gives back pages to try the system's calls: before a device comes, for which each would be
- * registered and undone. */
-void heap_begin(void);
 /* The program has a limit on its address space or data, which what is kept for later would count against: from here on
  * everything goes back at once. */
 void heap_economize(void);

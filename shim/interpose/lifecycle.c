@@ -35,6 +35,7 @@
 #include "memory/arena.h"
 #include "memory/heap.h"
 #include "memory/owners.h"
+#include "memory/populate.h"
 #include "profile/failures.h"
 #include "profile/live.h"
 #include "profile/profile.h"
@@ -74,6 +75,8 @@ int lifecycle_init_sim(struct iommu *iommu, int fd, uint32_t ioas_id)
         start.config.arg = anydma_sim_device.arg;
         start.config.populate = !&anydma_sim_device_pins;
     }
+    if (&anydma_sim_device_pins) /* by itself, or nothing at all */
+        populate_give_up();
     registry_locked(init_sim, &start);
     iommu->fd = fd;
     iommu->ioas_id = ioas_id;

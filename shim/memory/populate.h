@@ -20,7 +20,7 @@
  * shows; and where it can't be pinned for the memlock limit. What fails is left to the call that pins. Under LOCK_REGISTRY. */
 void populate(uintptr_t start, size_t len);
 
-/* The program has set a filter, which may not know a thread that begins: nothing more is done here. */
+/* Nothing more is done here: the program has set a filter, which may not know a thread that begins; or its device pins nothing. */
 void populate_give_up(void);
 
 /* Waits until no helper has a piece: before a mapping goes. No lock. */

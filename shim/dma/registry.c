@@ -638,8 +638,9 @@ int registry_confirm(struct registration *reg, uintptr_t va, uintptr_t *end)
     *end = !error && !is_for_all && start + len < reg_end ? start + len : reg_end;
     if (!error && reg->iova != reg->start)
         error = -EADDRNOTAVAIL;
-    if (!error && !is_for_all)
-        error = complete_part(reg, start > reg->start ? start : reg->start, *end);
+    uintptr_t from = start > reg->start ? start : reg->start;
+    if (!error && !is_complete(reg, from, *end))
+        error = complete_part(reg, from, *end);
     return error;
 }
 

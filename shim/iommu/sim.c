@@ -135,6 +135,18 @@ static int check_map_type1(struct sim *sim, uint64_t iova, uint64_t va, uint64_t
     return is_in_aperture(sim, iova, iova + len - 1) ? 0 : -EINVAL;
 }
 
+/* Of the place that a mapping is to have; before its own pages are looked at, and after those that are copied. */
+static int check_place_iommufd(struct sim *sim, uint64_t iova, uint64_t len)
+{
+    if (!is_aligned(sim, len | iova))
+        return -EINVAL;
+    if (is_wrapping(iova, len))
+        return -EOVERFLOW;
+    if (!is_in_aperture(sim, iova, iova + len - 1))
+        return -EINVAL;
+    return is_anything_mapped(sim, iova, iova + len - 1) ? -EEXIST : 0;
+}
+
 static int check_map_iommufd(struct sim *sim, uint64_t iova, uint64_t va, uint64_t len)
 {
     if (iova == UINT64_MAX || len == UINT64_MAX)
@@ -145,15 +157,8 @@ static int check_map_iommufd(struct sim *sim, uint64_t iova, uint64_t va, uint64
         return -EINVAL;
     if (va + len < va)
         return -EOVERFLOW;
-    if (!is_aligned(sim, len | iova))
-        return -EINVAL;
-    if (is_wrapping(iova, len))
-        return -EOVERFLOW;
-    if (!is_in_aperture(sim, iova, iova + len - 1))
-        return -EINVAL;
-    if (is_anything_mapped(sim, iova, iova + len - 1))
-        return -EEXIST;
-    return is_aligned(sim, va) ? 0 : -EINVAL;
+    int error = check_place_iommufd(sim, iova, len);
+    return error || is_aligned(sim, va) ? error : -EINVAL;
 }
 
 /* Faults the pages in for writing, as a pin would. A kernel that doesn't know this advice (before 5.14)
@@ -254,13 +259,7 @@ static int check_copy(struct sim *sim, uint64_t iova, struct sim *from, uint64_t
         return -EOVERFLOW;
     if (!is_all_mapped(from, from_iova, from_iova + len - 1))
         return -ENOENT;
-    if (!is_aligned(sim, len | iova))
-        return -EINVAL;
-    if (is_wrapping(iova, len))
-        return -EOVERFLOW;
-    if (!is_in_aperture(sim, iova, iova + len - 1))
-        return -EINVAL;
-    return is_anything_mapped(sim, iova, iova + len - 1) ? -EEXIST : 0;
+    return check_place_iommufd(sim, iova, len);
 }
 
 /* One mapping of the copied range: what of it a single one of the other's has. */

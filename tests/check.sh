@@ -272,16 +272,27 @@ boot_and_run() {
     sed 's/^/    /' "$out.err" | grep -v 'vm: packets' | head -n 20
 }
 
-run_boots() {
+# The own kernels take some minutes to build, once: beside the boots that need none.
+build_kernels() {
     local row
-    # The own kernels take some minutes to build, once: beside the boots that need none.
     for row in $(matrix_rows); do
         [ -z "$(vm_commands "$row" | head -n 1)" ] || echo "${row##*/}"
     done | sort -u | grep iommufd | while read -r row; do
         tests/vm/kernel.sh "$row" >"$work/kernel.$row.log" 2>&1 </dev/null
-    done &
+    done
+}
+
+# claim WHAT: takes it, unless another lane has.
+claimed=$work/claimed
+claim() {
+    mkdir -p "$claimed" && mkdir "$claimed/${1//\//-}" 2>/dev/null
+}
+
+run_boots() {
+    local row
+    ! claim kernels || build_kernels &
     for row in $(matrix_rows); do
-        boot_and_run "$row"
+        ! claim "$row" || boot_and_run "$row"
     done
     wait
 }
@@ -358,6 +369,8 @@ with programs run_scripts cli 60
 with programs run_scripts programs 120
 with unit run_scripts fuzz 150
 with programs run_scripts profile 120
+# What the rest no longer needs of the machine is a second guest's.
+[ ! -d "$claimed" ] || run_beside boots2 run_boots
 for lane in "${lanes[@]}"; do
     wait "${pid_of[$lane]}" 2>/dev/null
     unset "pid_of[$lane]"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # tests/preload/threads in the modes that add locks and calls of their own: check mode, eager mode with a capture and samples.
 # @limit 900
+# @all
 set -u
 # shellcheck source=tests/setup.bash
 . "$(dirname "$0")/../setup.bash" tests/preload/threads

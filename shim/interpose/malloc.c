@@ -328,6 +328,8 @@ void *realloc(void *ptr, size_t size)
         return other_allocator()->realloc(ptr, size);
     if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
         return size ? or_enomem(sampled_realloc(ptr, at_least_16(size))) : sampled_realloc(ptr, 0);
+    if (__builtin_expect(size > HEAP_CARRIES_ABOVE, 0))
+        return or_enomem(heap_realloc_large(ptr, size));
     return size ? or_enomem(jem_realloc(ptr, at_least_16(size))) : jem_realloc(ptr, 0);
 }
 

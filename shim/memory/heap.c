@@ -4,14 +4,17 @@
 #include "memory/heap.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
 #include "base/os.h"
 #include "base/sparse.h"
+#include "memory/carry.h"
 #include "memory/extents.h"
 #include "memory/mappings.h"
+#include "memory/zones.h"
 #include "profile/profile.h"
 
 /* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
@@ -183,6 +186,34 @@ bool heap_thread_begins(void *thread)
     bool failed = je_tsd_tcache_enabled_data_init(thread);
     profile_thread_begins();
     return failed;
+}
+
+/* False: what was carried is back, and the new block, in which pages are lacking, is nobody's. */
+static bool carry_all(void *from, void *to, size_t len)
+{
+    size_t carried = carry((uintptr_t)from, (uintptr_t)to, len);
+    if (carried < len)
+        memcpy(from, to, carried);
+    return carried == len;
+}
+
+/* At a block: the pages can move when it grows again, huge ones and whole page tables among them. */
+void *heap_realloc_large(void *ptr, size_t size)
+{
+    size_t old = jem_malloc_usable_size(ptr);
+    if (old < HEAP_CARRIES_ABOVE / 2 || size <= old)
+        return jem_realloc(ptr, size);
+    if (jem_xallocx(ptr, size, 0, 0) >= size)
+        return ptr;
+    void *moved = jem_memalign(BLOCK_SIZE, size);
+    if (!moved)
+        return NULL;
+    if (((uintptr_t)ptr | old) & (OS_PAGE_SIZE - 1))
+        memcpy(moved, ptr, old);
+    else if (!carry_all(ptr, moved, old))
+        return NULL;
+    jem_free(ptr);
+    return moved;
 }
 
 static size_t read_size(const char *name)

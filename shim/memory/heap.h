@@ -13,6 +13,7 @@
 void *jem_malloc(size_t size);
 void *jem_calloc(size_t n, size_t size);
 void *jem_realloc(void *ptr, size_t size);
+size_t jem_xallocx(void *ptr, size_t size, size_t extra, int flags);
 void jem_free(void *ptr);
 int jem_posix_memalign(void **out, size_t align, size_t size);
 void *jem_memalign(size_t align, size_t size);
@@ -32,6 +33,11 @@ void heap_init(void);
 /* The program has a limit on its address space or data, which what is kept for later would count against: from here on
  * everything goes back at once. */
 void heap_economize(void);
+
+/* jem_realloc, of blocks that are larger than 2 MiB by then: what can't grow where it is has its pages moved, where it can, not
+ * copied. */
+enum { HEAP_CARRIES_ABOVE = 2 << 20 };
+void *heap_realloc_large(void *ptr, size_t size);
 
 /* Gives back what no allocation uses. True when something was. */
 bool heap_trim(void);

@@ -59,6 +59,11 @@ void huge_dropped(struct zone *zone, uintptr_t start, size_t len)
         set_whole(zone, end & ~(BLOCK_SIZE - 1), end, false);
 }
 
+void huge_moved(struct zone *zone, uintptr_t start, size_t len)
+{
+    set_whole(zone, start & ~(BLOCK_SIZE - 1), start + len, false);
+}
+
 /* [start, end) where the runs from `run` on are all committed; returns the first that is not. */
 static struct run *committed_from(struct run *run, uintptr_t *start, uintptr_t *end)
 {

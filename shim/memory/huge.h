@@ -20,6 +20,8 @@
 void huge_committed(struct zone *zone, uintptr_t start, size_t len);
 /* Its pages were dropped: blocks of which some remain are no longer whole. */
 void huge_dropped(struct zone *zone, uintptr_t start, size_t len);
+/* Its pages are others now, or none. */
+void huge_moved(struct zone *zone, uintptr_t start, size_t len);
 /* The program has opened a device: memory is going to be pinned. Takes LOCK_ARENA. */
 void huge_expect_device(void);
 /* Before a range of a zone is pinned. Takes LOCK_ARENA. */

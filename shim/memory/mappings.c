@@ -254,6 +254,11 @@ static int is_refused(uintptr_t start, size_t len, int advice)
     return pages_ops->advise(start, len, ADVICE_COLD) == -EINVAL ? -EINVAL : 0;
 }
 
+bool mappings_may_be_locked(uintptr_t page)
+{
+    return is_filtered || is_refused(page, OS_PAGE_SIZE, MADV_DONTNEED);
+}
+
 /* One stretch that is alike and lies in one block; *end comes back to where that ends. */
 static int purge_stretch(uintptr_t start, uintptr_t *end, int advice)
 {

@@ -37,6 +37,8 @@ void mappings_advised(uintptr_t start, size_t len);
 void mappings_lent(uintptr_t start, size_t len);
 /* madvise. What may be pinned is zeroed where it is, what is not is purged. Returns 0 or -errno. */
 int mappings_advise(uintptr_t start, size_t len, int advice);
+/* Whether the page is locked, or a filter keeps that from being asked. */
+bool mappings_may_be_locked(uintptr_t page);
 /* The program has set a filter: no call of ours asks the kernel whether memory is locked from here on. */
 void mappings_give_up_asking(void);
 /* mprotect; key -1: pkey_mprotect is not meant. Returns 0 or -errno. */

@@ -8,6 +8,8 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* These calls are wrong on purpose. */
@@ -393,6 +395,45 @@ static void grows_in_place(void)
     free(block);
 }
 
+enum { NR_TURNS = 4, MOST_IN_TURNS = 48 };
+
+/* Each a step of 1 MiB longer, one after the other: none of them has room behind it. Returns how many pages were brought in. */
+static long grow_in_turns(bool is_looked_up)
+{
+    unsigned char *blocks[NR_TURNS] = {NULL};
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    for (size_t len = 0; len < MOST_IN_TURNS * MIB; len += MIB)
+        for (int i = 0; i < NR_TURNS; i++) {
+            blocks[i] = realloc(blocks[i], len + MIB);
+            if (!EXPECT(blocks[i]))
+                return 0;
+            memset(blocks[i] + len, (int)(len / MIB) * NR_TURNS + i, MIB);
+            if (is_looked_up && !i)
+                EXPECT(anydma_iova(blocks[i] + len) == (uintptr_t)blocks[i] + len);
+        }
+    getrusage(RUSAGE_SELF, &after);
+    for (int i = 0; i < NR_TURNS; i++) {
+        for (size_t len = 0; len < MOST_IN_TURNS * MIB; len += MIB)
+            EXPECT(is_all(blocks[i] + len, (unsigned char)((int)(len / MIB) * NR_TURNS + i), MIB));
+        free(blocks[i]);
+    }
+    return after.ru_minflt - before.ru_minflt;
+}
+
+/* Each page is brought in once, and those of the first few MiB a few times. Pages are counted, of which huge ones would be few. */
+static void blocks_that_grow_in_turns(void)
+{
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    EXPECT(grow_in_turns(false) < NR_TURNS * (MOST_IN_TURNS + 16) * MIB / 4096);
+    prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+}
+
+static void one_of_them_is_registered(void)
+{
+    grow_in_turns(true);
+}
+
 static void mallinfo_counts(void)
 {
     struct mallinfo2 before = mallinfo2();
@@ -434,6 +475,8 @@ int main(void)
     behaviour("malloc_of_0_gives_distinct_pointers", malloc_of_0);
     behaviour("what_is_too_large_gives_enomem", what_is_too_large);
     behaviour("products_that_overflow_give_enomem", products_that_overflow);
+    behaviour("blocks_that_grow_in_turns_are_moved_not_copied", blocks_that_grow_in_turns); /* nothing is registered yet */
+    behaviour("one_that_is_registered_keeps_what_is_in_it", one_of_them_is_registered);
     behaviour("failed_realloc_keeps_the_block", failed_realloc);
     behaviour("success_leaves_errno_alone", errno_of_success);
     behaviour("every_size_is_16_aligned", every_size_is_16_aligned);

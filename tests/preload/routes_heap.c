@@ -145,6 +145,41 @@ static void reallocated_blocks(void)
     free(block);
 }
 
+enum { TURN_STEP = (5 << 20) - STEP, NR_BESIDE = 12 };
+
+/* Beside what has moved, and where it has been: half of them stay. */
+static void allocate_beside(unsigned char *small_ones[NR_BESIDE])
+{
+    for (int i = 0; i < NR_BESIDE; i++) {
+        if (i % 2)
+            free(small_ones[i]);
+        if (i % 2 || !small_ones[i])
+            small_ones[i] = malloc(STEP);
+        judge_block(small_ones[i], STEP, STEP / 4);
+    }
+}
+
+/* None has room behind it: pages move with what is in them, but where they are registered, or a neighbour is. */
+static void blocks_grown_in_turns(void)
+{
+    unsigned char *blocks[3] = {NULL}, *small_ones[NR_BESIDE] = {NULL};
+    for (size_t len = TURN_STEP; len <= 12 * TURN_STEP; len += TURN_STEP)
+        for (int i = 0; i < 3; i++) {
+            blocks[i] = realloc(blocks[i], len);
+            for (size_t at = len - TURN_STEP; at < len; at += PAGE)
+                blocks[i][at] = (unsigned char)(at / PAGE + (size_t)i);
+            for (size_t at = 0; at < len; at += PAGE)
+                EXPECT(blocks[i][at] == (unsigned char)(at / PAGE + (size_t)i));
+            if (i != 0) /* that one is never asked for */
+                judge_block(blocks[i] + 64, len - 64, STEP);
+            allocate_beside(small_ones);
+        }
+    for (int i = 0; i < 3; i++)
+        free(blocks[i]);
+    for (int i = 0; i < NR_BESIDE; i++)
+        free(small_ones[i]);
+}
+
 static void look(const char *name, void (*how)(void))
 {
     nr_stale = 0;
@@ -162,5 +197,6 @@ int main(void)
     look("small_blocks_that_are_freed_and_trimmed_around_a_live_one", small_blocks);
     look("blocks_of_threads_that_ended_freed_by_others", other_threads_blocks);
     look("blocks_that_realloc_shrinks_and_grows", reallocated_blocks);
+    look("blocks_that_realloc_grows_in_turns", blocks_grown_in_turns);
     return behaviours_end();
 }

@@ -105,12 +105,13 @@ $(BUILD)/libje.a: shim/memory/jemalloc.syms $(BUILD)/pic.flags | needs-build
 
 # Small variables lie together: objects are linked in the order of how much of them is zero at first, so that a start and a forked
 # child touch few pages. The doors are what is exported; shim/libanydma.map says which of their names.
+in_order = $$(size $(1) | awk 'NR > 1 {print $$3, $$NF}' | LC_ALL=C sort -n | cut -d' ' -f2)
 $(BUILD)/pic/shim/interpose/%.o: private EXTRA := -fvisibility=default
 SHIM_OBJ := $(call obj,pic,$(CORE_SRC) $(DOOR_SRC))
 SHIM_LINK := -Wl,-soname,libanydma.so.0 -Wl,--version-script=shim/libanydma.map -Wl,-z,defs,-z,now,-z,relro -static-libgcc
 $(SHIM): $(SHIM_OBJ) $(BUILD)/libje.a shim/libanydma.map
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared -o $@ $$(size $(SHIM_OBJ) | awk 'NR > 1 {print $$3, $$NF}' | LC_ALL=C sort -n | cut -d' ' -f2) $(BUILD)/libje.a $(SHIM_LINK) $(LDFLAGS)
+	$(Q)$(CC) -shared -o $@ $(call in_order,$(SHIM_OBJ)) $(BUILD)/libje.a $(SHIM_LINK) $(LDFLAGS)
 	$(Q)ln -sf libanydma.so.0 $(BUILD)/libanydma.so
 
 # --- the command, and what is installed beside it ---------------------------------------------------------------------

@@ -66,7 +66,7 @@ FLAGS_ranked = $(filter-out -DNDEBUG,$(FLAGS_pic))
 $(BUILD)/ranked/shim/interpose/%.o: private EXTRA := -fvisibility=default
 $(RANKED): $(call obj,ranked,$(CORE_SRC) $(DOOR_SRC)) $(BUILD)/libje.a shim/libanydma.map
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared -o $@ $(filter %.o,$^) $(BUILD)/libje.a $(SHIM_LINK) $(LDFLAGS)
+	$(Q)$(CC) -shared -o $@ $(call in_order,$(filter %.o,$^)) $(BUILD)/libje.a $(SHIM_LINK) $(LDFLAGS)
 
 # Those that the packages of the group build suffice for, and the rest.
 WITH_DEVICE := $(filter $(addprefix $(BUILD)/tests/preload/,routes_% bridges_% static_%),$(PRELOAD_TESTS))

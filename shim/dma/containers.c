@@ -30,6 +30,9 @@ struct container_file {
 
 static struct container_file files[MAX_CONTAINERS];
 
+/* Nothing was ever noted. Not zero at first, so that it lies where a forked child writes anyway: it touches none of the above, then. */
+static bool are_empty = true;
+
 /* --- records ------------------------------------------------------------------------------------------------------- */
 
 uint32_t containers_attached(void)
@@ -435,6 +438,7 @@ struct container_file *containers_note_file(int fd)
         return NULL;
     file->fd = fd;
     file->is_used = true;
+    are_empty = false;
     return file;
 }
 
@@ -479,8 +483,13 @@ struct container_file *containers_file_ends(struct container_file *file, int fd,
     return NULL;
 }
 
-void containers_reset(void)
+bool containers_reset(void)
 {
+    descriptors_reset();
+    if (are_empty)
+        return false;
+    bool was_attached = attached != 0;
+    are_empty = true;
     for (unsigned i = 0; i < MAX_CONTAINERS; i++) {
         containers[i].attached = containers[i].is_known = false;
         RB_INIT(&containers[i].app_maps);
@@ -489,5 +498,5 @@ void containers_reset(void)
     attached = 0;
     deferred_by = 0;
     nr_seen = entries_peak = 0;
-    descriptors_reset();
+    return was_attached;
 }

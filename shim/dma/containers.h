@@ -109,7 +109,7 @@ int containers_descriptor(const struct container_file *file);
  * descriptor stands for it from here on. */
 struct container_file *containers_file_ends(struct container_file *file, int fd, int first, int last);
 
-/* In a forked child: there are none, and no descriptors. */
-void containers_reset(void);
+/* In a forked child: there are none, and no descriptors. Returns whether one was attached. */
+bool containers_reset(void);
 
 #endif

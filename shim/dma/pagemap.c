@@ -103,7 +103,8 @@ void pagemap_reset(void)
 {
     unsigned nr_far = (unsigned)(anydma_table_v1.nr_far / PAGEMAP_NR_FLAT);
     nr_leaves_used = 1;
-    is_silent = false;
+    if (is_silent)
+        is_silent = false;
     if (!atomic_exchange_explicit(alive, 1, memory_order_relaxed) && !outlives_fork)
         return; /* wiped */
     wipe(atomic_load_explicit(&chunks[0], memory_order_relaxed), CHUNK_BYTES);

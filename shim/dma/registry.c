@@ -651,6 +651,5 @@ void registry_reset(void)
     registrations_reset();
     holds_reset();
     owner_pid = os_getpid();
-    had_parents |= containers_attached() != 0;
-    containers_reset();
+    had_parents |= containers_reset();
 }

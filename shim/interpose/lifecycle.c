@@ -43,7 +43,7 @@
 enum { CHECK_EXIT = 2, EXIT_HAZARDS = 99 };
 
 _Atomic int lifecycle_state;
-static int owner_pid;
+static int owner_pid = -1; /* not zero: in a page that a forked child writes anyway */
 
 /* The program's, if it has them. Not by dlsym: what it does not find costs it an allocation, and a program with a malloc of
  * its own may be inside that, with its lock taken, when it makes its first mapping. */

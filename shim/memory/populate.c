@@ -175,6 +175,8 @@ void populate_end(void)
 
 void populate_reset(void)
 {
+    if (!stacks) /* there were none, and no page is written */
+        return;
     atomic_store(&nr_busy, 0);
     for (unsigned i = 0; i < MOST_HELPERS; i++) {
         atomic_store(&helpers[i], 0);

@@ -14,6 +14,8 @@ enum { NR_ERRORS = 134 };
 
 static _Atomic uint64_t counts[NR_FAILED][NR_ERRORS + 1];
 
+static _Atomic bool are_none = true; /* not zero at first: in a page that a forked child writes anyway */
+
 static const char *_Atomic counter;
 
 void failures_set_counter(const char *text)
@@ -70,6 +72,7 @@ static bool is_told(enum failed_call call, int error)
 void failures_note(enum failed_call call, int error, size_t len)
 {
     int index = error > 0 && error < NR_ERRORS ? error : NR_ERRORS;
+    atomic_store_explicit(&are_none, false, memory_order_relaxed);
     uint64_t before = atomic_fetch_add_explicit(&counts[call][index], 1, memory_order_relaxed);
     if (!before && is_told(call, error))
         tell(call, error, len);
@@ -77,6 +80,8 @@ void failures_note(enum failed_call call, int error, size_t len)
 
 void failures_tell_end(void)
 {
+    if (atomic_load_explicit(&are_none, memory_order_relaxed))
+        return;
     for (int call = 0; call < NR_FAILED; call++)
         for (int error = 1; error < NR_ERRORS; error++) {
             uint64_t count = failures_count((enum failed_call)call, error);
@@ -101,9 +106,9 @@ uint64_t failures_count(enum failed_call call, int error)
 
 void failures_forget(void)
 {
+    if (atomic_exchange_explicit(&are_none, true, memory_order_relaxed))
+        return;
     for (int call = 0; call < NR_FAILED; call++)
         for (int i = 0; i <= NR_ERRORS; i++)
-            if (atomic_load_explicit(&counts[call][i],
-                                     memory_order_relaxed)) /* a page that is not written is not copied */
-                atomic_store_explicit(&counts[call][i], 0, memory_order_relaxed);
+            atomic_store_explicit(&counts[call][i], 0, memory_order_relaxed);
 }

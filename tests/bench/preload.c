@@ -8,7 +8,7 @@
  * - Start (fork_exec, posix_spawn, shell_ls): 141 page faults and 378,000 instructions for `true`, 52 and 128,000 without a
  *   preload, 58 and 138,000 with an empty library, 176 faults with Debian's libjemalloc.so.2. Of the 89 more, about 30 are
  *   jemalloc's records of its first arena, 20 code, 10 relocated data, 20 zeroed variables. 1.10 would leave room for 15.
- * - fork: 33 faults each, 20 plain. With no handler of the shim at all it is 1.3 to 1.4 times plain, for the page tables that
+ * - fork: 26 faults each, 20 plain. With no handler of the shim at all it is 1.3 to 1.4 times plain, for the page tables that
  *   the kernel copies: 1.05 is out of reach for any allocator of this size (jemalloc's preload: 1.4 to 2.2).
  * - mremap: 4,400 instructions a call more, no system call: what the pages were has to be known where they arrive.
  * - Several blocks that grow in turns: none can grow where it is, and each is copied; glibc moves their pages by mremap.

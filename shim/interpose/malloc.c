@@ -139,8 +139,6 @@ static const struct allocator checked_allocator = {
 
 /* --- sampling: the same heap, and a look at every call ---------------------------------------------------------------- */
 
-static void *chosen_malloc(size_t size);
-static void *sampled_zeroed(size_t n, size_t size);
 static void *sampled_aligned(size_t align, size_t size);
 
 /* These get the pointers that are not jemalloc's. */
@@ -160,8 +158,8 @@ static size_t next_usable_size(void *ptr)
 }
 
 static const struct allocator sampled_allocator = {
-    .malloc = chosen_malloc,
-    .calloc = sampled_zeroed,
+    .malloc = sampled_malloc,
+    .calloc = sampled_calloc,
     .memalign = sampled_aligned,
     .free = next_free,
     .realloc = next_realloc,
@@ -218,13 +216,6 @@ static inline bool owns(const void *ptr)
     return __builtin_expect(heap_owns(ptr), 1) || heap_owns_elsewhere(ptr);
 }
 
-/* jemalloc's smallest blocks are 8 bytes at multiples of 8; glibc promises multiples of 16, and programs keep flags in
- * the low four bits. */
-static inline size_t at_least_16(size_t size)
-{
-    return size > 8 ? size : 16;
-}
-
 /* Not every function of jemalloc says why it failed. */
 static inline void *or_enomem(void *ptr)
 {
@@ -240,17 +231,6 @@ static size_t round_alignment(size_t align)
     while (power < align)
         power *= 2;
     return power;
-}
-
-/* Once samples_pass_by has said no. */
-static void *chosen_malloc(size_t size)
-{
-    return sampled_malloc(at_least_16(size), size);
-}
-
-static void *sampled_zeroed(size_t n, size_t size)
-{
-    return n <= 8 && size <= 8 && n * size <= 8 ? sampled_calloc(1, 16) : sampled_calloc(n, size);
 }
 
 static void *sampled_aligned(size_t align, size_t size)
@@ -274,25 +254,25 @@ static inline void free_elsewhere(void *ptr)
 __attribute__((noinline)) static void *malloc_cold(size_t size)
 {
     if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
-        return chosen_malloc(size);
+        return sampled_malloc(size);
     const struct allocator *allocator = atomic_load_explicit(&settled, memory_order_acquire);
     if (allocator)
         return allocator->malloc(size);
-    return start_own() ? jem_malloc(at_least_16(size)) : other_allocator()->malloc(size);
+    return start_own() ? jem_malloc(size) : other_allocator()->malloc(size);
 }
 
 void *malloc(size_t size)
 {
-    if (__builtin_expect(atomic_load_explicit(&is_own, memory_order_relaxed), 1))
-        return jem_malloc(at_least_16(size));
-    return samples_pass_by(size) ? jem_malloc(at_least_16(size)) : malloc_cold(size);
+    if (__builtin_expect(atomic_load_explicit(&is_own, memory_order_relaxed), 1) || samples_pass_by(size))
+        return jem_malloc(size);
+    return malloc_cold(size);
 }
 
 void *calloc(size_t n, size_t size)
 {
     if (!use_own())
         return other_allocator()->calloc(n, size);
-    return n <= 8 && size <= 8 && n * size <= 8 ? jem_calloc(1, 16) : jem_calloc(n, size);
+    return jem_calloc(n, size);
 }
 
 __attribute__((noinline)) static void free_cold(void *ptr)
@@ -327,10 +307,10 @@ void *realloc(void *ptr, size_t size)
     if (!owns(ptr))
         return other_allocator()->realloc(ptr, size);
     if (atomic_load_explicit(&is_sampled, memory_order_relaxed))
-        return size ? or_enomem(sampled_realloc(ptr, at_least_16(size))) : sampled_realloc(ptr, 0);
+        return size ? or_enomem(sampled_realloc(ptr, size)) : sampled_realloc(ptr, 0);
     if (__builtin_expect(size > HEAP_CARRIES_ABOVE, 0))
         return or_enomem(heap_realloc_large(ptr, size));
-    return size ? or_enomem(jem_realloc(ptr, at_least_16(size))) : jem_realloc(ptr, 0);
+    return size ? or_enomem(jem_realloc(ptr, size)) : jem_realloc(ptr, 0);
 }
 
 void *reallocarray(void *ptr, size_t n, size_t size)

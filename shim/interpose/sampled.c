@@ -6,9 +6,9 @@
 #include "memory/heap.h"
 #include "profile/samples.h"
 
-void *sampled_malloc(size_t size, size_t asked)
+void *sampled_malloc(size_t size)
 {
-    return samples_take(jem_malloc(size), asked);
+    return samples_take(jem_malloc(size), size);
 }
 
 void *sampled_calloc(size_t n, size_t size)

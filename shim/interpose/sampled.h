@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-/* Once samples_pass_by has said no to `asked` bytes; the others ask it themselves. */
-void *sampled_malloc(size_t size, size_t asked);
+/* Once samples_pass_by has said no; the others ask it themselves. */
+void *sampled_malloc(size_t size);
 void *sampled_calloc(size_t n, size_t size);
 void *sampled_realloc(void *ptr, size_t size);
 void *sampled_memalign(size_t align, size_t size);

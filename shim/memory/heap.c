@@ -39,6 +39,7 @@ double heap_log(double x);
 double heap_exp(double x);
 double heap_round(double x);
 bool heap_thread_begins(void *thread);
+void heap_sizes_begin(const void *classes, bool cache_oblivious);
 
 /* jemalloc crashes where there is not enough for its own records. */
 static bool has_room(void)
@@ -177,6 +178,16 @@ double heap_exp(double x)
 double heap_round(double x)
 {
     return x;
+}
+
+/* Part of jemalloc's start: sizes are looked up in a table, an entry for 0 bytes and one for each 8 more. Its smallest class is 8 bytes at
+ * multiples of 8; glibc promises multiples of 16, and programs keep flags in the low four bits: the next class serves those sizes. */
+void heap_sizes_begin(const void *classes, bool cache_oblivious)
+{
+    extern void je_sz_boot(const void *classes, bool cache_oblivious);
+    extern uint8_t je_sz_size2index_tab[];
+    je_sz_boot(classes, cache_oblivious);
+    je_sz_size2index_tab[0] = je_sz_size2index_tab[1] = 1;
 }
 
 /* The last step of a thread's first call: from here on it may allocate. True when that failed. */

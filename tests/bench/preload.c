@@ -4,14 +4,18 @@
  * turns; a figure is the processor time, user and system, of the work and of what it starts (not of its own process's start).
  * BENCH_SHIM names the shim, BENCH_PLUGIN a library in C++ that throws. `preload WORK [TIMES]` does one of them, for a profile.
  *
- * What misses its goal, and why, in counts (glibc 2.36, Linux 6.18, virtual machine where a page fault costs 3 to 4 us):
- * - Start (fork_exec, posix_spawn, shell_ls): 141 page faults and 378,000 instructions for `true`, 52 and 128,000 without a
- *   preload, 58 and 138,000 with an empty library, 176 faults with Debian's libjemalloc.so.2. Of the 89 more, about 30 are
- *   jemalloc's records of its first arena, 20 code, 10 relocated data, 20 zeroed variables. 1.10 would leave room for 15.
+ * What misses its goal, and why, in counts (glibc 2.36, Linux 6.18, virtual machine where a fresh page costs 1.7 us, whether it is
+ * brought in by a fault or by MADV_POPULATE_WRITE):
+ * - Start (fork_exec, posix_spawn, shell_ls): 140 page faults and 378,000 instructions for `true`, 52 and 128,000 without a
+ *   preload, 58 and 138,000 with an empty library, 176 faults with Debian's libjemalloc.so.2. Of the 88 more, 23 are jemalloc's
+ *   records of its first arena (every page of it is written), 23 zeroed variables, 16 code and constants, 9 relocated data, of which
+ *   jemalloc's table of names is half; 30 system calls are 15 us. Linking jemalloc's objects in another order saved one fault.
+ *   1.10 would leave room for 15.
  * - fork: 26 faults each, 20 plain. With no handler of the shim at all it is 1.3 to 1.4 times plain, for the page tables that
- *   the kernel copies: 1.05 is out of reach for any allocator of this size (jemalloc's preload: 1.4 to 2.2).
+ *   the kernel copies: 1.05 is out of reach for any allocator of this size (jemalloc's preload: 1.4 to 2.2). In a program of threads
+ *   73 for 32: jemalloc takes and resets the locks of its arena, which lie in 22 pages (Debian's jemalloc: 67); how many arenas there
+ *   could be plays no part, since few are ever made.
  * - mremap: 4,400 instructions a call more, no system call: what the pages were has to be known where they arrive.
- * - Several blocks that grow in turns: none can grow where it is, and each is copied; glibc moves their pages by mremap.
  */
 #include <dlfcn.h>
 #include <pthread.h>

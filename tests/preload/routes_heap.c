@@ -145,39 +145,74 @@ static void reallocated_blocks(void)
     free(block);
 }
 
-enum { TURN_STEP = (5 << 20) - STEP, NR_BESIDE = 12 };
+enum { NR_GROWING = 3, NR_OTHERS = 64, STEPS = 400, GROWN = 40 << 20 };
 
-/* Beside what has moved, and where it has been: half of them stay. */
-static void allocate_beside(unsigned char *small_ones[NR_BESIDE])
+static unsigned below(unsigned limit)
 {
-    for (int i = 0; i < NR_BESIDE; i++) {
-        if (i % 2)
-            free(small_ones[i]);
-        if (i % 2 || !small_ones[i])
-            small_ones[i] = malloc(STEP);
-        judge_block(small_ones[i], STEP, STEP / 4);
-    }
+    static uint64_t state = 1;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)((state >> 32) * limit >> 32);
 }
 
-/* None has room behind it: pages move with what is in them, but where they are registered, or a neighbour is. */
-static void blocks_grown_in_turns(void)
+static void judge_a_page(unsigned char *block, size_t len)
 {
-    unsigned char *blocks[3] = {NULL}, *small_ones[NR_BESIDE] = {NULL};
-    for (size_t len = TURN_STEP; len <= 12 * TURN_STEP; len += TURN_STEP)
-        for (int i = 0; i < 3; i++) {
-            blocks[i] = realloc(blocks[i], len);
-            for (size_t at = len - TURN_STEP; at < len; at += PAGE)
-                blocks[i][at] = (unsigned char)(at / PAGE + (size_t)i);
-            for (size_t at = 0; at < len; at += PAGE)
-                EXPECT(blocks[i][at] == (unsigned char)(at / PAGE + (size_t)i));
-            if (i != 0) /* that one is never asked for */
-                judge_block(blocks[i] + 64, len - 64, STEP);
-            allocate_beside(small_ones);
+    struct judged judged =
+        judge(block + (size_t)below((unsigned)(len / PAGE)) * PAGE + PAGE / 2, ANYDMA_BAD_IOVA);
+    nr_stale += judged.verdict == STALE;
+    EXPECT(judged.verdict == FRESH);
+}
+
+static void mark_pages(unsigned char *block, size_t from, size_t to)
+{
+    for (size_t at = from; at < to; at += PAGE)
+        block[at] = (unsigned char)(at / PAGE);
+}
+
+/* Grows it by up to 6 MiB, or begins anew; it is asked for now and then. */
+static void grow_one(unsigned char **block, size_t *len)
+{
+    size_t more = (size_t)(1 + below(1500)) * PAGE;
+    if (*len > GROWN) {
+        free(*block);
+        *block = NULL;
+        *len = 0;
+    }
+    *block = realloc(*block, *len + more);
+    for (size_t at = 0; at < *len; at += PAGE)
+        EXPECT((*block)[at] == (unsigned char)(at / PAGE));
+    mark_pages(*block, *len, *len + more);
+    *len += more;
+    if (below(3) == 0)
+        judge_a_page(*block, *len);
+}
+
+static void replace_one(unsigned char **block, size_t *len)
+{
+    if (*block)
+        judge_a_page(*block, *len);
+    free(*block);
+    *len = (size_t)(1 + below(below(4) ? 16 : 800)) * PAGE;
+    *block = malloc(*len);
+    if (below(2))
+        judge_a_page(*block, *len);
+}
+
+/* Where pages are registered, or a neighbour of theirs is, they do not move along. */
+static void blocks_that_grow_among_others(void)
+{
+    unsigned char *growing[NR_GROWING] = {NULL}, *others[NR_OTHERS] = {NULL};
+    size_t grown[NR_GROWING] = {0}, len[NR_OTHERS] = {0};
+    for (int step = 0; step < STEPS; step++) {
+        grow_one(&growing[step % NR_GROWING], &grown[step % NR_GROWING]);
+        for (int i = 0; i < 8; i++) {
+            unsigned other = below(NR_OTHERS);
+            replace_one(&others[other], &len[other]);
         }
-    for (int i = 0; i < 3; i++)
-        free(blocks[i]);
-    for (int i = 0; i < NR_BESIDE; i++)
-        free(small_ones[i]);
+    }
+    for (int i = 0; i < NR_GROWING; i++)
+        free(growing[i]);
+    for (int i = 0; i < NR_OTHERS; i++)
+        free(others[i]);
 }
 
 static void look(const char *name, void (*how)(void))
@@ -197,6 +232,6 @@ int main(void)
     look("small_blocks_that_are_freed_and_trimmed_around_a_live_one", small_blocks);
     look("blocks_of_threads_that_ended_freed_by_others", other_threads_blocks);
     look("blocks_that_realloc_shrinks_and_grows", reallocated_blocks);
-    look("blocks_that_realloc_grows_in_turns", blocks_grown_in_turns);
+    look("blocks_that_realloc_grows_among_others", blocks_that_grow_among_others);
     return behaviours_end();
 }

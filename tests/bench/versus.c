@@ -22,20 +22,25 @@ static struct way {
     const char *name;
     const char *preload; /* NULL: the shim */
     const char *settings[4];
-    double goal; /* of anydma beside it; of it beside anydma, for the last two */
+    double goal;      /* of anydma beside it; of it beside anydma, for the last two */
+    double mean_goal; /* of all workloads' geometric mean */
     double log_sum;
     unsigned nr;
 } ways[NR_WAYS] = {
     [ANYDMA] = {.name = "anydma"},
-    /* Named, since redis-server is linked with jemalloc. */
-    [GLIBC] = {.name = "glibc", .preload = "libc.so.6", .goal = 1.05},
-    [JEMALLOC] = {.name = "jemalloc", .preload = "libjemalloc.so.2", .goal = 1.05},
-    [MIMALLOC] = {.name = "mimalloc", .preload = "libmimalloc.so.2"},
-    [TCMALLOC] = {.name = "tcmalloc", .preload = "libtcmalloc_minimal.so.4"},
-    [EAGER] = {.name = "eager", .settings = {"ANYDMA_IOMMU=sim", "ANYDMA_MODE=eager"}, .goal = 1.05},
+    /* Named: Debian's redis-server is linked with jemalloc, and binds its malloc to the C library when that is preloaded. */
+    [GLIBC] = {.name = "glibc", .preload = "libc.so.6", .goal = 1.05, .mean_goal = 0.8},
+    [JEMALLOC] = {.name = "jemalloc", .preload = "libjemalloc.so.2", .mean_goal = 1},
+    [MIMALLOC] = {.name = "mimalloc", .preload = "libmimalloc.so.2", .mean_goal = 1.15},
+    [TCMALLOC] = {.name = "tcmalloc", .preload = "libtcmalloc_minimal.so.4", .mean_goal = 1.15},
+    [EAGER] = {.name = "eager",
+               .settings = {"ANYDMA_IOMMU=sim", "ANYDMA_MODE=eager"},
+               .goal = 1.05,
+               .mean_goal = 1.05},
     [LAZY] = {.name = "lazy",
               .settings = {"ANYDMA_IOMMU=sim", "ANYDMA_MODE=lazy", "BENCH_LOOKUP=1"},
-              .goal = 1.1},
+              .goal = 1.1,
+              .mean_goal = 1.1},
 };
 
 static void become(const struct way *way, char *command)
@@ -124,7 +129,7 @@ static void emit_means(void)
                                     .unit = "ratio",
                                     .ref = i >= EAGER ? "no_container" : ways[i].name,
                                     .ref_value = 1,
-                                    .goal = i == GLIBC ? 0.85 : ways[i].goal});
+                                    .goal = ways[i].mean_goal});
     }
 }
 

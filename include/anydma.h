@@ -74,10 +74,10 @@ struct anydma_stats {
     uint64_t memlock_limit; /* RLIMIT_MEMLOCK; UINT64_MAX: none, or CAP_IPC_LOCK exempts */
     uint64_t entries_limit; /* mappings the fullest container can hold */
     uint64_t entries_used;  /* mappings in the fullest container, the application's included */
-    uint64_t
-        containers_seen;   /* attached since start; with none attached now, the limits are the last one's */
-    uint64_t hazards;      /* with ANYDMA_CHECK: freed or unmapped while a device could reach it */
-    uint64_t entries_peak; /* the most mappings that one container ever held */
+    /* Attached since start. With none attached now, the limits are the last one's. */
+    uint64_t containers_seen;
+    uint64_t hazards;          /* with ANYDMA_CHECK: freed or unmapped while a device could reach it */
+    uint64_t entries_peak;     /* the most mappings that one container ever held */
     uint64_t app_map_failures; /* the application's own calls that failed */
     uint64_t app_unmap_failures;
 };
@@ -173,10 +173,10 @@ static inline uint64_t anydma_load_(const uint64_t *entries, uint64_t index)
     return __atomic_load_n(&entries[index], __ATOMIC_ACQUIRE);
 }
 
-/* Returns the IOVA of `addr`, registering the granule around it on the first use; ANYDMA_BAD_IOVA with errno
- * set when it can't be had. Registered memory: one load and one test, or two where a block is registered in
- * part; no lock, no call, no system call. Thread safe, async-signal safe. The answer holds for the byte at
- * `addr`; for a length use anydma_iova_range or anydma_segments. */
+/* Returns the IOVA of `addr`, registering the unit around it on the first use; ANYDMA_BAD_IOVA with errno
+ * set, as above, when it can't be had. Registered memory: one load and one test, or two where a block is
+ * registered in part; no lock, no call, no system call. Thread safe, async-signal safe. The answer holds for
+ * the byte at `addr`; for a length use anydma_iova_range or anydma_segments. */
 ANYDMA_ADDRESS_(1) static inline uint64_t anydma_iova(const void *addr)
 {
     uint64_t va = (uint64_t)(uintptr_t)addr, index = va >> 21;
@@ -199,9 +199,10 @@ ANYDMA_ADDRESS_(1) static inline uint64_t anydma_iova(const void *addr)
     return entry & 1 ? va + (entry - 1) : anydma_iova_cold_(va);
 }
 
-/* Registers all of [addr, addr + len) and stores the IOVA of its first byte. Up to 2 MiB in whole blocks,
- * registered with IOVA == address: two loads. Returns 0; -ERANGE when it is registered but not one run of
- * IOVAs; -errno. Thread safe. */
+/* Registers all of [addr, addr + len), `len` in bytes, and stores the IOVA of its first byte in *iova; on
+ * failure ANYDMA_BAD_IOVA. Up to 2 MiB in whole blocks, registered with IOVA == address: two loads. Returns 0;
+ * -ERANGE when it is registered but not one run of IOVAs; or one of the errors above, negative. Thread safe,
+ * async-signal safe. */
 ANYDMA_ADDRESS_(1) static inline int anydma_iova_range(const void *addr, size_t len, uint64_t *iova)
 {
     uint64_t va = (uint64_t)(uintptr_t)addr;
@@ -218,8 +219,9 @@ ANYDMA_ADDRESS_(1) static inline int anydma_iova_range(const void *addr, size_t 
     return error;
 }
 
-/* Registers all of [addr, addr + len) and writes its runs of IOVAs, in order, to segs[0..max).
- * Returns how many there are (more than `max`: only max were written), or -errno. Thread safe. */
+/* Registers all of [addr, addr + len), `len` in bytes, and writes its runs of IOVAs, in order, to
+ * segs[0..max). Returns how many there are (more than `max`: only max were written); -EOVERFLOW when an int
+ * does not hold that; or one of the errors above, negative. Thread safe. */
 ANYDMA_ADDRESS_(1)
 static inline int anydma_segments(const void *addr, size_t len, struct anydma_segment *segs, size_t max)
 {
@@ -227,22 +229,25 @@ static inline int anydma_segments(const void *addr, size_t len, struct anydma_se
     return anydma_find_("anydma_segments", (void **)&fn) ? fn(addr, len, segs, max) : -ENOSYS;
 }
 
-/* The way back: the address that an IOVA of anydma's leads to, or NULL. Thread safe. */
+/* The way back: returns the address that an IOVA of anydma's leads to; NULL when it is of none (one that the
+ * program has mapped itself, too), or without the shim. Sets no errno. Thread safe. */
 static inline void *anydma_addr(uint64_t iova)
 {
     static void *(*fn)(uint64_t);
     return anydma_find_("anydma_addr", (void **)&fn) ? fn(iova) : (void *)0;
 }
 
-/* Registers [addr, addr + len) and holds the registration until as many anydma_unpin of the same range, even
- * when the memory is freed meanwhile (its pages are then kept back). Returns 0 or -errno. Thread safe. */
+/* Registers [addr, addr + len), `len` in bytes, and holds the registration until as many anydma_unpin of the
+ * same range, even when the memory is freed meanwhile (its pages are then held back). Returns 0, or one of the
+ * errors above, negative. Thread safe. */
 ANYDMA_ADDRESS_(1) static inline int anydma_pin(const void *addr, size_t len)
 {
     static int (*fn)(const void *, size_t);
     return anydma_find_("anydma_pin", (void **)&fn) ? fn(addr, len) : -ENOSYS;
 }
 
-/* Ends one hold. Returns 0, -ENOENT when that range is not held, or -errno. Thread safe. */
+/* Ends one hold of exactly [addr, addr + len). Returns 0; -ENOENT when that range is not held; -ENODEV in a
+ * process that shares its parent's memory (vfork); -ENOSYS. Thread safe. */
 ANYDMA_ADDRESS_(1) static inline int anydma_unpin(const void *addr, size_t len)
 {
     static int (*fn)(const void *, size_t);
@@ -250,37 +255,44 @@ ANYDMA_ADDRESS_(1) static inline int anydma_unpin(const void *addr, size_t len)
 }
 
 /* Hands a container (`ioas_id` 0) or an iommufd with its IOAS to anydma that it could not see being opened.
- * The descriptor stays the caller's and must stay open until anydma_detach. Returns 0 or -errno. Thread safe.
- */
+ * `fd` stays the caller's and must stay open until anydma_detach. Returns 0; -EBUSY when it is attached
+ * already; -ENOENT when the iommufd has no IOAS of that id; -ENOTTY when it is neither a container nor an
+ * iommufd; -EBADF; -ENOSYS; or what the kernel's call gave. Thread safe. Source: VFIO_IOMMU_GET_INFO in
+ * <linux/vfio.h>, IOMMU_IOAS_IOVA_RANGES in <linux/iommufd.h>. */
 static inline int anydma_attach(int fd, uint32_t ioas_id)
 {
     static int (*fn)(int, uint32_t);
     return anydma_find_("anydma_attach", (void **)&fn) ? fn(fd, ioas_id) : -ENOSYS;
 }
 
-/* Undoes every registration in that container and forgets it. Returns 0 or -errno. Thread safe. */
+/* Undoes every registration in the container, or in every IOAS of the iommufd, that `fd` leads to, and forgets
+ * it. Returns 0; -ENOENT when none is attached; -ENOSYS. Thread safe. */
 static inline int anydma_detach(int fd)
 {
     static int (*fn)(int);
     return anydma_find_("anydma_detach", (void **)&fn) ? fn(fd) : -ENOSYS;
 }
 
-/* Fills `size` bytes of *stats (sizeof of the structure the caller was built with). Returns 0 or -errno.
- * Thread safe. */
+/* Fills `size` bytes of *stats (sizeof of the structure that the caller was built with): what this library
+ * does not know is 0, and stats->size says how much it does. Returns 0; -EINVAL when `size` is less than the
+ * first field's; -ENOSYS. Thread safe. */
 static inline int anydma_stats(struct anydma_stats *stats, size_t size)
 {
     static int (*fn)(struct anydma_stats *, size_t);
     return anydma_find_("anydma_stats", (void **)&fn) ? fn(stats, size) : -ENOSYS;
 }
 
-/* Writes what is registered now to `path`, one line a range. Returns 0 or -errno. Thread safe. */
+/* Writes what is registered now to the file `path`, made anew with mode 0600, one line a range. Returns 0,
+ * -ENOSYS, or -errno of opening, writing or closing it. Thread safe. */
 static inline int anydma_snapshot(const char *path)
 {
     static int (*fn)(const char *);
     return anydma_find_("anydma_snapshot", (void **)&fn) ? fn(path) : -ENOSYS;
 }
 
-/* Names what the calling thread registers from here on; labels nest, `label` must stay valid until popped. */
+/* Names what the calling thread registers from here on, in captures. Labels nest, to a depth of 16; `label`
+ * must stay valid until popped; 127 bytes of all that are in effect are kept. Does nothing without the shim.
+ * Each thread has its own. */
 static inline void anydma_label_push(const char *label)
 {
     static void (*fn)(const char *);
@@ -288,6 +300,7 @@ static inline void anydma_label_push(const char *label)
         fn(label);
 }
 
+/* Ends the calling thread's latest label. Without one it does nothing. */
 static inline void anydma_label_pop(void)
 {
     static void (*fn)(void);
@@ -295,14 +308,14 @@ static inline void anydma_label_pop(void)
         fn();
 }
 
-/* True when the shim is loaded and not disabled. */
+/* Returns true when the shim is loaded and not disabled. Thread safe. */
 static inline bool anydma_active(void)
 {
     static bool (*fn)(void);
     return anydma_find_("anydma_active", (void **)&fn) && fn();
 }
 
-/* The library's version, "" without it. */
+/* Returns the library's version, as "1.2.3", "" without it; the text stays. Thread safe. */
 static inline const char *anydma_version(void)
 {
     static const char *(*fn)(void);

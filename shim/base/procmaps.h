@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads /proc/self/maps without allocating, in small pieces. Source: proc(5). */
+/* Reads /proc/self/maps without allocating, by small reads. Source: proc(5). */
 #ifndef BASE_PROCMAPS_H
 #define BASE_PROCMAPS_H
 

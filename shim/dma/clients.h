@@ -54,7 +54,7 @@ int registry_complete_intact(struct registration *reg);
 /* Before it is completed, where it is owed: takes in what follows of the same lump, so that one call pays for both. */
 void registry_gather(struct registration *reg);
 /* After -EFAULT, where nothing has it yet: it may reach over memory that was protected or unmapped since. Puts in its place what
- * can still be registered, piece by piece: what was promised does not depend on a neighbour. False: it stays. */
+ * can still be registered, part by part: what was promised does not depend on a neighbour. False: it stays. */
 bool registry_plan_again(struct registration *reg);
 /* Whether what is at `va` is still what was registered, at the IOVA of the same number, in every container; where it lacks one it
  * gets it. Returns 0 and *end, up to where that is so, or -errno. */

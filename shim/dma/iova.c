@@ -82,7 +82,7 @@ static uint64_t windows_end(const struct iommu_range *range)
     return end < USER_END && end > IDENTITY_BASE ? IDENTITY_BASE : end;
 }
 
-/* The address without its upper bits, in the upper half of the range: so IOVAs go on as the addresses do, in whatever pieces and
+/* The address without its upper bits, in the upper half of the range: so IOVAs go on as the addresses do, in whatever parts and
  * order these are asked for. 0: it is taken, or the range too small for places that are far apart. */
 static uint64_t find_alike(const struct iommu_range *range, uintptr_t va, size_t len)
 {

@@ -463,11 +463,11 @@ void registry_settle(uintptr_t start, size_t len)
     registry_leave();
 }
 
-void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start, size_t len, bool is_covered))
+void registry_divide(uintptr_t start, size_t len, void (*tell)(uintptr_t start, size_t len, bool is_covered))
 {
     uintptr_t end = start + len;
     if (!registry_has_any()) {
-        piece(start, len, false);
+        tell(start, len, false);
         return;
     }
     registry_enter();
@@ -477,7 +477,7 @@ void registry_divide(uintptr_t start, size_t len, void (*piece)(uintptr_t start,
         bool is_covered = next == start || (reg && reg->start < start);
         if (is_covered)
             next = reg->start + reg->len < end ? reg->start + reg->len : end;
-        piece(start, next - start, is_covered);
+        tell(start, next - start, is_covered);
         start = next;
     }
     registry_leave(); /* what was waiting for the end of this */

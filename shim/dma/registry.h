@@ -65,9 +65,8 @@ bool registry_has_any(void);
 bool registry_owes_any(void);
 /* Something in the range was given back: unregisters what has nothing alive left. */
 void registry_settle(uintptr_t start, size_t len);
-/* Tells `piece` of each part of the range whether a registration covers it, with nothing changing meanwhile. */
-void registry_divide(uintptr_t start, size_t len,
-                     void (*piece)(uintptr_t start, size_t len, bool is_covered));
+/* Calls `tell` with each part of the range, and whether a registration covers it. Nothing changes meanwhile. */
+void registry_divide(uintptr_t start, size_t len, void (*tell)(uintptr_t start, size_t len, bool is_covered));
 /* Whether a registration in an IOMMU reaches into the range. */
 bool registry_covers(uintptr_t start, size_t len);
 /* Whether a registration reaches into it that was looked up, or that is held. */

@@ -64,7 +64,7 @@ int fallocate64(int fd, int mode, off_t offset, off_t len)
     return fallocate(fd, mode, offset, len);
 }
 
-/* Only what is shared can be given an order of its own: the kernel maps it anew, piece by piece. */
+/* Only what is shared can be given an order of its own: the kernel maps it anew, part by part. */
 int remap_file_pages(void *addr, size_t len, int prot, size_t page, int flags)
 {
     uintptr_t start = (uintptr_t)addr & ~(OS_PAGE_SIZE - 1);

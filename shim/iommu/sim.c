@@ -263,18 +263,18 @@ static int check_copy(struct sim *sim, uint64_t iova, struct sim *from, uint64_t
 }
 
 /* One mapping of the copied range: what of it a single one of the other's has. */
-struct piece {
+struct stretch {
     uint64_t va, len;
 };
 
-static struct piece piece_of(struct sim *from, uint64_t iova, uint64_t last)
+static struct stretch stretch_of(struct sim *from, uint64_t iova, uint64_t last)
 {
     const struct mapping *m = find_from(from, iova);
-    return (struct piece){m->va + (iova - m->iova), (m->last < last ? m->last : last) - iova + 1};
+    return (struct stretch){m->va + (iova - m->iova), (m->last < last ? m->last : last) - iova + 1};
 }
 
 /* Undoes [start, start + len) of what a copy has made. */
-static void drop_pieces(struct sim *sim, uint64_t start, uint64_t len)
+static void drop_stretches(struct sim *sim, uint64_t start, uint64_t len)
 {
     for (struct mapping *m; len && (m = find_from(sim, start)) && m->iova <= start + (len - 1);)
         drop_mapping(sim, m);
@@ -284,19 +284,19 @@ int sim_copy(struct iommu *iommu, uint64_t iova, const struct iommu *other, uint
 {
     struct sim *sim = sim_of(iommu), *from = sim_of(other);
     int error = check_copy(sim, iova, from, from_iova, len);
-    struct piece piece;
-    for (uint64_t done = 0; !error && done < len; done += piece.len) {
-        piece = piece_of(from, from_iova + done, from_iova + len - 1);
-        error = is_aligned(sim, piece.va) ? 0 : -EINVAL;
+    struct stretch stretch;
+    for (uint64_t done = 0; !error && done < len; done += stretch.len) {
+        stretch = stretch_of(from, from_iova + done, from_iova + len - 1);
+        error = is_aligned(sim, stretch.va) ? 0 : -EINVAL;
     }
-    for (uint64_t done = 0; !error && done < len; done += piece.len) {
-        piece = piece_of(from, from_iova + done, from_iova + len - 1);
-        if (sim->config.populate && !can_pin(piece.va, piece.len)) /* pinned nowhere yet */
+    for (uint64_t done = 0; !error && done < len; done += stretch.len) {
+        stretch = stretch_of(from, from_iova + done, from_iova + len - 1);
+        if (sim->config.populate && !can_pin(stretch.va, stretch.len)) /* pinned nowhere yet */
             error = -EFAULT;
         else
-            error = insert(sim, iova + done, piece.va, piece.len, true);
+            error = insert(sim, iova + done, stretch.va, stretch.len, true);
         if (error)
-            drop_pieces(sim, iova, done);
+            drop_stretches(sim, iova, done);
     }
     return error;
 }

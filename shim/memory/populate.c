@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pieces of a range, and the threads that take them. One range at a time, under LOCK_REGISTRY. */
+/* Slices of a range, and the threads that take them. One range at a time, under LOCK_REGISTRY. */
 #include "memory/populate.h"
 
 #include <linux/mempolicy.h>
@@ -18,8 +18,8 @@
 #include "dma/registry.h"
 
 enum {
-    PIECE = 2 << 20,
-    LEAST = 8 * PIECE,
+    SLICE = 2 << 20,
+    LEAST = 8 * SLICE,
     MOST_HELPERS = 63,
     STACK_BYTES = 16 << 10,
     ADVICE_POPULATE_WRITE = 23,
@@ -28,9 +28,9 @@ enum {
 typedef intptr_t call_function(long number, long a, long b, long c, long d, long e, long f);
 
 static _Atomic bool is_given_up;
-static _Atomic uintptr_t next = UINTPTR_MAX / 2; /* piece that nobody has taken; no address: there is none */
+static _Atomic uintptr_t next = UINTPTR_MAX / 2; /* slice that nobody has taken; no address: there is none */
 static _Atomic uintptr_t end;
-static _Atomic uint32_t nr_busy;               /* helpers that may have a piece */
+static _Atomic uint32_t nr_busy;               /* helpers that may have a slice */
 static _Atomic unsigned node;                  /* of the thread that registers */
 static _Atomic uint32_t helpers[MOST_HELPERS]; /* their numbers, cleared by the kernel when they have gone */
 static int last[MOST_HELPERS];                 /* their numbers, or those of the last ones in their places */
@@ -41,18 +41,18 @@ void populate_give_up(void)
     is_given_up = true;
 }
 
-/* --- pieces ----------------------------------------------------------------------------------------------------------- */
+/* --- slices ----------------------------------------------------------------------------------------------------------- */
 
 static intptr_t bring_in(call_function *call, uintptr_t at, size_t len)
 {
     return call(SYS_madvise, (long)at, (long)len, ADVICE_POPULATE_WRITE, 0, 0, 0);
 }
 
-/* `end` is set before `next`: who finds a piece there knows where the range ends. */
-static void take_pieces(call_function *call)
+/* `end` is set before `next`: who finds a slice there knows where the range ends. */
+static void take_slices(call_function *call)
 {
-    for (uintptr_t at, stop; (at = atomic_fetch_add(&next, PIECE)) < (stop = atomic_load(&end));)
-        if (bring_in(call, at, stop - at < PIECE ? stop - at : PIECE) != 0)
+    for (uintptr_t at, stop; (at = atomic_fetch_add(&next, SLICE)) < (stop = atomic_load(&end));)
+        if (bring_in(call, at, stop - at < SLICE ? stop - at : SLICE) != 0)
             break;
 }
 
@@ -62,11 +62,11 @@ static long faults_now(void)
     return os_call(SYS_getrusage, RUSAGE_THREAD, (long)&usage, 0, 0, 0, 0) ? 0 : usage.ru_minflt;
 }
 
-/* Whether a page of the piece at `at` had to be brought in; all of it is, then. */
+/* Whether a page of the slice at `at` had to be brought in; all of it is, then. */
 static bool was_untouched(uintptr_t at)
 {
     long before = faults_now();
-    return bring_in(os_call, at, PIECE) == 0 && faults_now() != before;
+    return bring_in(os_call, at, SLICE) == 0 && faults_now() != before;
 }
 
 /* --- helpers ---------------------------------------------------------------------------------------------------------- */
@@ -87,7 +87,7 @@ __attribute__((noreturn)) static void help(void)
     os_enter(SYS_prctl, PR_SET_NAME, (long)"anydma-populate", 0, 0, 0, 0);
     stay_on_node();
     atomic_fetch_add(&nr_busy, 1);
-    take_pieces(os_enter);
+    take_slices(os_enter);
     if (atomic_fetch_sub(&nr_busy, 1) == 1)
         os_enter(SYS_futex, (long)&nr_busy, 1 /* FUTEX_WAKE */, INT32_MAX, 0, 0, 0);
     for (;;)
@@ -121,7 +121,7 @@ static void await_zero(_Atomic uint32_t *word)
 static unsigned helpers_wanted(size_t len)
 {
     unsigned long processors[1024 / 64] = {0};
-    unsigned nr = config.threads, most = (unsigned)(len / PIECE);
+    unsigned nr = config.threads, most = (unsigned)(len / SLICE);
     if (!nr) {
         long bytes = os_call(SYS_sched_getaffinity, 0, sizeof(processors), (long)processors, 0, 0, 0);
         for (long i = 0; i < bytes / (long)sizeof(*processors); i++)
@@ -145,7 +145,7 @@ static void share(uintptr_t start, size_t len, unsigned wanted)
     while (nr < wanted && begin(nr))
         nr++;
     os_signals_restore(&saved);
-    take_pieces(os_call);
+    take_slices(os_call);
     atomic_store(&next, UINTPTR_MAX / 2); /* what comes now finds nothing, and what came before is counted */
 }
 
@@ -199,6 +199,6 @@ void populate(uintptr_t start, size_t len)
     unsigned wanted = helpers_wanted(len);
     if (!wanted || !may_be_pinned(len) || (!stacks && !(stacks = pool_map(MOST_HELPERS * STACK_BYTES))))
         return;
-    if (was_untouched(start + len - PIECE) || was_untouched(start + (len / 2 & ~(size_t)(PIECE - 1))))
+    if (was_untouched(start + len - SLICE) || was_untouched(start + (len / 2 & ~(size_t)(SLICE - 1))))
         share(start, len, wanted);
 }

@@ -18,7 +18,7 @@
 void summary_fill(struct anydma_stats *stats)
 {
     stats_fill(stats);
-    stats->held_back = arena_held_bytes();
+    stats->held_back = arena_held_back_bytes();
     stats->size = sizeof(*stats);
 }
 

@@ -42,9 +42,9 @@ uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside)
     return end;
 }
 
-uint64_t arena_held_bytes(void)
+uint64_t arena_held_back_bytes(void)
 {
-    return pages_held_bytes;
+    return pages_held_back_bytes;
 }
 
 void arena_after_fork(void)

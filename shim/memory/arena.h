@@ -18,10 +18,10 @@
  *   3. mappings_begin: the page was USED; PAGE_LEAVING makes it BUSY (pages.c, the table). Lookups say EFAULT from here on,
  *   4. and dma/: registry_hide takes it out of the pagemap, so that they do come here to ask.
  *   5. pages_ops->unmap: the kernel's munmap. If it fails PAGE_FAILED makes the page USED again, and nothing has changed.
- *   6. mappings_end: PAGE_LEFT makes it HELD: nothing is mapped, and nobody is given the address.
+ *   6. mappings_end: PAGE_LEFT makes it HELD_BACK: nothing is mapped, and nobody is given the address.
  *   7. dma/: registry_forget asks units.c, retire, whether anything in the registration is still alive;
  *   8. if nothing is, it is unmapped from the IOMMU, and units.c, release: PAGE_RELEASED makes the page NONE, nobody's.
- *   9. If something is, the page stays HELD until the last neighbour has gone the same way. A new mapping of the program's
+ *   9. If something is, the page stays HELD_BACK until the last neighbour has gone the same way. A new mapping of the program's
  *      right there (MAP_FIXED) would be DETACHED until then: lookups say ESTALE, for the device knows the page from before.
  *
  * Locks: LOCK_ARENA (zones_lock) guards the zones' runs, for one step each, never over an ioctl; dma/ is called with no lock
@@ -55,7 +55,7 @@ bool arena_is_heap(uintptr_t addr);
 uintptr_t arena_split(uintptr_t addr, uintptr_t end, bool *inside);
 
 /* What is held back. */
-uint64_t arena_held_bytes(void);
+uint64_t arena_held_back_bytes(void);
 
 /* After a fork, in both processes; the caller holds LOCK_ARENA. */
 void arena_after_fork(void);

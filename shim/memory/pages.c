@@ -28,7 +28,7 @@ _Atomic unsigned long pages_impossible;
 bool pages_were_odd;
 size_t pages_unmap_least = 8 * BLOCK_SIZE;
 _Atomic bool pages_are_kept;
-uint64_t pages_held_bytes;
+uint64_t pages_held_back_bytes;
 
 uint8_t pages_lump_shift(size_t len)
 {
@@ -54,7 +54,7 @@ static const char freed[] = "the heap gives back what it was given, once";
 /* Where an event may meet a state that its own first step did not leave, another thread is at work on the same pages: the
  * kernel did the two calls in some order, and the later end says what is there. */
 const struct page_rule page_rules[NR_PAGE_EVENTS][NR_PAGE_STATES] = {
-    /*                  NONE           READY          USED             BUSY               HELD           DETACHED       RETIRED          CLOSED */
+    /*                  NONE           READY          USED             BUSY               HELD_BACK      DETACHED       RETIRED          CLOSED */
     [PAGE_PLACED]    = {TO(USED),      NEVER(zoned),  NEVER(chosen),   NEVER(chosen),     NEVER(chosen), NEVER(chosen), NEVER(zoned),    NEVER(chosen)},
     [PAGE_UNPLACED]  = {STAY,          NEVER(zoned),  TO(NONE),        STAY,              STAY,          STAY,          NEVER(zoned),    STAY},
     [PAGE_TAKEN]     = {TO(CLOSED),    STAY,          STAY,            STAY,              STAY,          STAY,          STAY,            STAY},
@@ -62,7 +62,7 @@ const struct page_rule page_rules[NR_PAGE_EVENTS][NR_PAGE_STATES] = {
     [PAGE_LEAVING]   = {STAY,          TO(BUSY),      TO(BUSY),        STAY,              STAY,          TO(BUSY),      TO(BUSY),        TO(BUSY)},
     [PAGE_REPLACING] = {TO(BUSY),      TO(BUSY),      TO(BUSY),        STAY,              TO(BUSY),      TO(BUSY),      TO(BUSY),        TO(BUSY)},
     [PAGE_FAILED]    = {STAY,          STAY,          STAY,            DO(WAS, UNEXPOSE), STAY,          STAY,          STAY,            STAY},
-    [PAGE_LEFT]      = {STAY,          STAY,          STAY,            TO(HELD),          STAY,          STAY,          STAY,            STAY},
+    [PAGE_LEFT]      = {STAY,          STAY,          STAY,            TO(HELD_BACK),     STAY,          STAY,          STAY,            STAY},
     [PAGE_REPLACED]  = {TO(DETACHED),  TO(DETACHED),  TO(DETACHED),    TO(DETACHED),      TO(DETACHED),  TO(DETACHED),  TO(DETACHED),    TO(DETACHED)},
     [PAGE_ARRIVING]  = {STAY,          STAY,          STAY,            TO(BUSY),          STAY,          STAY,          STAY,            STAY},
     [PAGE_RENEWED]   = {STAY,          STAY,          STAY,            TO(DETACHED),      STAY,          STAY,          STAY,            STAY},
@@ -103,7 +103,7 @@ static uint8_t act(struct zone *zone, uintptr_t start, size_t len, struct page_r
         return drop(zone, start, len);
     if (rule.action == PAGE_MARK)
         dirty_set(zone, start, len, true);
-    if (rule.action == PAGE_UNEXPOSE && next == PAGE_HELD)
+    if (rule.action == PAGE_UNEXPOSE && next == PAGE_HELD_BACK)
         pages_ops->unmap(start, len);
     return next;
 }
@@ -112,7 +112,7 @@ static struct page_kind become(struct page_kind now, uint8_t next, enum page_eve
                                const struct page_kind *kind)
 {
     struct page_kind then = now;
-    if (next == PAGE_NONE || next == PAGE_HELD || next == PAGE_CLOSED)
+    if (next == PAGE_NONE || next == PAGE_HELD_BACK || next == PAGE_CLOSED)
         then = (struct page_kind){0};
     else if (next == PAGE_READY || next == PAGE_RETIRED)
         then = page_ready;
@@ -142,10 +142,10 @@ static int set(struct zone *zone, struct run *run, uintptr_t start, size_t len, 
         return error;
     }
     pages_were_odd |= then.state == PAGE_BUSY || then.state == PAGE_DETACHED;
-    if (now.state == PAGE_HELD)
-        pages_held_bytes -= len;
-    if (then.state == PAGE_HELD)
-        pages_held_bytes += len;
+    if (now.state == PAGE_HELD_BACK)
+        pages_held_back_bytes -= len;
+    if (then.state == PAGE_HELD_BACK)
+        pages_held_back_bytes += len;
     return 0;
 }
 

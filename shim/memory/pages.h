@@ -17,7 +17,7 @@ enum page_state {
     PAGE_READY, /* the heap's: mapped, and nobody's; zero but for what the dirty map says */
     PAGE_USED,  /* somebody's: a mapping of the program's, an allocation of the heap */
     PAGE_BUSY, /* between two steps of a door: given to nobody, registered by nobody; `was` says what it is */
-    PAGE_HELD, /* unmapped by the program; its address is given to nobody while a registration covers it */
+    PAGE_HELD_BACK, /* unmapped by the program; its address is given to nobody while a registration covers it */
     PAGE_DETACHED, /* somebody's, but over a live registration of what was there before */
     PAGE_RETIRED,  /* the heap's, as READY, until the registration that is being undone has gone */
     PAGE_CLOSED,   /* never given out: a page of ours, or what somebody else has mapped there */
@@ -76,7 +76,7 @@ static inline bool page_is_plain(struct page_kind kind)
 
 static inline bool page_is_mapped(struct page_kind kind)
 {
-    return kind.state != PAGE_NONE && kind.state != PAGE_HELD;
+    return kind.state != PAGE_NONE && kind.state != PAGE_HELD_BACK;
 }
 
 /* What an event makes of a state. */
@@ -108,10 +108,10 @@ extern const struct pages_ops *pages_ops;
 /* Pairs of state and event met that the table calls impossible: each is an error of ours. */
 extern _Atomic unsigned long pages_impossible;
 
-/* Whether a page was ever busy, held or detached. */
+/* Whether a page was ever busy, held back or detached. */
 extern bool pages_were_odd;
-/* Bytes in PAGE_HELD. */
-extern uint64_t pages_held_bytes;
+/* Bytes in PAGE_HELD_BACK. */
+extern uint64_t pages_held_back_bytes;
 /* From how many bytes on what the heap gives back is unmapped; less stays mapped, without pages. */
 extern size_t pages_unmap_least;
 /* The heap gives no page back: who watches pages go would not hear of it. */

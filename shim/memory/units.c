@@ -160,7 +160,7 @@ static void prepare(uintptr_t start, size_t len)
     populate(start, len);
 }
 
-/* What is held is mapped for as long as it is exposed. Failing, it can't be pinned: the registry says so. */
+/* What is held back is mapped for as long as it is exposed. Failing, it can't be pinned: the registry says so. */
 static bool expose(uintptr_t start, size_t len, bool exposed)
 {
     bool is_in_flight = false;
@@ -171,9 +171,9 @@ static bool expose(uintptr_t start, size_t len, bool exposed)
         uintptr_t from = run->start > start ? run->start : start, to = run->start + run->len;
         to = to < start + len ? to : start + len;
         is_in_flight |= run->kind.state == PAGE_BUSY;
-        if (run->kind.state == PAGE_HELD && exposed)
+        if (run->kind.state == PAGE_HELD_BACK && exposed)
             zone_map_free(from, to - from, RW, MAP_PRIVATE | MAP_ANONYMOUS);
-        else if (run->kind.state == PAGE_HELD)
+        else if (run->kind.state == PAGE_HELD_BACK)
             pages_ops->unmap(from, to - from);
     }
     lock_release(&zones_lock);

@@ -13,7 +13,7 @@
 #include "memory/runs.h"
 
 /*
- * Where nobody's address space is (PAGE_NONE, PAGE_HELD) nothing is mapped: a reservation would count against the limits
+ * Where nobody's address space is (PAGE_NONE, PAGE_HELD_BACK) nothing is mapped: a reservation would count against the limits
  * that a program sets itself (RLIMIT_AS), against mlockall, and against the number of mappings. The kernel itself places
  * nothing so low; whoever else asks for an address in a zone gets it, which is noticed when a place turns out to be taken.
  */

@@ -44,7 +44,7 @@ static void check_runs(void)
                 program_failed("0x%lx is in state %u and nobody is at work", at, kind.state);
             if (kind.state == PAGE_DETACHED && !registry_covers(run->start, run->len))
                 program_failed("0x%lx, %zu bytes, is detached from no registration", run->start, run->len);
-            if (kind.state == PAGE_HELD)
+            if (kind.state == PAGE_HELD_BACK)
                 held += run->len;
             before = kind;
             at += run->len;
@@ -55,8 +55,8 @@ static void check_runs(void)
     if (pages_impossible)
         program_failed("%lu times an event met a state that the table of pages says it can't",
                        pages_impossible);
-    if (held != arena_held_bytes())
-        program_failed("%lu bytes are held, %lu are counted", held, arena_held_bytes());
+    if (held != arena_held_back_bytes())
+        program_failed("%lu bytes are held, %lu are counted", held, arena_held_back_bytes());
 }
 
 /* Its pages are somebody's: nothing that could be given to others, and something that is in use. */

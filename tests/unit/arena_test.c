@@ -104,11 +104,11 @@ Test(arena, a_part_that_is_unmapped_is_held_back_until_the_rest_goes, .init = st
     uintptr_t at = map(16);
     cr_assert_eq(look_up(at), 0);
     cr_assert_eq(mappings_unmap(at + 4 * PAGE, 4 * PAGE), 0);
-    cr_assert_eq(arena_held_bytes(), 4 * PAGE);
+    cr_assert_eq(arena_held_back_bytes(), 4 * PAGE);
     cr_assert_eq(look_up(at + 4 * PAGE), -EFAULT);
     cr_assert_neq(map(4), at + 4 * PAGE, "nobody else is given it");
     cr_assert_eq(mappings_unmap(at, 16 * PAGE), 0);
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert_eq(pinned(), 0);
     cr_assert(mappings_are_free(at, 16 * PAGE));
 }
@@ -118,7 +118,7 @@ Test(arena, what_is_not_registered_is_free_at_once, .init = start)
     uintptr_t at = map(16);
     cr_assert_eq(mappings_unmap(at + 4 * PAGE, 4 * PAGE), 0);
     cr_assert(mappings_are_free(at + 4 * PAGE, 4 * PAGE));
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
 }
 
 static bool is_mapped(uintptr_t at)
@@ -134,7 +134,7 @@ Test(arena, what_was_unmapped_is_not_mapped_any_more, .init = start)
     cr_assert_not(is_mapped(at));
     cr_assert_eq(look_up(at + 8 * PAGE), 0);
     cr_assert_eq(mappings_unmap(at + 8 * PAGE, 4 * PAGE), 0);
-    cr_assert_eq(arena_held_bytes(), 4 * PAGE);
+    cr_assert_eq(arena_held_back_bytes(), 4 * PAGE);
     cr_assert_not(is_mapped(at + 8 * PAGE), "held back, but not mapped");
     cr_assert_eq(mappings_unmap(at + 12 * PAGE, 4 * PAGE), 0);
     cr_assert_not(is_mapped(at + 12 * PAGE));
@@ -228,11 +228,11 @@ Test(arena, a_failed_replacement_gives_up_nothing, .init = start)
     mappings_begin(at, 16 * PAGE, PAGE_REPLACING);
     mappings_end(at, 16 * PAGE, PAGE_FAILED, NULL);
     cr_assert_gt(pinned(), 0);
-    cr_assert_eq(arena_held_bytes(), 4 * PAGE);
+    cr_assert_eq(arena_held_back_bytes(), 4 * PAGE);
     cr_assert(mappings_are_free(at + 12 * PAGE, 4 * PAGE));
     cr_assert_eq(look_up(at), 0);
     cr_assert_eq(mappings_unmap(at, 12 * PAGE), 0);
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert_eq(pinned(), 0);
 }
 
@@ -253,7 +253,7 @@ Test(arena, a_forked_child_is_given_back_what_was_held, .init = start)
     dma_reset();
     pagemap_reset();
     arena_reset();
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert(mappings_are_free(at, 4 * PAGE));
 }
 

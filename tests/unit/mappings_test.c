@@ -167,7 +167,7 @@ static void expect_as_before(void)
     cr_assert_eq(registry_lookup(ours, 16 * PAGE, &iova, &run_len), 0);
     cr_assert(iova == ours && run_len == 16 * PAGE);
     cr_assert_eq(stats_now().unmaps, 0, "no registration was given up");
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert(mappings_are_used(ours, 16 * PAGE, PAGE_ORDINARY));
 }
 
@@ -206,7 +206,7 @@ static void their_half_goes(void)
 {
     cr_assert_eq(mappings_unmap(theirs, 8 * PAGE), 0);
     cr_assert_eq(stats_now().unmaps, 0, "ours may turn out to have stayed");
-    cr_assert_eq(arena_held_bytes(), 8 * PAGE);
+    cr_assert_eq(arena_held_back_bytes(), 8 * PAGE);
 }
 
 Test(mappings, the_last_to_leave_ends_the_registration, .init = start)
@@ -215,7 +215,7 @@ Test(mappings, the_last_to_leave_ends_the_registration, .init = start)
     after_call = their_half_goes;
     cr_assert_eq(mappings_unmap(ours, 8 * PAGE), 0);
     cr_assert_eq(stats_now().unmaps, 1);
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert(mappings_are_free(ours, 16 * PAGE));
 }
 
@@ -228,7 +228,7 @@ Test(mappings, the_registration_stays_for_whose_unmap_failed_meanwhile, .init = 
     cr_assert_eq(look_up(ours), 0);
     cr_assert_eq(stats_now().unmaps, 0);
     cr_assert_eq(mappings_unmap(ours, 8 * PAGE), 0);
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert_eq(stats_now().pinned, 0);
 }
 
@@ -240,7 +240,7 @@ Test(mappings, a_registration_that_only_a_failed_call_kept_ends_with_it, .init =
     cr_assert_eq(mappings_unmap(theirs, 8 * PAGE), 0);
     mappings_end(ours, PAGE, PAGE_FAILED, NULL);
     cr_assert_eq(stats_now().pinned, 0);
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
 }
 
 static void they_map_over_it(void)
@@ -278,7 +278,7 @@ Test(mappings, a_child_forked_meanwhile_goes_on, .init = start)
     cr_assert_eq(mappings_unmap(ours, PAGE), 0);
     before_call = a_child_is_forked;
     mappings_unmap(ours + 4 * PAGE, 4 * PAGE);
-    cr_assert_eq(arena_held_bytes(), 0);
+    cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert(mappings_are_free(ours, PAGE), "what was held is given back");
 }
 
@@ -303,7 +303,7 @@ Test(mappings, what_is_being_moved_has_no_answer_at_either_place, .init = start)
     cr_assert_eq(*(char *)destination, 7);
     cr_assert_eq(look_up(destination), 0);
     cr_assert_eq(look_up(theirs), 0);
-    cr_assert_eq(arena_held_bytes(), 8 * PAGE);
+    cr_assert_eq(arena_held_back_bytes(), 8 * PAGE);
 }
 
 static void the_moved_pages_are_given_to_nobody_yet(void)

@@ -66,7 +66,7 @@ Test(pages, what_is_busy_is_so_until_its_change_ends)
 Test(pages, the_end_of_a_registration_ends_what_it_was_held_back_for)
 {
     for (uint8_t state = 0; state < NR_PAGE_STATES; state++) {
-        bool waits = state == PAGE_HELD || state == PAGE_DETACHED || state == PAGE_RETIRED;
+        bool waits = state == PAGE_HELD_BACK || state == PAGE_DETACHED || state == PAGE_RETIRED;
         cr_assert_eq(page_rules[PAGE_RELEASED][state].next != PAGE_STAYS, waits, "state %u", state);
     }
 }
@@ -124,18 +124,18 @@ Test(pages, a_change_that_fails_brings_back_what_was_there, .init = start)
     struct page_kind before[5];
     for (size_t i = 0; i < 5; i++)
         before[i] = kind_of(i);
-    cr_assert_eq(before[1].state, PAGE_HELD);
+    cr_assert_eq(before[1].state, PAGE_HELD_BACK);
     cr_assert_eq(before[2].state, PAGE_DETACHED);
     apply(0, 5, PAGE_REPLACING);
     for (size_t i = 0; i < 5; i++)
         cr_assert_eq(kind_of(i).state, PAGE_BUSY);
-    cr_assert_eq(pages_held_bytes, 0);
+    cr_assert_eq(pages_held_back_bytes, 0);
     apply(0, 5, PAGE_FAILED);
     for (size_t i = 0; i < 5; i++) {
         struct page_kind now = kind_of(i);
         cr_assert_eq(memcmp(&now, &before[i], sizeof(now)), 0);
     }
-    cr_assert_eq(pages_held_bytes, PAGE);
+    cr_assert_eq(pages_held_back_bytes, PAGE);
     cr_assert_eq(unmapped, 1, "what may have been exposed of the held page");
     cr_assert_eq(pages_impossible, 0);
 }
@@ -147,12 +147,12 @@ Test(pages, an_unmap_takes_what_is_mapped_and_no_more, .init = start)
     cr_assert_eq(kind_of(0).state, PAGE_NONE);
     cr_assert_eq(kind_of(1).state, PAGE_BUSY);
     apply(0, 3, PAGE_LEFT);
-    cr_assert_eq(kind_of(1).state, PAGE_HELD);
+    cr_assert_eq(kind_of(1).state, PAGE_HELD_BACK);
     cr_assert_eq(kind_of(2).state, PAGE_NONE);
-    cr_assert_eq(pages_held_bytes, PAGE);
+    cr_assert_eq(pages_held_back_bytes, PAGE);
     apply(0, 3, PAGE_RELEASED);
     cr_assert_eq(runs_at(&zone->runs, page(0))->len, zone->end - zone->start, "all of it is nobody's");
-    cr_assert_eq(pages_held_bytes, 0);
+    cr_assert_eq(pages_held_back_bytes, 0);
 }
 
 Test(pages, what_two_threads_change_at_once_is_what_the_later_end_says, .init = start)

@@ -31,7 +31,6 @@ enum { QUEUE_LEN = 65536, STACK_BYTES = 64 * 1024, MAX_SPINS = 1 << 20, BLOCK = 
 static int fd = -1;
 static bool is_refused; /* the kernel does not permit it: not asked again */
 static unsigned nr_areas, max_areas;
-static _Atomic bool is_active;
 
 static struct watch_event queue[QUEUE_LEN];
 static _Atomic uint32_t queue_head; /* the reader thread's */
@@ -177,11 +176,6 @@ bool watch_has_reader(void)
     return atomic_load(&reader_tid) != 0;
 }
 
-bool watch_is_active(void)
-{
-    return atomic_load_explicit(&is_active, memory_order_acquire);
-}
-
 int watch_start(uintptr_t start, uintptr_t end)
 {
     struct uffdio_register reg = {.range = {start, end - start}, .mode = UFFDIO_REGISTER_MODE_WP};
@@ -195,7 +189,6 @@ int watch_start(uintptr_t start, uintptr_t end)
     if (error)
         return error;
     nr_areas++;
-    atomic_store_explicit(&is_active, true, memory_order_release);
     return 0;
 }
 
@@ -287,5 +280,4 @@ void watch_reset(void)
     atomic_store(&queue_head, 0);
     atomic_store(&overflowed, false);
     atomic_store(&is_reading, false);
-    atomic_store_explicit(&is_active, false, memory_order_release);
 }

@@ -39,8 +39,6 @@ bool watch_overflowed(void);
 bool watch_is_settled(void);
 /* How many areas are still there: what is unmapped ends its watch by itself. */
 void watch_count_is(unsigned nr);
-/* Whether anything is watched: no lock. */
-bool watch_is_active(void);
 
 /* Whether the reader runs, a thread that shares the program's descriptors. */
 bool watch_has_reader(void);

@@ -148,11 +148,21 @@ static void waits(void)
         EXPECT(sigprocmask(SIG_BLOCK, &(sigset_t){{1u << (SIGUSR1 - 1)}}, &before) == 0 &&
                raise(SIGUSR1) == 0 && !was_seen);
         switch (i) {
-        case 0: result = ppoll(NULL, 0, &long_enough, &all_others); break;
-        case 1: result = pselect(0, NULL, NULL, NULL, &long_enough, &all_others); break;
-        case 2: result = epoll_pwait(epoll, &(struct epoll_event){0}, 1, 20000, &all_others); break;
-        case 3: result = sigsuspend(&all_others); break;
-        default: result = (int)raw_call(SYS_ppoll, 0, 0, (long)&long_enough, (long)&all_others, 8, 0); break;
+        case 0:
+            result = ppoll(NULL, 0, &long_enough, &all_others);
+            break;
+        case 1:
+            result = pselect(0, NULL, NULL, NULL, &long_enough, &all_others);
+            break;
+        case 2:
+            result = epoll_pwait(epoll, &(struct epoll_event){0}, 1, 20000, &all_others);
+            break;
+        case 3:
+            result = sigsuspend(&all_others);
+            break;
+        default:
+            result = (int)raw_call(SYS_ppoll, 0, 0, (long)&long_enough, (long)&all_others, 8, 0);
+            break;
         }
         EXPECT((result == -1 || result == -EINTR) && was_seen);
         EXPECT(sigprocmask(SIG_SETMASK, &before, NULL) == 0 && is_seen());

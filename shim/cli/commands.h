@@ -16,9 +16,8 @@ enum { CLI_ANYWAY = 'A' };
 
 struct cli_option {
     int code; /* what cli_next_option returns: a letter, which is the short form too unless CLI_LONG is added */
-    const char *name; /* without the dashes */
-    const char *
-        value; /* NULL: it takes none; "a|b|c": one of these words; else what it is, in capitals: FILE, SIZE */
+    const char *name;  /* without the dashes */
+    const char *value; /* NULL: it takes none; "a|b|c": one of these words; else what it is: FILE, SIZE */
     const char *help;
 };
 

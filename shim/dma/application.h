@@ -24,15 +24,12 @@ struct dma_request {
     bool is_divisible;  /* unmaps, and the same could be asked for one mapping after the other */
     bool is_accessible; /* maps for reading, writing, or both */
     uint64_t iova, va, len;
-    uint64_t *
-        chosen; /* maps: in the structure, where the kernel tells the IOVA that it has chosen; NULL: `iova` */
-    uint64_t *undone; /* unmaps: in the structure, where the bytes that were undone are told */
-    enum {
-        FROM_MEMORY,
-        FROM_FILE,
-        FROM_SPACE
-    } source;              /* maps: not what is at `va`, but of a file, or of another */
-    uint32_t from_ioas_id; /* address space: whatever is mapped there */
+    /* In the structure: where the kernel tells the IOVA that it has chosen for a map (NULL: `iova`), and the bytes that an unmap has
+     * undone. */
+    uint64_t *chosen, *undone;
+    /* What is mapped: the memory at `va`; a part of a file; or what is mapped at `from_iova` of another address space. */
+    enum { FROM_MEMORY, FROM_FILE, FROM_SPACE } source;
+    uint32_t from_ioas_id;
     uint64_t from_iova;
 };
 /* Returns as the ioctl, -errno on failure. */

@@ -97,8 +97,7 @@ __attribute__((noreturn)) static void help(void)
 /* The thread pointer's first words are what compiled code expects: itself, and the stack protector's value. */
 static bool begin(unsigned helper)
 {
-    if (atomic_load(
-            &helpers[helper])) /* one of an earlier range, which takes part in this one when it comes to it */
+    if (atomic_load(&helpers[helper])) /* one of an earlier range, which comes to this one, too */
         return true;
     char *stack = stacks + (size_t)helper * STACK_BYTES;
     uintptr_t *block = (uintptr_t *)(stack + STACK_BYTES - 4096);

@@ -4,7 +4,7 @@
  * a handler may enter the shim.
  * Ranks, lowest first; a thread takes them in rising order only (checked in debug builds):
  *   LOCK_REGISTRY  dma/registry.c: registrations, containers and every backend call
- *   LOCK_ARENA     memory/arena.c: whose pages are where; never held over an ioctl
+ *   LOCK_ARENA     memory/zones.c: whose pages are where; never held over an ioctl
  *   LOCK_OBJECTS   memory/checked.c: the objects of check mode
  *   LOCK_BRIDGES   interpose/bridges/dpdk.c: what stands for memory that DPDK does not know
  *   LOCK_CAPTURE   profile/capture.c: the capture, call sites

@@ -65,7 +65,7 @@ uint64_t os_signals_all(void);
 void os_signals_block(uint64_t *saved);
 void os_signals_restore(const uint64_t *saved);
 
-/* RLIMIT_AS or RLIMIT_MEMLOCK of this process, soft; UINT64_MAX when unlimited. */
+/* The soft limit of this process, of RLIMIT_AS and the like; UINT64_MAX when unlimited. */
 uint64_t os_limit(int resource);
 /* Whether this process has CAP_IPC_LOCK in effect. */
 bool os_can_lock_all(void);

@@ -84,7 +84,7 @@ static void report(const struct hazard *hazard, uintptr_t start, size_t len, con
         log_line(2, "anydma: further hazards are counted, not shown");
 }
 
-void hazards_look(uintptr_t start, size_t len, int is_freed)
+void hazards_look(uintptr_t start, size_t len, bool is_freed)
 {
     struct hazard hazard;
     if (!config.check || !len)

@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What is counted, and of the containers how many are attached, and how full the fullest is, and whether one is held against the user's limit. */
+/* What is counted; of the containers how many are attached, how full the fullest is, and whether what one of them pins counts against
+ * the limit of all of the user's processes. */
 void publish_numbers(uint64_t containers, uint64_t entries_used, uint64_t entries_limit, bool is_per_user);
 
 #endif

@@ -28,7 +28,7 @@ struct registration {
     uint32_t mapped;  /* a bit for each container that has it; 0: owed */
     uint32_t divided; /* those of them that have it in pieces, or some of these */
     struct piece *pieces;
-    uint32_t pins;
+    uint32_t pins; /* holds of anydma_pin, and aliases of the application's, that reach into it */
     uint32_t site; /* the profile's, of who made it */
     bool handed; /* an IOVA inside was given out: it is not released for a mapping of the application's own */
     bool is_stuck;    /* an unmap failed: its pages are never used again */

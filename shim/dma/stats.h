@@ -11,7 +11,7 @@
 struct anydma_stats;
 
 void stats_fill(struct anydma_stats *stats);
-/* Whose pinned pages the limit on locked memory is held against, by the container attached last; NULL: none was. No lock. */
+/* Whose pinned pages count against the limit on locked memory, by the container attached last; NULL: none was. No lock. */
 const char *stats_counter(void);
 /* A line for each registration, `fd` being written with no lock held: as they are when their turn comes. Returns 0 or -errno. */
 int stats_snapshot(int fd);

@@ -22,7 +22,7 @@ struct iommu_info {
     unsigned nr_ranges;
     uint64_t page_sizes; /* bitmap of supported page sizes */
     uint64_t nr_entries; /* mappings that can still be made; UINT64_MAX: unlimited */
-    /* Whose pinned pages the limit on locked memory is held against, and where the kernel shows them. */
+    /* Whose pinned pages count against the limit on locked memory, and where the kernel shows them. */
     const char *counter;
     bool is_per_user; /* the user's, of all of its processes */
     /* An address space that no device is attached to: nothing in it is pinned, and what an attach would leave of its ranges

@@ -8,7 +8,7 @@
 
 #include "profile/reasons.h"
 
-/* Whose pinned pages the limit on locked memory is held against, from now on: a text that stays. */
+/* Whose pinned pages count against the limit on locked memory, from now on: a text that stays. */
 void failures_set_counter(const char *counter);
 /* `error` is positive. The first of a kind that asks for something to be done is told on stderr; one of anydma's own calls,
  * which are tried again in another way, never is. `len`: bytes that were asked for, 0 where unknown. */

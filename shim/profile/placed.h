@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sampled mappings: what the program has from mmap, chosen by the same bytes as allocations (profile/samples.h). Called by
- * the doors of address space when sampling is on. */
+/* Sampled mappings: what the program has from mmap, chosen by the same bytes as allocations (profile/samples.h). */
 #ifndef PROFILE_PLACED_H
 #define PROFILE_PLACED_H
 

@@ -3,8 +3,7 @@
  * Sampled allocations: each byte of the heap is chosen with a small probability (exponential gaps, mean
  * ANYDMA_SAMPLE), so that an allocation that holds a chosen byte stands for its share of all of them. The mean may
  * change from one gap to the next, never within one: each sample's weight is that of its own gap.
- * The report shares pinned bytes out among the samples that lie in them. Called by the malloc doors when
- * sampling is on, and only then.
+ * The report shares pinned bytes out among the samples that lie in them. Mappings are chosen by the same bytes (placed.h).
  */
 #ifndef PROFILE_SAMPLES_H
 #define PROFILE_SAMPLES_H

@@ -189,13 +189,12 @@ static int intact(uintptr_t va, uintptr_t *start, size_t *len)
         return -EFAULT;
     int error = config.foreign == FOREIGN_TRUST ? 0 : watch_validate(va);
     take_events();
-    struct run *run = runs_at(&known, va);
     if (error == -ENOENT) { /* replaced, and not always with an event: shmat(SHM_REMAP) sends none */
         uintptr_t page = va & ~(OS_PAGE_SIZE - 1);
         change(page, page + OS_PAGE_SIZE, EMPTIED);
         runs_set(&areas, page, OS_PAGE_SIZE, kind_of(UNKNOWN));
     }
-    run = runs_at(&known, va);
+    struct run *run = runs_at(&known, va);
     if (error || run->kind.state != USED)
         return -ESTALE;
     *start = run->start;

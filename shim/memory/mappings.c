@@ -84,7 +84,7 @@ int mappings_end(uintptr_t start, size_t len, enum page_event event, const struc
 
 /* --- what is there ------------------------------------------------------------------------------------------------------ */
 
-static bool are_free_locked(struct zone *zone, uintptr_t start, uintptr_t end)
+static bool are_free(struct zone *zone, uintptr_t start, uintptr_t end)
 {
     if (!zone || end > zone->end)
         return false;
@@ -94,22 +94,14 @@ static bool are_free_locked(struct zone *zone, uintptr_t start, uintptr_t end)
     return true;
 }
 
-bool mappings_are_free(uintptr_t start, size_t len)
-{
-    lock_take(&zones_lock);
-    bool are_free = are_free_locked(zone_of(start), start, start + len);
-    lock_release(&zones_lock);
-    return are_free;
-}
-
 bool mappings_claim(uintptr_t start, size_t len)
 {
     struct zone *zone = zone_of(start);
     lock_take(&zones_lock);
-    bool are_free = are_free_locked(zone, start, start + len) &&
-                    pages_apply(zone, start, start + len, PAGE_CLAIMED, NULL) == 0;
+    bool is_claimed =
+        are_free(zone, start, start + len) && pages_apply(zone, start, start + len, PAGE_CLAIMED, NULL) == 0;
     lock_release(&zones_lock);
-    return are_free;
+    return is_claimed;
 }
 
 bool mappings_are_used(uintptr_t start, size_t len, unsigned flags)

@@ -44,8 +44,6 @@ void mappings_give_up_asking(void);
 /* mprotect; key -1: pkey_mprotect is not meant. Returns 0 or -errno. */
 int mappings_protect(uintptr_t start, size_t len, int prot, int key);
 
-/* Whether nothing is mapped in the range. */
-bool mappings_are_free(uintptr_t start, size_t len);
 /* Whether all of it is the program's, with all of `flags`. */
 bool mappings_are_used(uintptr_t start, size_t len, unsigned flags);
 /* What is at `addr`, and how far that goes; nothing outside the arena. */

@@ -23,7 +23,8 @@ static int protect(uintptr_t addr, size_t len, int prot, int key)
 static const struct pages_ops kernels = {os_mmap, os_munmap, os_mremap, protect, os_madvise};
 const struct pages_ops *pages_ops = &kernels;
 
-const struct page_kind page_ready = {.state = PAGE_READY, .prot = RW, .flags = PAGE_ORDINARY};
+/* What is mapped for the heap. */
+static const struct page_kind page_ready = {.state = PAGE_READY, .prot = RW, .flags = PAGE_ORDINARY};
 _Atomic unsigned long pages_impossible;
 bool pages_were_odd;
 size_t pages_unmap_least = 8 * BLOCK_SIZE;

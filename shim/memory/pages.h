@@ -128,7 +128,4 @@ int pages_change(uintptr_t start, size_t len, enum page_event event, const struc
 /* kind.lump_shift of what is made at once, of that length: a quarter of it, up to 64 MiB. */
 uint8_t pages_lump_shift(size_t len);
 
-/* What is mapped for the heap. */
-extern const struct page_kind page_ready;
-
 #endif

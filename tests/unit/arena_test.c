@@ -110,14 +110,14 @@ Test(arena, a_part_that_is_unmapped_is_held_back_until_the_rest_goes, .init = st
     cr_assert_eq(mappings_unmap(at, 16 * PAGE), 0);
     cr_assert_eq(arena_held_back_bytes(), 0);
     cr_assert_eq(pinned(), 0);
-    cr_assert(mappings_are_free(at, 16 * PAGE));
+    cr_assert(is_free(at, 16 * PAGE));
 }
 
 Test(arena, what_is_not_registered_is_free_at_once, .init = start)
 {
     uintptr_t at = map(16);
     cr_assert_eq(mappings_unmap(at + 4 * PAGE, 4 * PAGE), 0);
-    cr_assert(mappings_are_free(at + 4 * PAGE, 4 * PAGE));
+    cr_assert(is_free(at + 4 * PAGE, 4 * PAGE));
     cr_assert_eq(arena_held_back_bytes(), 0);
 }
 
@@ -147,7 +147,7 @@ Test(arena, an_unmap_wider_than_what_is_mapped_leaves_the_rest_free, .init = sta
     cr_assert_eq(look_up(at + 12 * PAGE), 0);
     cr_assert_eq(mappings_unmap(at, 16 * PAGE), 0);
     cr_assert_not(is_mapped(at));
-    cr_assert(mappings_are_free(at, 16 * PAGE));
+    cr_assert(is_free(at, 16 * PAGE));
     cr_assert_eq(map(16), at, "and is handed out again");
 }
 
@@ -177,10 +177,10 @@ Test(arena, what_somebody_else_has_mapped_is_never_handed_out, .init = start)
     cr_assert_neq(place, 0);
     cr_assert(place + 16 * PAGE <= at + 8 * PAGE || place >= at + 9 * PAGE);
     cr_assert_eq(*(unsigned char *)(at + 8 * PAGE), 0x55);
-    cr_assert_not(mappings_are_free(at, 16 * PAGE));
+    cr_assert_not(is_free(at, 16 * PAGE));
     places_give(place, 16 * PAGE);
     cr_assert_not(is_mapped(place));
-    cr_assert(mappings_are_free(place, 16 * PAGE));
+    cr_assert(is_free(place, 16 * PAGE));
 }
 
 Test(arena, a_purge_of_registered_pages_zeroes_them_where_they_are, .init = start)
@@ -217,7 +217,7 @@ Test(arena, a_failed_replacement_leaves_what_was_there, .init = start)
     cr_assert_not(mappings_are_used(at, 12 * PAGE, 0));
     mappings_end(at, 16 * PAGE, PAGE_FAILED, NULL);
     cr_assert(mappings_are_used(at, 12 * PAGE, PAGE_ORDINARY));
-    cr_assert(mappings_are_free(at + 12 * PAGE, 4 * PAGE));
+    cr_assert(is_free(at + 12 * PAGE, 4 * PAGE));
 }
 
 Test(arena, a_failed_replacement_gives_up_nothing, .init = start)
@@ -229,7 +229,7 @@ Test(arena, a_failed_replacement_gives_up_nothing, .init = start)
     mappings_end(at, 16 * PAGE, PAGE_FAILED, NULL);
     cr_assert_gt(pinned(), 0);
     cr_assert_eq(arena_held_back_bytes(), 4 * PAGE);
-    cr_assert(mappings_are_free(at + 12 * PAGE, 4 * PAGE));
+    cr_assert(is_free(at + 12 * PAGE, 4 * PAGE));
     cr_assert_eq(look_up(at), 0);
     cr_assert_eq(mappings_unmap(at, 12 * PAGE), 0);
     cr_assert_eq(arena_held_back_bytes(), 0);
@@ -254,7 +254,7 @@ Test(arena, a_forked_child_is_given_back_what_was_held, .init = start)
     pagemap_reset();
     arena_reset();
     cr_assert_eq(arena_held_back_bytes(), 0);
-    cr_assert(mappings_are_free(at, 4 * PAGE));
+    cr_assert(is_free(at, 4 * PAGE));
 }
 
 static struct pages_ops ops;

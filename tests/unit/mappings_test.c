@@ -147,7 +147,7 @@ static void nobody_gets_it(void)
     for (int i = 0; i < 40; i++)
         cr_assert_not(is_inside(map(1)));
     cr_assert_not(mappings_claim(ours, PAGE));
-    cr_assert_not(mappings_are_free(ours, PAGE));
+    cr_assert_not(is_free(ours, PAGE));
 }
 
 Test(mappings, what_is_being_unmapped_is_given_to_nobody, .init = start)
@@ -155,7 +155,7 @@ Test(mappings, what_is_being_unmapped_is_given_to_nobody, .init = start)
     map_registered();
     after_call = nobody_gets_it;
     cr_assert_eq(mappings_unmap(ours, 16 * PAGE), 0);
-    cr_assert(mappings_are_free(ours, 16 * PAGE));
+    cr_assert(is_free(ours, 16 * PAGE));
 }
 
 /* --- calls that fail ---------------------------------------------------------------------------------------------------- */
@@ -216,7 +216,7 @@ Test(mappings, the_last_to_leave_ends_the_registration, .init = start)
     cr_assert_eq(mappings_unmap(ours, 8 * PAGE), 0);
     cr_assert_eq(stats_now().unmaps, 1);
     cr_assert_eq(arena_held_back_bytes(), 0);
-    cr_assert(mappings_are_free(ours, 16 * PAGE));
+    cr_assert(is_free(ours, 16 * PAGE));
 }
 
 Test(mappings, the_registration_stays_for_whose_unmap_failed_meanwhile, .init = start)
@@ -269,7 +269,7 @@ static void a_child_is_forked(void)
     arena_reset();
     cr_assert(mappings_are_used(theirs, 8 * PAGE, 0));
     cr_assert_eq(mappings_unmap(theirs, 8 * PAGE), 0);
-    cr_assert(mappings_are_free(theirs, 8 * PAGE));
+    cr_assert(is_free(theirs, 8 * PAGE));
 }
 
 Test(mappings, a_child_forked_meanwhile_goes_on, .init = start)
@@ -279,7 +279,7 @@ Test(mappings, a_child_forked_meanwhile_goes_on, .init = start)
     before_call = a_child_is_forked;
     mappings_unmap(ours + 4 * PAGE, 4 * PAGE);
     cr_assert_eq(arena_held_back_bytes(), 0);
-    cr_assert(mappings_are_free(ours, PAGE), "what was held is given back");
+    cr_assert(is_free(ours, PAGE), "what was held is given back");
 }
 
 /* --- moves -------------------------------------------------------------------------------------------------------------- */
@@ -327,7 +327,7 @@ Test(mappings, pages_that_a_neighbour_keeps_registered_are_renewed_before_a_move
     cr_assert_eq(look_up(destination), 0);
     cr_assert_eq(look_up(ours), -EFAULT);
     cr_assert_eq(mappings_unmap(theirs, 8 * PAGE), 0);
-    cr_assert(mappings_are_free(ours, 16 * PAGE));
+    cr_assert(is_free(ours, 16 * PAGE));
     cr_assert_eq(pages_impossible, 0);
 }
 

@@ -15,7 +15,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/san/core.a | needs-unit
 	$(call compile,CC,$(CC) -MF $@.d $(DEPENDENCIES) $(filter-out -Wmissing-prototypes,$(FLAGS_san)) -fvisibility=default \
 		-o $@ $< $(BUILD)/san/core.a $(JEMALLOC) -lcriterion -lm -pthread)
-$(BUILD)/tests/unit/usage_test: private JEMALLOC := $(BUILD)/libje.a
+$(BUILD)/tests/unit/usage_test: private JEMALLOC := $(BUILD)/libje.a $(BUILD)/san/core.a
 $(BUILD)/tests/unit/usage_test: $(BUILD)/libje.a
 
 VM_TESTS := $(patsubst tests/vm/%.c,$(BUILD)/tests/vm/%,$(wildcard tests/vm/*.c))

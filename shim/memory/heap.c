@@ -15,7 +15,6 @@
 #include "memory/extents.h"
 #include "memory/mappings.h"
 #include "memory/zones.h"
-#include "profile/profile.h"
 
 /* retain:false: each extent's coming and going is seen. lg_extent_max_active_fit: what was freed is used again for any smaller
  * request. By default an extent of more than 64 times the request is left alone: extents that lie side by side, as the arena
@@ -38,7 +37,6 @@ char *heap_getenv(const char *name);
 double heap_log(double x);
 double heap_exp(double x);
 double heap_round(double x);
-bool heap_thread_begins(void *thread);
 void heap_sizes_begin(const void *classes, bool cache_oblivious);
 
 /* jemalloc crashes where there is not enough for its own records. */
@@ -112,8 +110,7 @@ void *heap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offse
     }
     if (addr) /* a hint: jemalloc gives back what it gets elsewhere */
         return MAP_FAILED;
-    if (!arena_first_heap
-             .len) { /* jemalloc starts itself even where it serves nobody, and crashes without memory */
+    if (!arena_first_heap.len) { /* jemalloc starts where it serves nobody, too, and crashes without memory */
         intptr_t got = os_mmap(0, len, prot, flags, fd, offset);
         return os_is_error(got) ? MAP_FAILED : (void *)got;
     }
@@ -188,15 +185,6 @@ void heap_sizes_begin(const void *classes, bool cache_oblivious)
     extern uint8_t je_sz_size2index_tab[];
     je_sz_boot(classes, cache_oblivious);
     je_sz_size2index_tab[0] = je_sz_size2index_tab[1] = 1;
-}
-
-/* The last step of a thread's first call: from here on it may allocate. True when that failed. */
-bool heap_thread_begins(void *thread)
-{
-    extern bool je_tsd_tcache_enabled_data_init(void *thread);
-    bool failed = je_tsd_tcache_enabled_data_init(thread);
-    profile_thread_begins();
-    return failed;
 }
 
 /* False: what was carried is back, and the new block, in which pages are lacking, is nobody's. */

@@ -16,6 +16,7 @@
 #include "interpose/ranges.h"
 #include "interpose/strict.h"
 #include "memory/contents.h"
+#include "memory/huge.h"
 #include "memory/mappings.h"
 #include "memory/owners.h"
 #include "memory/populate.h"
@@ -40,6 +41,7 @@ static int noted(bool sets, intptr_t result)
         contents_give_up();
         populate_give_up();
         mappings_give_up_asking();
+        huge_give_up();
     }
     return to_libc(result);
 }

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "base/config.h"
 #include "base/os.h"
+
+enum { PAGES_OF_BLOCK = BLOCK_SIZE / OS_PAGE_SIZE };
 
 static _Atomic bool is_wanted; /* set under LOCK_ARENA, never taken back */
 
@@ -99,26 +102,49 @@ static int collapse(uintptr_t block)
     return error ? error : os_madvise(block, BLOCK_SIZE, ADVICE_COLLAPSE);
 }
 
-/*
- * What may be spent on collapsing blocks of the heap, unless ANYDMA_THP=always: a fifth of what it takes to pin a block of small
- * pages (35 us), for each that is registered. The price is that of the last one; copying takes milliseconds, so that one in some
- * hundreds is. What was not touched needs no such thing there: the heap has asked for huge pages by now. A mapping has not.
- */
-enum { CREDIT_NS = 7000, FIRST_PRICE_NS = 4000000 };
-static int64_t credit_ns, price_ns = FIRST_PRICE_NS; /* under LOCK_REGISTRY */
+static _Atomic bool is_filtered;
 
-/* -EAGAIN: it stays as it is. */
+void huge_give_up(void)
+{
+    is_filtered = true;
+}
+
+/* How many pages of the block are there; all, where nobody may be asked. */
+static unsigned touched(uintptr_t block)
+{
+    unsigned char there[PAGES_OF_BLOCK];
+    unsigned nr = 0;
+    if (is_filtered || os_call(SYS_mincore, (long)block, BLOCK_SIZE, (long)there, 0, 0, 0) != 0)
+        return PAGES_OF_BLOCK;
+    for (unsigned i = 0; i < PAGES_OF_BLOCK; i++)
+        nr += there[i] & 1;
+    return nr;
+}
+
+/*
+ * What may be spent on making blocks, unless ANYDMA_THP=always: where half of the pages is untouched, a huge page takes less than
+ * bringing in those pages one by one, which the pin would do in the same place; where all are touched, ten times as long as the pin.
+ * So much is right while the kernel has huge pages: each block takes 0.2 to 0.8 ms, and up to 4 ms in a virtual machine whose host
+ * has to find the memory first. Where it moves others' pages about, which takes longer, that is a debt, in which nothing is made.
+ */
+enum { PAGE_NS = 8000, MOST_CREDIT_NS = 100000000 };
+static int64_t credit_ns = MOST_CREDIT_NS; /* under LOCK_REGISTRY */
+
+/* -EAGAIN: it stays as it is. The heap's untouched blocks become huge by themselves. */
 static int collapse_within_budget(const struct zone *zone, uintptr_t block)
 {
-    if (config.thp == THP_ALWAYS || zone->kind != ZONE_HEAP)
-        return collapse(block);
-    credit_ns += CREDIT_NS;
-    if (credit_ns < price_ns)
+    if (config.thp == THP_ALWAYS)
+        return is_filtered ? -EINVAL : collapse(block);
+    unsigned nr = touched(block);
+    if (nr > PAGES_OF_BLOCK / 2 || (nr == 0 && zone->kind == ZONE_HEAP))
+        return -EAGAIN;
+    credit_ns += (int64_t)(PAGES_OF_BLOCK - nr) * PAGE_NS;
+    credit_ns = credit_ns < MOST_CREDIT_NS ? credit_ns : MOST_CREDIT_NS;
+    if (credit_ns < 0)
         return -EAGAIN;
     uint64_t began = os_monotonic_ns();
     int error = collapse(block);
-    price_ns = (int64_t)(os_monotonic_ns() - began);
-    credit_ns -= price_ns;
+    credit_ns -= (int64_t)(os_monotonic_ns() - began);
     return error;
 }
 

@@ -4,9 +4,9 @@
  * IOMMU's table; but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the first pin, or
  * the opening of a device, on the heap asks for huge pages as it is committed, all of it alike, that its mapping
  * is not split. Not before that: a small program has no use for them. What was there before, or is no longer
- * whole, could be collapsed before it is pinned; but that copies it, which takes a hundred times as long as
- * pinning it: ANYDMA_THP=always does so, auto as far as a budget goes (a fifth of the pin's own time). Blocks of
- * a mapping are collapsed by both.
+ * whole, or is a mapping, is collapsed before it is pinned where that comes free: where at most half of a block is touched, a huge
+ * page takes less than bringing in the rest would. What is touched is pinned as it lies: to copy it takes ten times as long
+ * as pinning it, and nobody has to wait for that but with ANYDMA_THP=always.
  *
  * A zone's bit for a block says that it is whole: since it was committed for huge pages, or collapsed, no
  * part of it has been taken away. Only the price of the next pin hangs on it.
@@ -26,6 +26,8 @@ void huge_moved(struct zone *zone, uintptr_t start, size_t len);
 void huge_expect_device(void);
 /* Before a range of a zone is pinned. Takes LOCK_ARENA. */
 void huge_prepare(struct zone *zone, uintptr_t start, size_t len);
+/* The program has set a filter: no call of ours asks which pages are touched, or collapses them, from here on. */
+void huge_give_up(void);
 /* After a fork: what is written to next becomes small pages, for they are copied one by one. Under
  * LOCK_ARENA. */
 void huge_forget(void);

@@ -43,14 +43,16 @@ static void enter_sandbox(unsigned consequence)
         _exit(NO_FILTER);
 }
 
-/* Of madvise, too, only what the program itself asks for. */
+/* Of madvise, too, only what the program itself asks for, and the simulated IOMMU instead of the kernel; and no mincore. */
 static void forbid_other_advice(void)
 {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 2),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 5, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_DONTNEED, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_DONTNEED, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_POPULATE_WRITE, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
@@ -101,6 +103,18 @@ static void purge_what_is_registered(void)
         _exit(6);
 }
 
+/* Whole blocks, which are made huge pages elsewhere. */
+static void look_up_mapping(void)
+{
+    const size_t len = 4 * MIB;
+    anydma_iova(mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    char *mapping = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint64_t iova;
+    forbid_other_advice();
+    if (anydma_iova_range(mapping, len, &iova) != 0)
+        _exit(7);
+}
+
 /* This program anew, as `self` with the argument. Returns its status as a shell has it. */
 static int run_self(const char *argument)
 {
@@ -127,6 +141,14 @@ static void it_purges_what_is_registered(void)
     EXPECT(run_self("purges") == 0);
 }
 
+static void it_looks_up_a_mapping(void)
+{
+    EXPECT(run_self("looks") == 0);
+    setenv("ANYDMA_THP", "always", 1);
+    EXPECT(run_self("looks") == 0);
+    unsetenv("ANYDMA_THP");
+}
+
 static void it_has_signal_handlers(void)
 {
     EXPECT(run_self("handles") == 0);
@@ -139,6 +161,10 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "purges")) {
         purge_what_is_registered();
+        return 0;
+    }
+    if (argc > 1 && !strcmp(argv[1], "looks")) {
+        look_up_mapping();
         return 0;
     }
     if (argc > 1) {
@@ -159,5 +185,6 @@ int main(int argc, char **argv)
     behaviour("it allocates and ends", it_allocates_and_ends);
     behaviour("it has signal handlers", it_has_signal_handlers);
     behaviour("it purges what is registered", it_purges_what_is_registered);
+    behaviour("it looks up a mapping", it_looks_up_a_mapping);
     return behaviours_end();
 }

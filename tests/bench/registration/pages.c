@@ -15,7 +15,7 @@ enum { ADVICE_COLLAPSE = 25, PAGE = 4096 };
 
 const char *const pages_names[NR_PAGES_KINDS] = {"fresh", "touched", "huge"};
 
-void pages_collapse(uint64_t block)
+static void collapse(uint64_t block)
 {
     *(volatile char *)block = 1;
     raw(SYS_madvise, (long)block, BLOCK, ADVICE_COLLAPSE, 0, 0, 0);
@@ -26,7 +26,7 @@ void pages_bring(uint64_t va, size_t len, enum pages kind)
     for (uint64_t at = va; kind != PAGES_FRESH && at < va + len; at += PAGE)
         *(volatile char *)at = 1;
     for (uint64_t at = va; kind == PAGES_HUGE && at < va + len; at += BLOCK)
-        pages_collapse(at);
+        collapse(at);
 }
 
 /* PAGEMAP_SCAN of <linux/fs.h>, since Linux 6.7. */

@@ -16,8 +16,6 @@ extern const char *const pages_names[NR_PAGES_KINDS];
 
 /* Brings fresh memory into that state, by calls that the shim does not see. */
 void pages_bring(uint64_t va, size_t len, enum pages kind);
-/* One block as pages_bring has it, for who wants to do so step by step. */
-void pages_collapse(uint64_t block);
 /* How many bytes of the range are mapped by huge pages; UINT64_MAX where the kernel (before 6.7) can't say.
  */
 uint64_t pages_count_huge(uint64_t va, size_t len);

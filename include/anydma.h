@@ -136,6 +136,8 @@ static inline void anydma_find_table_(void)
     __atomic_store_n(&anydma_nr_entries_, t->nr_entries, __ATOMIC_RELEASE);
 }
 
+static inline bool anydma_active(void);
+
 /* When the program or its library is loaded: dlsym takes the loader's lock, for which the first lookup, in a signal handler
  * perhaps, could wait for ever. (The constructors of what is loaded before find it by themselves.) */
 __attribute__((constructor, unused)) static void anydma_prepare_(void)
@@ -143,6 +145,7 @@ __attribute__((constructor, unused)) static void anydma_prepare_(void)
     anydma_find_("anydma_iova", (void **)&anydma_iova_);
     anydma_find_("anydma_iova_range", (void **)&anydma_iova_range_);
     anydma_find_table_();
+    anydma_active(); /* which says that this is a device's program: its memory may be huge pages from now on */
 }
 
 __attribute__((noinline, cold, unused)) static uint64_t anydma_iova_cold_(uint64_t va)

@@ -13,7 +13,7 @@ enum config_heap { HEAP_OWN, HEAP_SYSTEM };
 enum config_foreign { FOREIGN_WATCH, FOREIGN_REFUSE, FOREIGN_TRUST };
 enum config_bridge { BRIDGE_SPDK = 1, BRIDGE_LIBVFN = 2, BRIDGE_DPDK = 4 };
 enum config_on_limit { LIMIT_WARN, LIMIT_REFUSE };
-enum config_thp { THP_AUTO, THP_ALWAYS, THP_NEVER };
+enum config_thp { THP_AUTO, THP_ALWAYS, THP_NEVER, THP_EARLY };
 
 struct config {
     enum config_mode mode;

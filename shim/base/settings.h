@@ -38,7 +38,9 @@ enum setting_kind {
       "refused, or registered unwatched") \
     X(STRICT, strict, FLAG, "", 0, 0, 0, \
       "system calls that the program makes by instructions of its own, past libc, are seen, too: each costs a signal") \
-    X(THP, thp, WORD, "auto|always|never", 0, 0, 0, "huge pages, made before pages are pinned") \
+    X(THP, thp, WORD, "auto|always|never|early", 0, 0, 0, \
+      "huge pages; auto: the heap asks for them once the program is known to be a device's; early: from its start on; always: and " \
+      "what was touched is copied into them when it is pinned") \
     X(THREADS, threads, NUMBER, "auto|1..64", 1, 64, 0, \
       "how many bring in untouched memory that is registered by 16 MiB and more; auto: as many as the thread may use processors") \
     X(LIMIT, limit, SIZE, "auto|SIZE", 1, UINT64_MAX, 0, \

@@ -25,6 +25,7 @@
 #include "interpose/bridges/bridges.h"
 #include "interpose/ending.h"
 #include "interpose/filters.h"
+#include "interpose/foresight.h"
 #include "interpose/fork.h"
 #include "interpose/next.h"
 #include "interpose/patched.h"
@@ -34,6 +35,7 @@
 #include "iommu/iommu.h"
 #include "memory/arena.h"
 #include "memory/heap.h"
+#include "memory/huge.h"
 #include "memory/owners.h"
 #include "memory/populate.h"
 #include "profile/failures.h"
@@ -198,6 +200,8 @@ __attribute__((constructor(101))) static void construct(void)
         return;
     profile_open_stacks();
     patched_find();
+    if (foresight_sees_device())
+        huge_expect_device();
     if (config.iommu == IOMMU_SIM)
         bridges_look(); /* no call to VFIO may ever come */
     profile_leave();    /* what is registered by now was so through no door */

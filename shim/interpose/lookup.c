@@ -24,6 +24,7 @@
 #include "interpose/summary.h"
 #include "iommu/iommu.h"
 #include "memory/arena.h"
+#include "memory/huge.h"
 #include "memory/mappings.h"
 #include "profile/failures.h"
 
@@ -293,7 +294,10 @@ void anydma_label_pop(void)
 
 bool anydma_active(void)
 {
-    return lifecycle_enter();
+    if (!lifecycle_enter())
+        return false;
+    huge_expect_device();
+    return true;
 }
 
 const char *anydma_version(void)

@@ -12,8 +12,10 @@
 enum { PAGES_OF_BLOCK = BLOCK_SIZE / OS_PAGE_SIZE };
 
 static _Atomic bool is_wanted; /* set under LOCK_ARENA, never taken back */
+static bool
+    was_pinned; /* some of it; a forked child has nothing to forget before, and copies no page for it */
 
-static bool is_anything_pinned(void)
+static bool is_expected(void)
 {
     return atomic_load_explicit(&is_wanted, memory_order_acquire);
 }
@@ -45,7 +47,7 @@ static uintptr_t block_up(uintptr_t addr)
 void huge_committed(struct zone *zone, uintptr_t start, size_t len)
 {
     uintptr_t end = start + len, last_whole = end & ~(BLOCK_SIZE - 1);
-    bool asked = config.thp == THP_ALWAYS || (config.thp == THP_AUTO && is_anything_pinned());
+    bool asked = config.thp == THP_ALWAYS || (config.thp != THP_NEVER && is_expected());
     if (asked)
         asked = os_madvise(start, len, MADV_HUGEPAGE) == 0;
     set_whole(zone, start & ~(BLOCK_SIZE - 1), end, false);
@@ -76,13 +78,13 @@ static struct run *committed_from(struct run *run, uintptr_t *start, uintptr_t *
     return run ? runs_next(run) : NULL; /* a PAGE_NONE has no other behind it */
 }
 
-/* From the first pin on: what is committed now, too, as far as it is still to be touched. */
+/* From now on: what is committed already, too, as far as it is still to be touched. */
 static void want(void)
 {
     uintptr_t start, end;
     lock_take(&zones_lock);
     bool was_wanted = atomic_exchange_explicit(&is_wanted, true, memory_order_acq_rel);
-    for (unsigned i = 0; config.thp == THP_AUTO && !was_wanted && i < nr_zones; i++) {
+    for (unsigned i = 0; config.thp != THP_ALWAYS && !was_wanted && i < nr_zones; i++) {
         struct run *run = zones[i].kind == ZONE_HEAP ? runs_at(&zones[i].runs, zones[i].start) : NULL;
         while (run) {
             run = committed_from(run, &start, &end);
@@ -150,7 +152,7 @@ static int collapse_within_budget(const struct zone *zone, uintptr_t block)
 
 void huge_expect_device(void)
 {
-    if (config.thp != THP_NEVER && !is_anything_pinned())
+    if (config.thp != THP_NEVER && !is_expected())
         want();
 }
 
@@ -159,6 +161,7 @@ void huge_prepare(struct zone *zone, uintptr_t start, size_t len)
     if (config.thp == THP_NEVER)
         return;
     huge_expect_device();
+    was_pinned = true;
     for (uintptr_t block = block_up(start); block + BLOCK_SIZE <= start + len; block += BLOCK_SIZE) {
         int error = is_whole(zone, block) ? 0 : collapse_within_budget(zone, block);
         if (error == -EINVAL || error == -ENOMEM)
@@ -170,7 +173,7 @@ void huge_prepare(struct zone *zone, uintptr_t start, size_t len)
 
 void huge_forget(void)
 {
-    for (unsigned i = 0; is_anything_pinned() && i < nr_zones; i++)
+    for (unsigned i = 0; was_pinned && i < nr_zones; i++)
         if (zones[i].kind == ZONE_HEAP)
             set_whole(&zones[i], zones[i].start, zones[i].end, false);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Huge pages for what is pinned. A pin of one huge page costs a fraction of 512 small ones, and so does the
- * IOMMU's table; but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the first pin, or
- * the opening of a device, on the heap asks for huge pages as it is committed, all of it alike, that its mapping
- * is not split. Not before that: a small program has no use for them. What was there before, or is no longer
+ * IOMMU's table; but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the moment on at
+ * which the program is known to be a device's (by what it links, by its first call to anydma, when it opens a device, or at its
+ * first pin) the heap asks for huge pages as it is committed, all of it alike, that its mapping is not split. Not before that: a small program has no use for them. What was there before, or is no longer
  * whole, or is a mapping, is collapsed before it is pinned where that comes free: where at most half of a block is touched, a huge
  * page takes less than bringing in the rest would. What is touched is pinned as it lies: to copy it takes ten times as long
  * as pinning it, and nobody has to wait for that but with ANYDMA_THP=always.
@@ -22,7 +22,7 @@ void huge_committed(struct zone *zone, uintptr_t start, size_t len);
 void huge_dropped(struct zone *zone, uintptr_t start, size_t len);
 /* Its pages are others now, or none. */
 void huge_moved(struct zone *zone, uintptr_t start, size_t len);
-/* The program has opened a device: memory is going to be pinned. Takes LOCK_ARENA. */
+/* The program is a device's, or has opened one: memory is going to be pinned. Takes LOCK_ARENA. */
 void huge_expect_device(void);
 /* Before a range of a zone is pinned. Takes LOCK_ARENA. */
 void huge_prepare(struct zone *zone, uintptr_t start, size_t len);

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 static char *early,
-    *early_part; /* touched before the first pin; the other one at its blocks' first quarters */
+    *early_part; /* touched before anybody knows; the other one at its blocks' first quarters */
+static size_t huge_at_start;
 
 static char *map_aligned(void)
 {
@@ -34,6 +35,25 @@ static void touched_before_is_pinned_as_it_lies(void)
     look_up(early);
     EXPECT(huge_now() == before);
     EXPECT(early[0] == 1 && early[LEN - 4096] == 1);
+}
+
+/* Before the header's own constructor. */
+__attribute__((constructor(101))) static void begin(void)
+{
+    early = aligned_alloc(BLOCK, LEN);
+    touch(early);
+    early_part = aligned_alloc(BLOCK, LEN);
+    touch_quarters(early_part);
+    huge_at_start = huge_now();
+}
+
+static void with_the_header_it_is_huge_from_the_start(void)
+{
+    char *memory = aligned_alloc(BLOCK, LEN);
+    size_t before = huge_now();
+    touch(memory);
+    EXPECT(is_most(huge_now() - before));
+    free(memory);
 }
 
 static void touched_in_part_before_is_huge_at_its_lookup(void)
@@ -90,11 +110,9 @@ int main(void)
 {
     if (!huge_pages_can_be_asked_for())
         return 77;
-    early = aligned_alloc(BLOCK, LEN);
-    touch(early);
-    early_part = aligned_alloc(BLOCK, LEN);
-    touch_quarters(early_part);
-    expect_that(huge_now() == 0, "no huge pages before the first pin", __FILE__, __LINE__);
+    expect_that(huge_at_start == 0, "no huge pages before anybody knows", __FILE__, __LINE__);
+    behaviour("a_program_with_the_header_has_huge_pages_from_the_start",
+              with_the_header_it_is_huge_from_the_start);
     behaviour("memory_touched_before_the_first_pin_is_pinned_as_it_lies",
               touched_before_is_pinned_as_it_lies);
     shim_must_be_there();

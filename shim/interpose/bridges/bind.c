@@ -250,6 +250,25 @@ void *bind_find_beside(const void *address, const char *name)
     return search.found;
 }
 
+/* What an object imports stands in front of what its hash table has. */
+static int import_of(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    const char **begins = arg;
+    size_t len = strlen(*begins);
+    struct object object;
+    if (!read_object(&object, info) || !object.gnu_hash)
+        return -1;
+    for (uint32_t i = 1, first_symbol = object.gnu_hash[1]; i < first_symbol; i++)
+        if (strncmp(object.strings + object.symbols[i].st_name, *begins, len) == 0)
+            return 1;
+    return -1;
+}
+
+bool bind_program_imports(const char *begins)
+{
+    return dl_iterate_phdr(import_of, &begins) == 1; /* the program is the first */
+}
+
 static int first_object(struct dl_phdr_info *info, size_t size, void *arg)
 {
     *(uint64_t *)arg = info->dlpi_adds;

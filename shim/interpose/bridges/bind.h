@@ -33,6 +33,9 @@ struct bound_library {
  * which is never held while a program's code runs. */
 bool bind_library(struct bound_library *library);
 
+/* Whether the program itself imports a name that begins so. */
+bool bind_program_imports(const char *begins);
+
 /* Where `name` is defined, in any loaded object; NULL. */
 void *bind_find(const char *name);
 

@@ -129,6 +129,8 @@ static void drop(struct registration *reg)
 
 int registry_complete(struct registration *reg)
 {
+    if (!reg->mapped)
+        memory->prepare(reg->start, reg->len);
     int error = containers_map(reg);
     if (error != -EFAULT)
         return error;

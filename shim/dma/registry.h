@@ -34,7 +34,7 @@ struct memory_ops {
     void (*registered)(uintptr_t start, size_t len);
     /* The next stretch in [*cursor, end) that eager mode registers; moves *cursor behind it. */
     bool (*next_alive)(uintptr_t *cursor, uintptr_t end, uintptr_t *start, size_t *len);
-    /* Before a range is pinned, after it was marked so: waits for purges that began before the mark; makes huge pages,
+    /* Before a range is pinned that was pinned nowhere, after it was marked so: waits for purges that began before the mark; makes huge pages,
      * if wanted. */
     void (*prepare)(uintptr_t start, size_t len);
     /* Makes the pages of the range that are held back accessible, so that a further container can pin them, or inaccessible

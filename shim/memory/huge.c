@@ -8,6 +8,7 @@
 
 #include "base/config.h"
 #include "base/os.h"
+#include "memory/populate.h"
 
 enum { PAGES_OF_BLOCK = BLOCK_SIZE / OS_PAGE_SIZE };
 
@@ -132,14 +133,16 @@ static unsigned touched(uintptr_t block)
 enum { PAGE_NS = 8000, MOST_CREDIT_NS = 100000000 };
 static int64_t credit_ns = MOST_CREDIT_NS; /* under LOCK_REGISTRY */
 
-/* -EAGAIN: it stays as it is. The heap's untouched blocks become huge by themselves. */
-static int collapse_within_budget(const struct zone *zone, uintptr_t block)
+/* Of `len` bytes that are to be pinned. -EAGAIN: it stays as it is. The heap's untouched blocks become huge by themselves. */
+static int collapse_within_budget(const struct zone *zone, uintptr_t block, size_t len)
 {
     if (config.thp == THP_ALWAYS)
         return is_filtered ? -EINVAL : collapse(block);
     unsigned nr = touched(block);
     if (nr > PAGES_OF_BLOCK / 2 || (nr == 0 && zone->kind == ZONE_HEAP))
         return -EAGAIN;
+    if (!populate_may_be_pinned(len))
+        return -ENOMEM;
     credit_ns += (int64_t)(PAGES_OF_BLOCK - nr) * PAGE_NS;
     credit_ns = credit_ns < MOST_CREDIT_NS ? credit_ns : MOST_CREDIT_NS;
     if (credit_ns < 0)
@@ -163,7 +166,7 @@ void huge_prepare(struct zone *zone, uintptr_t start, size_t len)
     huge_expect_device();
     was_pinned = true;
     for (uintptr_t block = block_up(start); block + BLOCK_SIZE <= start + len; block += BLOCK_SIZE) {
-        int error = is_whole(zone, block) ? 0 : collapse_within_budget(zone, block);
+        int error = is_whole(zone, block) ? 0 : collapse_within_budget(zone, block, len);
         if (error == -EINVAL || error == -ENOMEM)
             return;
         if (!error && zone->whole)

@@ -185,8 +185,7 @@ void populate_reset(void)
 
 /* --- a range ------------------------------------------------------------------------------------------------------------ */
 
-/* type1 stops at the limit, and so does this: what can't be pinned is not brought in. */
-static bool may_be_pinned(size_t len)
+bool populate_may_be_pinned(size_t len)
 {
     return counts_pinned() + len <= os_limit(RLIMIT_MEMLOCK) || os_can_lock_all();
 }
@@ -196,7 +195,8 @@ void populate(uintptr_t start, size_t len)
     if (len < LEAST || config.threads == 1 || is_given_up)
         return;
     unsigned wanted = helpers_wanted(len);
-    if (!wanted || !may_be_pinned(len) || (!stacks && !(stacks = pool_map(MOST_HELPERS * STACK_BYTES))))
+    if (!wanted || !populate_may_be_pinned(len) ||
+        (!stacks && !(stacks = pool_map(MOST_HELPERS * STACK_BYTES))))
         return;
     if (was_untouched(start + len - SLICE) || was_untouched(start + (len / 2 & ~(size_t)(SLICE - 1))))
         share(start, len, wanted);

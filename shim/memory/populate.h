@@ -13,12 +13,16 @@
 #ifndef MEMORY_POPULATE_H
 #define MEMORY_POPULATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Writable private memory that is about to be pinned. Does nothing where some of it was touched, as far as a look at two of its slices
  * shows; and where it can't be pinned for the memlock limit. What fails is left to the call that pins. Under LOCK_REGISTRY. */
 void populate(uintptr_t start, size_t len);
+
+/* Whether the memlock limit leaves room for so much more. type1 stops there: what can't be pinned is not brought in before. */
+bool populate_may_be_pinned(size_t len);
 
 /* Nothing more is done here: the program has set a filter, which may not know a thread that begins; or its device pins nothing. */
 void populate_give_up(void);

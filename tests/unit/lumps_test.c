@@ -12,6 +12,7 @@
 #include "memory/extents.h"
 #include "memory/mappings.h"
 #include "memory/places.h"
+#include "memory/populate.h"
 
 #define PAGE ((size_t)4096)
 #define RW (PROT_READ | PROT_WRITE)
@@ -218,6 +219,52 @@ Test(lumps, what_is_owed_is_paid_by_few_calls, .init = unattached)
     cr_expect_eq(stats_now().maps, calls, "all of it was owed");
     attach(OTHER_FD, UINT64_MAX);
     cr_expect_eq(stats_now().maps, 2 * calls, "another container gets the same");
+}
+
+/* Pages of [at, at + len) that are there. */
+static size_t present(uintptr_t at, size_t len)
+{
+    static unsigned char there[GIB / PAGE];
+    size_t nr = 0;
+    cr_assert_eq(mincore((void *)at, len, there), 0);
+    for (size_t i = 0; i < len / PAGE; i++)
+        nr += there[i] & 1;
+    return nr;
+}
+
+static uintptr_t owe_untouched(size_t len)
+{
+    config.threads = 2;
+    uintptr_t at = allocate(len);
+    cr_assert_eq(look_up(at, len), 0);
+    cr_assert_eq(present(at, len), 0);
+    return at;
+}
+
+/* The simulated container brings in nothing itself. */
+Test(lumps, what_is_owed_is_brought_in_before_it_is_paid, .init = unattached)
+{
+    uintptr_t at = owe_untouched(128 * MIB);
+    attach(FD, UINT64_MAX);
+    cr_expect_eq(present(at, 128 * MIB), 128 * MIB / PAGE);
+}
+
+Test(lumps, but_not_for_a_device_that_pins_nothing, .init = unattached)
+{
+    uintptr_t at = owe_untouched(128 * MIB);
+    populate_give_up();
+    attach(FD, UINT64_MAX);
+    cr_expect_eq(present(at, 128 * MIB), 0);
+}
+
+Test(lumps, nor_what_another_container_has, .init = attached)
+{
+    config.threads = 2;
+    uintptr_t at = allocate(128 * MIB);
+    populate_give_up();
+    cr_assert_eq(look_up(at, 128 * MIB), 0);
+    attach(OTHER_FD, UINT64_MAX);
+    cr_expect_eq(present(at, 128 * MIB), 0);
 }
 
 Test(lumps, what_is_owed_and_does_not_fit_whole_is_paid_as_far_as_it_fits, .init = unattached)

@@ -12,11 +12,14 @@ for folder in /usr/lib/postgresql/*/bin; do
 done
 
 postgres_server() {
+    local pid
     quietly as_user postgres -D "$PWD/data" -k "$PWD" -c listen_addresses= -c fsync=off -c max_connections=20 &
+    pid=$!
     wait_until psql -h "$PWD" -U tester postgres -c 'select 1'
     "$@"
     as_user pg_ctl -D "$PWD/data" -m fast -s stop
-    wait
+    wait $pid
+    echo "server: $?"
 }
 
 ask_postgres() {
@@ -56,11 +59,14 @@ postgres() {
 }
 
 mariadb_server() {
+    local pid
     quietly as_user mariadbd --no-defaults --datadir="$PWD/data" --socket="$PWD/socket" --pid-file="$PWD/pid" --skip-networking &
+    pid=$!
     wait_until ask_mariadb <<<'select 1'
     "$@"
     mariadb-admin --no-defaults --socket="$PWD/socket" -u root shutdown
-    wait
+    wait $pid
+    echo "server: $?"
 }
 
 ask_mariadb() {

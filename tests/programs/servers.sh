@@ -14,6 +14,7 @@ ask() {
 }
 
 nginx_job() {
+    local pid
     mkdir pages logs
     seq 1 200 >pages/small.txt
     seq 1 60000 >pages/large.txt
@@ -33,6 +34,7 @@ http {
 END
     chmod -R a+rwX .
     quietly nginx -p "$PWD" -e logs/error.log -c "$PWD/nginx.conf" &
+    pid=$!
     wait_until curl -sf "http://$place/small.txt" || cat logs/error.log
     ask "http://$place/small.txt"
     ask -k -n 300 "http://$place/large.txt"
@@ -41,7 +43,8 @@ END
     ask -n 300 "http://$place/again/large.txt"
     curl -s --compressed "http://$place/again/large.txt" | sha256sum
     kill -QUIT "$(cat nginx.pid)"
-    wait
+    wait $pid
+    echo "server: $?"
     awk '{print $9}' logs/access.log | sort | uniq -c
     rm -rf logs nginx.pid
 }

@@ -44,12 +44,14 @@ chromium_job() {
 
 chromium_sandbox() {
     page
-    quietly as_user timeout -k 5 60 chromium --headless --disable-gpu --user-data-dir="$PWD/profile" --remote-debugging-port=0 \
-        "file://$PWD/page.html" >/dev/null &
+    # shellcheck disable=SC2016 # it tells its own number
+    quietly as_user timeout -k 5 60 sh -c 'echo $$ >browser && exec "$@"' sh chromium --headless --disable-gpu --user-data-dir="$PWD/profile" \
+        --remote-debugging-port=0 "file://$PWD/page.html" >/dev/null &
     wait_until has_sandboxed_child && echo sandboxed
-    pkill -f -- "--user-data-dir=$PWD/profile"
-    wait
-    rm -rf profile
+    kill "$(cat browser)"
+    wait $!
+    echo "browser: $?"
+    rm -rf profile browser
 }
 
 firefox_job() {

@@ -66,8 +66,9 @@ ffmpeg_job() {
         quietly ffmpeg -v error -nostdin -i made.mkv -vf scale=320:180,hflip -c:v mpeg4 -threads 2 -flags:v +bitexact -f md5 -
 }
 
+# From a file: `spawn` reads the program once more.
 numpy_job() {
-    /usr/bin/python3 - <<'END'
+    cat >work.py <<'END'
 import hashlib
 import multiprocessing
 import multiprocessing.shared_memory
@@ -87,11 +88,8 @@ def work(name, n):
 if __name__ == "__main__":
     for method in "fork", "spawn":
         shared = multiprocessing.shared_memory.SharedMemory(create=True, size=4 * 8 << 18)
-        if method == "fork":
-            with multiprocessing.get_context(method).Pool(4) as pool:
-                print(method, pool.starmap(work, [(shared.name, n) for n in range(4)]))
-        else:
-            print(method, [work(shared.name, n) for n in range(4)])
+        with multiprocessing.get_context(method).Pool(4) as pool:
+            print(method, pool.starmap(work, [(shared.name, n) for n in range(4)]))
         print(hashlib.sha256(shared.buf).hexdigest())
         shared.close()
         shared.unlink()
@@ -100,6 +98,7 @@ if __name__ == "__main__":
     print(big.sum(), numpy.sort(numpy.random.default_rng(1).integers(0, 1 << 40, 1_000_000))[::100000])
     print(numpy.round(numpy.abs(numpy.fft.fft(numpy.arange(4096) % 17))[:5], 6), numpy.linalg.solve(numpy.eye(200) * 2, numpy.ones(200)).sum())
 END
+    /usr/bin/python3 work.py
 }
 
 npm_job() {

@@ -57,4 +57,7 @@ expect "also as JSON" python3 -c "
 import json, subprocess
 r = json.loads(subprocess.run(['$ANYDMA', 'report', '--json', '$work/forks.cap'], stdout=subprocess.PIPE, check=True).stdout)
 assert [(f['count'], f['bytes'], f['place'].split()[0]) for f in r['forks_by_place']] == [(3, 24 << 20, 'have_a_child')], r['forks_by_place']"
+capture "$work/small.cap" --thp=never -- "$work/forks"
+expect "what huge pages would have bought is said" bash -c "'$ANYDMA' report '$work/small.cap' | grep -q '8 MiB are pinned in pages of 4 KiB; as 4 huge pages they would take 2044 entries less'"
+expect "and nothing of it where all is huge" bash -c "! '$ANYDMA' report '$work/forks.cap' | grep -q 'pages of 4 KiB'"
 exit "$failures"

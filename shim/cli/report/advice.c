@@ -137,13 +137,15 @@ static void advise_order(const struct view *view, struct candidates *to)
 {
     const struct model *m = &view->model;
     uint64_t small = m->at.huge_known - m->at.huge;
+    const uint64_t block = UINT64_C(2) << 20;
     char bytes[32];
     if (small > m->at.huge_known / 4)
         add(to, small / 8,
-            "%s are pinned in pages of 4 KiB: memory that is looked up before it is first written to, or "
-            "aligned to 2 MiB, gets "
-            "huge pages (`--thp=always` makes them of what was written already)",
-            text_size(bytes, small));
+            "%s are pinned in pages of 4 KiB; as %" PRIu64 " huge pages they would take %" PRIu64
+            " entries less of the IOMMU's page tables: `--thp=early` asks for those before memory is written "
+            "to "
+            "(`--thp=always` copies what was, which takes ten times as long as pinning it)",
+            text_size(bytes, small), small / block, small / 4096 - small / block);
     if (m->forks)
         add(to, m->fork_bytes / m->forks,
             "%" PRIu64

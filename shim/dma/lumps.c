@@ -7,6 +7,10 @@
  * looked up: as long as the range that is asked for; twice as long as the registration beside it, so that lookups one after the
  * other need ever fewer calls; or all of a step of which an eighth is registered. A lookup that has nothing near it gets its unit
  * alone. 1 GiB takes 17 calls for a range, 18 for lookups in order, some 95 for lookups at random.
+ *
+ * At random it would be fewer if who uses much of a lump got ever longer steps anywhere in it: 58 calls with steps of an eighth of what
+ * is registered by then, 46 with a quarter, 34 with a half. But 32 lookups, for 64 MiB, would pin 334, 530 and 704 MiB instead of 178; and
+ * what is registered can't be joined without being undone first, under a neighbour's DMA.
  */
 #include "dma/lumps.h"
 

@@ -186,6 +186,6 @@ void advice_tell_end(void)
 void advice_forget(void)
 {
     for (int i = 0; i < NR_ROWS; i++)
-        if (atomic_load_explicit(&counts[i], memory_order_relaxed)) /* a page that is not written is not copied */
+        if (counts[i]) /* a page that is not written is not copied */
             atomic_store_explicit(&counts[i], 0, memory_order_relaxed);
 }

@@ -475,7 +475,8 @@ int main(void)
     behaviour("malloc_of_0_gives_distinct_pointers", malloc_of_0);
     behaviour("what_is_too_large_gives_enomem", what_is_too_large);
     behaviour("products_that_overflow_give_enomem", products_that_overflow);
-    behaviour("blocks_that_grow_in_turns_are_moved_not_copied", blocks_that_grow_in_turns); /* nothing is registered yet */
+    behaviour("blocks_that_grow_in_turns_are_moved_not_copied",
+              blocks_that_grow_in_turns); /* nothing is registered yet */
     behaviour("one_that_is_registered_keeps_what_is_in_it", one_of_them_is_registered);
     behaviour("failed_realloc_keeps_the_block", failed_realloc);
     behaviour("success_leaves_errno_alone", errno_of_success);

@@ -35,6 +35,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+export CHECK_ALL=$all # for what is longer then
 
 work=$(mktemp -d)
 declare -A pid_of
@@ -334,6 +335,12 @@ run_vm_scripts() {
     done
 }
 
+# What the scripts no longer need of the machine is a second guest's.
+run_scripts_then_boots() {
+    with 'vm demo' run_vm_scripts
+    [ ! -d "$claimed" ] || run_boots
+}
+
 # run_beside LANE FUNCTION ARGUMENT...: in the background; its results are collected at the end.
 lanes=()
 run_beside() {
@@ -359,7 +366,7 @@ fi
 build_everything
 # The VMs wait for their devices most of the time: they run beside the rest, and print when it is done.
 run_beside boots with 'vm kernel demo' run_boots
-run_beside scripts with 'vm demo' run_vm_scripts
+run_beside scripts run_scripts_then_boots
 with "${all:+lint}" run_test lint 300 tests/lint.sh ${all:+--all}
 with unit run_units
 run_preloads preload "$SHIM"
@@ -369,8 +376,7 @@ with programs run_scripts cli 60
 with programs run_scripts programs 120
 with unit run_scripts fuzz 150
 with programs run_scripts profile 120
-# What the rest no longer needs of the machine is a second guest's.
-[ ! -d "$claimed" ] || run_beside boots2 run_boots
+[ ! -d "$claimed" ] || run_beside boots3 run_boots # a guest waits often, for its devices
 for lane in "${lanes[@]}"; do
     wait "${pid_of[$lane]}" 2>/dev/null
     unset "pid_of[$lane]"

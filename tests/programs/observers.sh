@@ -128,7 +128,7 @@ watch valgrind_finds_a_use_after_free 'Invalid write of size 1' "${valgrind[@]}"
 export work
 strace_job() {
     strace -f -e trace=clone,clone3,wait4 -o "$work/trace" "$work/watched"
-    echo "$? $(grep -cE 'clone3?\(.*(<unfinished|= [0-9])' "$work/trace") starts, $(grep -cE 'wait4\(.*WEXITSTATUS' "$work/trace")"
+    echo "$? $(grep -cE 'clone3?\(.*(<unfinished|= [0-9])' "$work/trace") starts, $(grep -cE 'wait4.*WEXITSTATUS' "$work/trace")"
 }
 export -f strace_job
 watch strace_sees_the_calls '^5 5 starts' bash -c strace_job

@@ -30,7 +30,7 @@ static struct way {
     [ANYDMA] = {.name = "anydma"},
     /* Named: Debian's redis-server is linked with jemalloc, and binds its malloc to the C library when that is preloaded. */
     [GLIBC] = {.name = "glibc", .preload = "libc.so.6", .goal = 1.05, .mean_goal = 0.8},
-    [JEMALLOC] = {.name = "jemalloc", .preload = "libjemalloc.so.2", .mean_goal = 1},
+    [JEMALLOC] = {.name = "jemalloc", .preload = "libjemalloc.so.2", .goal = 1.05, .mean_goal = 1},
     [MIMALLOC] = {.name = "mimalloc", .preload = "libmimalloc.so.2", .mean_goal = 1.15},
     [TCMALLOC] = {.name = "tcmalloc", .preload = "libtcmalloc_minimal.so.4", .mean_goal = 1.15},
     [EAGER] = {.name = "eager",

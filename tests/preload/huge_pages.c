@@ -9,8 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char *early,
-    *early_part; /* touched before anybody knows; the other one at its blocks' first quarters */
+static char *early, *early_part; /* both touched before anybody knows, this in part */
 static size_t huge_at_start;
 
 static char *map_aligned(void)
@@ -56,12 +55,23 @@ static void with_the_header_it_is_huge_from_the_start(void)
     free(memory);
 }
 
-static void touched_in_part_before_is_huge_at_its_lookup(void)
+static void expect_huge_at_lookup(const char *memory)
 {
     size_t before = huge_now();
-    look_up(early_part);
+    look_up(memory);
     EXPECT(is_most(huge_now() - before));
-    EXPECT(early_part[0] == 1 && early_part[BLOCK / 4] == 0 && early_part[LEN - BLOCK] == 1);
+}
+
+/* Of which touch_quarters has been. */
+static void expect_quarters_huge_at_lookup(const char *memory)
+{
+    expect_huge_at_lookup(memory);
+    EXPECT(memory[0] == 1 && memory[BLOCK / 4] == 0 && memory[LEN - BLOCK] == 1);
+}
+
+static void touched_in_part_before_is_huge_at_its_lookup(void)
+{
+    expect_quarters_huge_at_lookup(early_part);
 }
 
 static void touched_afterwards_is_huge_at_once(void)
@@ -79,9 +89,7 @@ static void touched_afterwards_is_huge_at_once(void)
 static void an_untouched_mapping_is_huge_at_its_lookup(void)
 {
     char *memory = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    size_t before = huge_now();
-    look_up(memory);
-    EXPECT(is_most(huge_now() - before));
+    expect_huge_at_lookup(memory);
     munmap(memory, LEN);
 }
 
@@ -99,10 +107,7 @@ static void a_mapping_touched_in_part_is_huge_at_its_lookup(void)
 {
     char *memory = map_aligned();
     touch_quarters(memory);
-    size_t before = huge_now();
-    look_up(memory);
-    EXPECT(is_most(huge_now() - before));
-    EXPECT(memory[0] == 1 && memory[BLOCK / 4] == 0 && memory[LEN - BLOCK] == 1);
+    expect_quarters_huge_at_lookup(memory);
     munmap(memory, LEN);
 }
 

@@ -89,17 +89,18 @@ $(BUILD)/%.flags: FORCE
 # no zeroed pages unless it asks for them. Its table of sizes is amended (jemalloc.pic.o), and it tells when a thread has come so far
 # that it may allocate (tsd.pic.o). objcopy passes over a name that is not there, so all are looked for afterwards: another jemalloc
 # would take pages behind our back.
+JE_AMENDED := base.pic.o ehooks.pic.o jemalloc.pic.o tsd.pic.o
 $(BUILD)/libje.a: shim/memory/jemalloc.syms Makefile $(BUILD)/pic.flags | needs-build
 	$(call say,JE,$@)
 	@mkdir -p $(@D)
 	$(Q)objcopy --redefine-syms=$< $$($(CC) -print-file-name=libjemalloc_pic.a) $@
 	$(Q)ar d $@ jemalloc_cpp.pic.o
-	$(Q)cd $(@D) && ar x $(@F) base.pic.o ehooks.pic.o jemalloc.pic.o tsd.pic.o && \
+	$(Q)cd $(@D) && ar x $(@F) $(JE_AMENDED) && \
 		objcopy --redefine-sym je_extent_alloc_mmap=heap_metadata_map base.pic.o && \
 		objcopy --redefine-sym je_extent_alloc_mmap=heap_extent_map ehooks.pic.o && \
 		objcopy --redefine-sym je_sz_boot=heap_sizes_begin jemalloc.pic.o && \
 		objcopy --redefine-sym je_tsd_tcache_enabled_data_init=heap_thread_begins tsd.pic.o && \
-		ar r $(@F) base.pic.o ehooks.pic.o jemalloc.pic.o tsd.pic.o && rm base.pic.o ehooks.pic.o jemalloc.pic.o tsd.pic.o
+		ar r $(@F) $(JE_AMENDED) && rm $(JE_AMENDED)
 	$(Q)nm $@ 2>/dev/null | awk 'NF > 1 {print $$NF}' | sort -u >$@.names
 	$(Q){ awk '{print $$2}' $< && printf '%s\n' heap_metadata_map heap_extent_map heap_sizes_begin heap_thread_begins; } | sort | comm -23 - $@.names | \
 		{ ! grep .; } || { echo "$@: these names are not in it: not the jemalloc (5.3) that shim/memory/heap.c knows" >&2; exit 1; }

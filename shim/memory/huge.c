@@ -13,8 +13,8 @@
 enum { PAGES_OF_BLOCK = BLOCK_SIZE / OS_PAGE_SIZE };
 
 static _Atomic bool is_wanted; /* set under LOCK_ARENA, never taken back */
-static bool
-    was_pinned; /* some of it; a forked child has nothing to forget before, and copies no page for it */
+/* Some of the heap. Before that a forked child has nothing to forget, and copies no page for it. */
+static bool was_pinned;
 
 static bool is_expected(void)
 {

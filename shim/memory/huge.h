@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Huge pages for what is pinned. A pin of one huge page costs a fraction of 512 small ones, and so does the
- * IOMMU's table; but a pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the moment on at
- * which the program is known to be a device's (by what it links, by its first call to anydma, when it opens a device, or at its
- * first pin) the heap asks for huge pages as it is committed, all of it alike, that its mapping is not split. Not before that: a small program has no use for them. What was there before, or is no longer
- * whole, or is a mapping, is collapsed before it is pinned where that comes free: where at most half of a block is touched, a huge
- * page takes less than bringing in the rest would. What is touched is pinned as it lies: to copy it takes ten times as long
- * as pinning it, and nobody has to wait for that but with ANYDMA_THP=always.
+ * Huge pages for what is pinned. A pin of one huge page costs a fraction of 512 small ones, and so does the IOMMU's table; but a
+ * pinned page can no more be made huge. So, unless ANYDMA_THP=never: from the moment on at which the program is known to be a
+ * device's (by what it links, by its first call to anydma, when it opens a device, or at its first pin) the heap asks for huge
+ * pages as it is committed, all of it alike, that its mapping is not split. Not before that: a small program has no use for them.
+ * What was there before, or is no longer whole, or is a mapping, is collapsed before it is pinned where that comes free: where at
+ * most half of a block is touched, a huge page takes less than bringing in the rest would. What is touched is pinned as it lies: to
+ * copy it takes ten times as long as pinning it, and nobody has to wait for that but with ANYDMA_THP=always.
  *
  * A zone's bit for a block says that it is whole: since it was committed for huge pages, or collapsed, no
  * part of it has been taken away. Only the price of the next pin hangs on it.
